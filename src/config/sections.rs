@@ -1,0 +1,140 @@
+//! The sections that all daemons share. Each key's documentation is the operator's; `examples/gatepost.toml` repeats it.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{ListenAddress, Seconds};
+
+/// `[database]`: where `mail_server` is and how long to wait for it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Database {
+    /// A host name, an IP address, or the directory of a unix socket.
+    pub host: String,
+    /// The port; also part of a unix socket's name.
+    pub port: u16,
+    /// The database's name.
+    pub name: String,
+    /// The role to connect as. A daemon's section may name its own (`database-user`).
+    pub user: Option<String>,
+    /// A file with that role's password in its first line; readable by its owner and group only. Not needed with `peer` or `trust`.
+    pub password_file: Option<PathBuf>,
+    /// Whether to encrypt: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`, as libpq's `sslmode`.
+    pub tls: TlsMode,
+    /// The connections that each daemon keeps at the most, its listener for changes not counted.
+    pub connections: u32,
+    /// How long a question may take, connecting included.
+    pub timeout: Seconds,
+    /// How long an answer counts where no trigger of ours announces changes. "Not found" is never kept then.
+    pub cache_ttl: Seconds,
+    /// How long an answer counts while triggers announce changes.
+    pub cache_ttl_notified: Seconds,
+    /// How old an answer may be and still be given while the database is away.
+    pub stale_limit: Seconds,
+    /// How many answers each daemon keeps.
+    pub cache_entries: u64,
+    /// The characters that divide `alice+news` (Postfix's `recipient_delimiter`).
+    pub extension_delimiters: String,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            host: "/run/postgresql".into(),
+            port: 5432,
+            name: "mail_server".into(),
+            user: None,
+            password_file: None,
+            tls: TlsMode::Prefer,
+            connections: 8,
+            timeout: Seconds::new(2),
+            cache_ttl: Seconds::new(1),
+            cache_ttl_notified: Seconds::new(600),
+            stale_limit: Seconds::new(3600),
+            cache_entries: 200_000,
+            extension_delimiters: "+".into(),
+        }
+    }
+}
+
+/// libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// Never.
+    Disable,
+    /// If the server can.
+    Prefer,
+    /// Always, whoever the server is.
+    Require,
+    /// Always, with a certificate of a known authority.
+    VerifyCa,
+    /// Always, with a certificate of a known authority for that host.
+    VerifyFull,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Log {
+    /// The least important line that is written.
+    pub level: LogLevel,
+    /// Where to: `auto` is journald under systemd, else stderr.
+    pub target: LogTarget,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, target: LogTarget::Auto }
+    }
+}
+
+/// error = service lost; warn = the operator should act; info = a decision; debug = a peer's fault; trace = every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// Service lost.
+    Error,
+    /// The operator should act.
+    Warn,
+    /// One line per decision.
+    Info,
+    /// A peer's fault.
+    Debug,
+    /// Every command.
+    Trace,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    /// journald if it is behind stderr, else stderr.
+    Auto,
+    /// Lines on stderr.
+    Stderr,
+    /// Fields to journald.
+    Journald,
+}
+
+/// `[limits]`: what one daemon takes on at once.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Connections open at once; further ones wait in the listen backlog.
+    pub connections: usize,
+    /// How long running transactions may take to end after SIGTERM.
+    pub drain: Seconds,
+    /// Threads for work that burns CPU; 0 = one per core.
+    pub threads: usize,
+    /// Where Prometheus may read metrics, such as `"inet:127.0.0.1:9325"`; none if not given. Each daemon needs its own: a daemon's
+    /// section may name it (`metrics`).
+    pub metrics: Option<ListenAddress>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 4096, drain: Seconds::new(20), threads: 0, metrics: None }
+    }
+}

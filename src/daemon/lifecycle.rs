@@ -1,0 +1,121 @@
+//! The life of a daemon: start, ready, reload on SIGHUP, drain on SIGTERM; told to systemd by `sd_notify(3)`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{ConfigSource, Daemon, Parts};
+use crate::config::{Config, Section};
+use crate::net::{PassedSockets, Server};
+use crate::telemetry;
+
+pub(super) async fn run<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitCode> {
+    // Taken before anything is opened, so that no descriptor of ours can be mistaken for one that was passed.
+    let mut passed = PassedSockets::from_environment();
+    let config = source.load::<D::Section>()?;
+    telemetry::start_log(&config.log);
+    // Signals are caught before the work starts: one that comes early is not lost.
+    let (mut terminate, mut interrupt, mut hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let parts = Parts::new(&config, D::NAME)?;
+    let daemon = Arc::new(D::build(&config, &parts).await?);
+    let mut endpoints = daemon.endpoints(&config.service);
+    if let Some(listen) = config.service.metrics().or(config.limits.metrics.as_ref()) {
+        endpoints.push(parts.metrics.endpoint(listen.clone()));
+    }
+    raise_file_limit(config.limits.connections);
+    let server = Server::bind(endpoints, config.limits.connections, &mut passed).await?;
+    let drain = server.drain();
+    let watch = tokio::spawn(parts.directory.clone().watch());
+    let deadline = config.limits.drain.0;
+    let serving = tokio::spawn(server.run(deadline));
+    let watchdog = tokio::spawn(watchdog());
+    notify(&[NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "{} ready", D::NAME);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = next(&mut hangup) => reload(&*daemon, config.path.as_deref(), &config),
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("{} stopping: running transactions have {deadline:?} to end", D::NAME);
+    drain.start();
+    let cut = serving.await?;
+    watch.abort();
+    watchdog.abort();
+    tracing::info!(cut, "{} stopped", D::NAME);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn next(signal: &mut Signal) {
+    signal.recv().await;
+}
+
+/// Reads the file again; anything wrong with it keeps the old.
+fn reload<D: Daemon>(daemon: &D, path: Option<&Path>, running: &Config<D::Section>) {
+    notify(&[NotifyState::Reloading]);
+    let source = ConfigSource::new(path.map(Path::to_owned));
+    let outcome = source.load::<D::Section>().map_err(anyhow::Error::from).and_then(|config| {
+        let restart = needs_restart(&config, running);
+        daemon.reload(&config)?;
+        Ok(restart)
+    });
+    match outcome {
+        Ok(restart) if restart.is_empty() => tracing::info!("configuration reloaded"),
+        Ok(restart) => tracing::warn!(
+            sections = restart.join(" "),
+            "configuration reloaded; changes in these sections need a restart"
+        ),
+        Err(error) => tracing::error!("configuration not reloaded, the old one stays: {error:#}"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+/// The sections that are built once and have changed.
+fn needs_restart<S: std::fmt::Debug>(new: &Config<S>, old: &Config<S>) -> Vec<&'static str> {
+    let changed = |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| format!("{a:?}") != format!("{b:?}");
+    let sections = [
+        ("[database]", changed(&new.database, &old.database)),
+        ("[log]", changed(&new.log, &old.log)),
+        ("[limits]", changed(&new.limits, &old.limits)),
+    ];
+    sections.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Tells systemd that the process lives, twice as often as it asks for; ends at once where it does not ask.
+async fn watchdog() {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval((period / 2).max(Duration::from_millis(100)));
+    loop {
+        ticks.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    // Without NOTIFY_SOCKET this does nothing.
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "sd_notify");
+    }
+}
+
+/// Every connection is a file; the soft limit of 1024 is lower than `limits.connections`.
+fn raise_file_limit(connections: usize) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let wanted = connections as u64 + SPARE_FILES;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).is_err() {
+        tracing::warn!(soft, wanted, "the limit of open files could not be raised; set LimitNOFILE");
+    } else if hard < wanted {
+        tracing::warn!(hard, wanted, "limits.connections is beyond the limit of open files; set LimitNOFILE");
+    }
+}
+
+/// Database connections, listeners, logs, DNS sockets.
+const SPARE_FILES: u64 = 256;

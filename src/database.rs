@@ -1,0 +1,230 @@
+//! The connection to PostgreSQL: a small pool, one deadline for every question, and one judgement of what went wrong.
+//!
+//! While the server is away, one caller at a time tries it again; all others hear "away" at once, so that no lookup of Postfix or
+//! Dovecot waits for a dead database. Refuses to retry by itself: whoever asked decides, and mostly the cache answers.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
+use tokio::sync::Semaphore;
+
+use crate::config::{self, ConfigError, TlsMode};
+
+/// The database as one daemon sees it. Cheap to clone; connects when first asked.
+#[derive(Clone, Debug)]
+pub struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    options: PgConnectOptions,
+    permits: Semaphore,
+    timeout: Duration,
+    /// Until when nobody but one prober asks.
+    away_until: std::sync::Mutex<Option<Instant>>,
+    probing: AtomicBool,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The server does not answer, or not in time: try again later.
+    #[error("database unavailable: {0}")]
+    Away(String),
+    /// The server answers, but this role, database or schema cannot do it: the operator must act.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// A key or check of the database refused a write.
+    #[error("refused by constraint {constraint}")]
+    Constraint {
+        /// Its name.
+        constraint: String,
+        /// SQLSTATE 23503: a row that it refers to is missing.
+        foreign_key: bool,
+    },
+}
+
+impl Database {
+    /// Prepares the connection; nothing is sent yet. `application` is what `pg_stat_activity` shows.
+    ///
+    /// # Errors
+    /// The password file cannot be read, or lets everybody read it.
+    pub fn new(config: &config::Database, application: &str) -> Result<Self, ConfigError> {
+        let timeout = config.timeout.0;
+        let options = connect_options(config, application)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections.max(1))
+            .acquire_timeout(timeout)
+            .idle_timeout(IDLE)
+            .connect_lazy_with(options.clone());
+        let permits = Semaphore::new(config.connections.max(1) as usize);
+        let inner = Inner {
+            pool,
+            options,
+            permits,
+            timeout,
+            away_until: std::sync::Mutex::new(None),
+            probing: AtomicBool::new(false),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The pool, to put a question to with [`Database::ask`].
+    pub fn pool(&self) -> &PgPool {
+        &self.0.pool
+    }
+
+    /// A pool of one connection with the same options, for `LISTEN`.
+    pub(crate) fn listener_pool(&self) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(self.0.timeout)
+            .connect_lazy_with(self.0.options.clone())
+    }
+
+    /// Waits for one question, at most `database.timeout` in all.
+    ///
+    /// # Errors
+    /// [`Trouble`]; never later than the timeout.
+    pub async fn ask<T>(&self, question: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Trouble> {
+        let Some(_probe) = self.admit() else {
+            return Err(Trouble::Away("the last try failed a moment ago".into()));
+        };
+        let started = Instant::now();
+        let Ok(Ok(_permit)) = tokio::time::timeout(self.0.timeout, self.0.permits.acquire()).await else {
+            return Err(Trouble::Away("all connections busy".into()));
+        };
+        let left = self.0.timeout.saturating_sub(started.elapsed());
+        match tokio::time::timeout(left, question).await {
+            Ok(Ok(answer)) => {
+                self.set_away(None);
+                Ok(answer)
+            }
+            Ok(Err(error)) => {
+                let connection_lost = !matches!(
+                    error,
+                    sqlx::Error::Database(_)
+                        | sqlx::Error::RowNotFound
+                        | sqlx::Error::Decode(_)
+                        | sqlx::Error::ColumnDecode { .. }
+                );
+                if connection_lost {
+                    self.set_away(Some(Instant::now() + PAUSE));
+                }
+                Err(sort(&error))
+            }
+            Err(_) => {
+                self.set_away(Some(Instant::now() + PAUSE));
+                Err(Trouble::Away(format!("no answer within {:?}", self.0.timeout)))
+            }
+        }
+    }
+
+    /// Whether this caller may ask: always while the server is there; while it is away only the one whose turn it is to try.
+    fn admit(&self) -> Option<Probe<'_>> {
+        let away = self.away_until();
+        match away {
+            None => Some(Probe(None)),
+            Some(until) if Instant::now() < until => None,
+            Some(_) if self.0.probing.swap(true, Ordering::AcqRel) => None,
+            Some(_) => Some(Probe(Some(&self.0.probing))),
+        }
+    }
+
+    fn away_until(&self) -> Option<Instant> {
+        *self.0.away_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set_away(&self, until: Option<Instant>) {
+        let mut guard = self.0.away_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match (guard.is_some(), until.is_some()) {
+            (false, true) => tracing::warn!("database away; answering from the cache where it can"),
+            (true, false) => tracing::info!("database back"),
+            _ => {}
+        }
+        *guard = until;
+    }
+}
+
+/// Gives the prober's turn back, also when its future is dropped.
+struct Probe<'a>(Option<&'a AtomicBool>);
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if let Some(probing) = self.0 {
+            probing.store(false, Ordering::Release);
+        }
+    }
+}
+
+fn connect_options(config: &config::Database, application: &str) -> Result<PgConnectOptions, ConfigError> {
+    // The server's own limit ends what we no longer wait for; it is a little longer, so that ours speaks first.
+    let statement_timeout = (config.timeout.0 + Duration::from_millis(500)).as_millis().to_string();
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .port(config.port)
+        .database(&config.name)
+        .application_name(application)
+        .ssl_mode(match config.tls {
+            TlsMode::Disable => PgSslMode::Disable,
+            TlsMode::Prefer => PgSslMode::Prefer,
+            TlsMode::Require => PgSslMode::Require,
+            TlsMode::VerifyCa => PgSslMode::VerifyCa,
+            TlsMode::VerifyFull => PgSslMode::VerifyFull,
+        })
+        .options([("statement_timeout", statement_timeout.as_str()), ("search_path", "public")]);
+    options =
+        if config.host.starts_with('/') { options.socket(&config.host) } else { options.host(&config.host) };
+    if let Some(user) = &config.user {
+        options = options.username(user);
+    }
+    if let Some(file) = &config.password_file {
+        options = options.password(config::read_secret_file(file)?.expose());
+    }
+    // Statements are not logged: every mail asks several, and one of them carries a password hash.
+    Ok(sqlx::ConnectOptions::disable_statement_logging(options))
+}
+
+/// Sorts an error by who must act; PostgreSQL's Appendix A has the codes.
+fn sort(error: &sqlx::Error) -> Trouble {
+    let sqlx::Error::Database(reason) = error else {
+        return match error {
+            sqlx::Error::RowNotFound
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_) => {
+                Trouble::Misconfigured(format!("unexpected answer of the database: {error}"))
+            }
+            _ => Trouble::Away(error.to_string()),
+        };
+    };
+    let code = reason.code().unwrap_or_default().into_owned();
+    match (code.get(..2).unwrap_or_default(), code.as_str()) {
+        ("23", _) => Trouble::Constraint {
+            constraint: reason.constraint().unwrap_or("(unnamed)").to_owned(),
+            foreign_key: code == "23503",
+        },
+        // connection, resources, operator intervention (shutdown, statement timeout), serialisation, a replica's read-only mode, I/O
+        ("08" | "40" | "53" | "57" | "58" | "55", _) | (_, "25006") => {
+            Trouble::Away(reason.message().to_owned())
+        }
+        (_, "3F000" | "42P01") if reason.message().contains("gatepost") => {
+            Trouble::Misconfigured(NO_SCHEMA.to_owned())
+        }
+        (_, "42501") => Trouble::Misconfigured(format!(
+            "{} (SQLSTATE 42501); connect as the daemon's own role, or run `gatepost schema install`",
+            reason.message()
+        )),
+        _ => Trouble::Misconfigured(format!("{} (SQLSTATE {code})", reason.message())),
+    }
+}
+
+/// What everything that needs our tables says without them.
+pub const NO_SCHEMA: &str = "schema gatepost is not installed; run `gatepost schema install`";
+
+/// How long "away" is believed before one caller tries again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Idle connections are given back to the server.
+const IDLE: Duration = Duration::from_secs(300);

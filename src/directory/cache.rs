@@ -1,0 +1,309 @@
+//! The cache behind each question: how long an answer counts, what forgets it, and what is still given while the database is away.
+//!
+//! Two clocks decide. With triggers ("notified") an answer counts until it is forgotten or very old; without, for a second or so,
+//! and "none" not at all. A change that is announced while its row is being asked for wins: the answer in flight is returned once
+//! and not kept.
+
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Lookup;
+use crate::database::Trouble;
+
+/// The kinds of rows whose changes are announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Domains,
+    Users,
+    Aliases,
+    Shares,
+    Keys,
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 5] = [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys];
+
+    /// The class of a table whose trigger spoke.
+    pub(crate) fn of_table(table: &str) -> Option<Self> {
+        match table {
+            "domains" => Some(Self::Domains),
+            "users" => Some(Self::Users),
+            "aliases" => Some(Self::Aliases),
+            "shared_mailboxes" => Some(Self::Shares),
+            "dkim_keys" => Some(Self::Keys),
+            _ => None,
+        }
+    }
+}
+
+/// How long answers count at this moment, shared by all tables of one daemon.
+#[derive(Debug)]
+pub(crate) struct Freshness {
+    ttl: Duration,
+    ttl_notified: Duration,
+    stale_limit: Duration,
+    notified: AtomicBool,
+    marks: [Mark; Class::ALL.len()],
+}
+
+#[derive(Debug)]
+struct Mark {
+    /// Answers from before count no more (but may still be given while the database is away).
+    since: Mutex<Instant>,
+    /// Grows with every change announced.
+    generation: AtomicU64,
+    /// Whether all changes up to the loss of contact were announced, and taken in.
+    exact: AtomicBool,
+}
+
+impl Freshness {
+    pub(crate) fn new(ttl: Duration, ttl_notified: Duration, stale_limit: Duration) -> Self {
+        let mark = || Mark {
+            since: Mutex::new(Instant::now()),
+            generation: AtomicU64::new(0),
+            exact: AtomicBool::new(false),
+        };
+        Self {
+            ttl,
+            ttl_notified,
+            stale_limit,
+            notified: AtomicBool::new(false),
+            marks: std::array::from_fn(|_| mark()),
+        }
+    }
+
+    pub(crate) fn is_notified(&self) -> bool {
+        self.notified.load(Ordering::Acquire)
+    }
+
+    /// Contact to the announcements was made: everything known before may be out of date.
+    pub(crate) fn contact_made(&self) {
+        self.flush();
+        self.notified.store(true, Ordering::Release);
+    }
+
+    /// Contact was lost, or there are no triggers.
+    pub(crate) fn contact_lost(&self) {
+        self.notified.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn flush(&self) {
+        Class::ALL.into_iter().for_each(|class| self.flush_class(class));
+    }
+
+    pub(crate) fn flush_class(&self, class: Class) {
+        let mark = self.mark(class);
+        *mark.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        mark.exact.store(false, Ordering::Release);
+        mark.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the whole list of a class was loaded, and every later change announced, up to the loss of contact.
+    pub(crate) fn was_exact(&self, class: Class) -> bool {
+        self.mark(class).exact.load(Ordering::Acquire)
+    }
+
+    fn mark(&self, class: Class) -> &Mark {
+        &self.marks[class as usize]
+    }
+
+    fn since(&self, class: Class) -> Instant {
+        *self.mark(class).since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cached answers to one question.
+pub(crate) struct Table<K, V> {
+    class: Class,
+    freshness: Arc<Freshness>,
+    /// How long an answer counts without triggers.
+    ttl: Duration,
+    entries: moka::sync::Cache<K, Entry<V>>,
+}
+
+#[derive(Clone)]
+struct Entry<V> {
+    answer: Option<V>,
+    at: Instant,
+}
+
+impl<K, V> Table<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    pub(crate) fn new(class: Class, entries: u64, freshness: &Arc<Freshness>) -> Self {
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(entries.max(1))
+            .time_to_live(freshness.stale_limit.max(freshness.ttl_notified))
+            .build();
+        Self { class, freshness: Arc::clone(freshness), ttl: freshness.ttl, entries }
+    }
+
+    /// A table whose answers count for `ttl` without triggers, because its question is dear.
+    pub(crate) fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// The answer for `key`: the one that is known, if it still counts, or what `question` brings.
+    pub(crate) async fn ask(
+        &self,
+        key: K,
+        question: impl Future<Output = Result<Option<V>, Trouble>>,
+    ) -> Lookup<V> {
+        let known = self.entries.get(&key);
+        if let Some(entry) = &known
+            && self.counts(entry)
+        {
+            return entry.answer.clone().map_or(Lookup::None, Lookup::Found);
+        }
+        self.ask_anew(key, known, question).await
+    }
+
+    /// What `question` brings, whatever is known; for a list that does not hold what was looked for.
+    pub(crate) async fn refresh(
+        &self,
+        key: K,
+        question: impl Future<Output = Result<Option<V>, Trouble>>,
+    ) -> Lookup<V> {
+        self.ask_anew(key, None, question).await
+    }
+
+    async fn ask_anew(
+        &self,
+        key: K,
+        known: Option<Entry<V>>,
+        question: impl Future<Output = Result<Option<V>, Trouble>>,
+    ) -> Lookup<V> {
+        let generation = self.generation();
+        let notified = self.freshness.is_notified();
+        let asked = Instant::now();
+        match question.await {
+            Ok(answer) => {
+                if self.generation() == generation {
+                    self.entries.insert(key, Entry { answer: answer.clone(), at: asked });
+                    self.freshness
+                        .mark(self.class)
+                        .exact
+                        .store(notified && self.freshness.is_notified(), Ordering::Release);
+                }
+                answer.map_or(Lookup::None, Lookup::Found)
+            }
+            Err(Trouble::Away(why)) => match known {
+                Some(Entry { answer: Some(value), at }) if at.elapsed() <= self.freshness.stale_limit => {
+                    Lookup::Found(value)
+                }
+                _ => Lookup::Unavailable(why),
+            },
+            Err(trouble) => trouble.into(),
+        }
+    }
+
+    /// Forgets one answer, if a change of `class` concerns this table.
+    pub(crate) fn forget(&self, class: Class, key: &K) {
+        if class == self.class {
+            self.freshness.mark(class).generation.fetch_add(1, Ordering::AcqRel);
+            self.entries.invalidate(key);
+        }
+    }
+
+    /// Forgets every answer of this table alone.
+    pub(crate) fn flush(&self) {
+        self.entries.invalidate_all();
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.entries.run_pending_tasks();
+        self.entries.entry_count()
+    }
+
+    fn counts(&self, entry: &Entry<V>) -> bool {
+        let notified = self.freshness.is_notified();
+        let ttl = if notified { self.freshness.ttl_notified } else { self.ttl };
+        entry.at >= self.freshness.since(self.class)
+            && entry.at.elapsed() <= ttl
+            && (notified || entry.answer.is_some())
+    }
+
+    fn generation(&self) -> u64 {
+        self.freshness.mark(self.class).generation.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn table(ttl: Duration) -> (Table<u8, &'static str>, Arc<Freshness>) {
+        let freshness = Arc::new(Freshness::new(ttl, Duration::from_secs(600), Duration::from_secs(3600)));
+        (Table::new(Class::Users, 10, &freshness), freshness)
+    }
+
+    async fn found(value: &'static str) -> Result<Option<&'static str>, Trouble> {
+        Ok(Some(value))
+    }
+
+    async fn none() -> Result<Option<&'static str>, Trouble> {
+        Ok(None)
+    }
+
+    async fn away() -> Result<Option<&'static str>, Trouble> {
+        Err(Trouble::Away("gone".into()))
+    }
+
+    #[tokio::test]
+    async fn without_triggers_none_is_never_kept_and_found_only_for_the_ttl() {
+        let (table, _) = table(Duration::from_secs(60));
+        assert_eq!(table.ask(1, none()).await, Lookup::None);
+        assert_eq!(table.ask(1, found("new")).await, Lookup::Found("new"));
+        assert_eq!(table.ask(1, found("newer")).await, Lookup::Found("new"));
+        let (table, _) = self::table(Duration::ZERO);
+        assert_eq!(table.ask(1, found("old")).await, Lookup::Found("old"));
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(table.ask(1, found("new")).await, Lookup::Found("new"));
+    }
+
+    #[tokio::test]
+    async fn with_triggers_an_answer_counts_until_its_change_is_announced() {
+        let (table, freshness) = table(Duration::ZERO);
+        freshness.contact_made();
+        assert_eq!(table.ask(1, none()).await, Lookup::None);
+        assert_eq!(table.ask(1, found("unseen")).await, Lookup::None);
+        table.forget(Class::Aliases, &1);
+        assert_eq!(table.ask(1, found("unseen")).await, Lookup::None);
+        table.forget(Class::Users, &1);
+        assert_eq!(table.ask(1, found("seen")).await, Lookup::Found("seen"));
+        freshness.flush_class(Class::Users);
+        assert_eq!(table.ask(1, found("again")).await, Lookup::Found("again"));
+    }
+
+    #[tokio::test]
+    async fn while_the_database_is_away_found_stays_found_and_none_becomes_unavailable() {
+        let (table, freshness) = table(Duration::ZERO);
+        freshness.contact_made();
+        assert_eq!(table.ask(1, found("alice")).await, Lookup::Found("alice"));
+        assert_eq!(table.ask(2, none()).await, Lookup::None);
+        freshness.contact_lost();
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(table.ask(1, away()).await, Lookup::Found("alice"));
+        assert_eq!(table.ask(2, away()).await, Lookup::Unavailable("gone".into()));
+        assert_eq!(table.ask(3, away()).await, Lookup::Unavailable("gone".into()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_a_change_overtook_is_not_kept() {
+        let (table, freshness) = table(Duration::from_secs(60));
+        freshness.contact_made();
+        let overtaken = async {
+            table.forget(Class::Users, &1);
+            Ok(Some("old"))
+        };
+        assert_eq!(table.ask(1, overtaken).await, Lookup::Found("old"));
+        assert_eq!(table.ask(1, found("new")).await, Lookup::Found("new"));
+    }
+}

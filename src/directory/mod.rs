@@ -1,0 +1,139 @@
+//! Typed questions to the tutorial's database `mail_server`: one method per question, [`Lookup`] as the only kind of answer.
+//!
+//! Every answer is cached. Where triggers of ours announce changes (`gatepost schema install`), an answer counts until its row
+//! changes; where they are missing, for `database.cache-ttl`, and "not found" is asked anew each time, so that a new account can
+//! receive at once. While the database is away, what was found stays found up to `database.stale-limit`, and what was not found
+//! is "unavailable": this directory never turns a dead database into "user unknown".
+//!
+//! Refuses to write, but for shares, which Dovecot's ACL plugin owns.
+
+mod cache;
+mod lookup;
+mod questions;
+mod shares;
+mod spellings;
+mod watch;
+
+pub use lookup::Lookup;
+pub use questions::Credentials;
+
+pub(crate) use cache::{Class, Freshness, Table};
+
+use std::sync::Arc;
+
+use crate::config;
+use crate::database::Database;
+use crate::mail::{Address, Domain};
+use crate::password::StoredHash;
+use shares::Shares;
+use spellings::{Domains, OddLocals};
+
+/// The directory of one daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Directory(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    freshness: Arc<Freshness>,
+    extension_delimiters: String,
+    domains: Table<(), Arc<Domains>>,
+    odd_locals: Table<(), Arc<OddLocals>>,
+    mailboxes: Table<Address, Address>,
+    aliases: Table<Address, Address>,
+    credentials: Table<Address, (Address, Option<StoredHash>)>,
+    shares: Table<(), Arc<Shares>>,
+}
+
+impl Directory {
+    /// A directory over `database`, with its cache empty.
+    pub fn new(database: Database, config: &config::Database) -> Self {
+        let freshness =
+            Arc::new(Freshness::new(config.cache_ttl.0, config.cache_ttl_notified.0, config.stale_limit.0));
+        let entries = config.cache_entries;
+        Self(Arc::new(Inner {
+            database,
+            extension_delimiters: config.extension_delimiters.clone(),
+            domains: Table::new(Class::Domains, 1, &freshness),
+            odd_locals: Table::new(Class::Users, 1, &freshness).with_ttl(spellings::ODD_LOCALS_TTL),
+            mailboxes: Table::new(Class::Users, entries, &freshness),
+            aliases: Table::new(Class::Aliases, entries, &freshness),
+            credentials: Table::new(Class::Users, entries, &freshness),
+            shares: Table::new(Class::Shares, 1, &freshness),
+            freshness,
+        }))
+    }
+
+    /// The characters that divide `alice+news`; `+` by default, none if empty.
+    pub fn extension_delimiters(&self) -> &str {
+        &self.0.extension_delimiters
+    }
+
+    /// The database it asks.
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// How long answers count; shared with the [`crate::store::Store`] of the same daemon.
+    pub(crate) fn freshness(&self) -> &Arc<Freshness> {
+        &self.0.freshness
+    }
+
+    /// Whether triggers of ours announce changes at this moment.
+    pub fn is_notified(&self) -> bool {
+        self.0.freshness.is_notified()
+    }
+
+    /// Forgets every answer: the next questions go to the database. Returns how many were forgotten.
+    pub fn flush(&self) -> u64 {
+        let inner = &self.0;
+        let entries = inner.mailboxes.len() + inner.aliases.len() + inner.credentials.len();
+        inner.freshness.flush();
+        entries
+    }
+
+    /// One change that a trigger announced: a class of rows and the address or domain, or `*` for all.
+    fn changed(&self, class: Class, key: &str) {
+        let inner = &self.0;
+        let address =
+            matches!(class, Class::Users | Class::Aliases).then(|| Address::parse(key).ok()).flatten();
+        let Some(address) = address else {
+            inner.freshness.flush_class(class);
+            if class == Class::Aliases {
+                inner.odd_locals.flush();
+            }
+            return;
+        };
+        inner.mailboxes.forget(class, &address);
+        inner.credentials.forget(class, &address);
+        inner.aliases.forget(class, &address);
+        if address.to_string() != key {
+            inner.odd_locals.flush();
+        }
+    }
+
+    /// Listens for changes until the process ends; spawn it once.
+    pub async fn watch(self) {
+        watch::watch(self).await;
+    }
+
+    /// The spellings of a domain in the database, or that it is not hosted.
+    ///
+    /// Absence is believed only of a list that is exact: read just now, or followed by announcements up to this moment or up to the
+    /// loss of contact. Otherwise every mail from outside would wait while the database is away, and without triggers a new domain
+    /// would be denied for a while.
+    async fn spellings_of(&self, domain: &Domain) -> Lookup<Vec<String>> {
+        let (domains, freshness) = (&self.0.domains, &self.0.freshness);
+        let list = domains.ask((), spellings::load_domains(&self.0.database)).await;
+        let Lookup::Found(known) = list else { return list.map(|_| Vec::new()) };
+        if let Some(spellings) = known.spellings(domain) {
+            return Lookup::Found(spellings);
+        }
+        if freshness.was_exact(Class::Domains) {
+            return Lookup::None;
+        }
+        match domains.refresh((), spellings::load_domains(&self.0.database)).await {
+            Lookup::Found(list) => list.spellings(domain).map_or(Lookup::None, Lookup::Found),
+            answer => answer.map(|_| Vec::new()),
+        }
+    }
+}

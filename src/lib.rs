@@ -1,0 +1,25 @@
+//! The shared library of Gatepost: everything that the milter, dovecot-auth and postfix-policy have in common.
+//!
+//! The modules in reading order:
+//!
+//! - [`mail`]: the words of the domain as types: address, domain, SMTP reply.
+//! - [`config`]: one TOML file into typed sections, with errors that name file, line and column.
+//! - [`net`]: listeners, the one accept loop, bounded frames, the life of a daemon.
+//! - [`database`]: the connection to PostgreSQL, its deadlines, and what counts as "away".
+//! - [`directory`]: typed questions to the database `mail_server`, cached, with [`directory::Lookup`] as the only kind of answer.
+//! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
+//! - [`password`]: stored password hashes and their verification on a bounded pool.
+//! - [`telemetry`]: logs and metrics.
+//! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
+//!
+//! Dependencies point one way, downwards in this list never upwards; the library knows no protocol of Postfix or Dovecot.
+
+pub mod config;
+pub mod daemon;
+pub mod database;
+pub mod directory;
+pub mod mail;
+pub mod net;
+pub mod password;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,34 @@
+-- The least-privilege roles, one per daemon, and what each may. Run at every `gatepost schema install`; idempotent.
+-- Roles belong to the whole cluster. They get no password here: `peer` with pg_ident.conf, or `--passwords DIR`.
+
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['gatepost_milter', 'gatepost_auth', 'gatepost_policy'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT CONNECTION LIMIT 100', role);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL; -- made a moment ago, for another database of the cluster
+            END;
+        END IF;
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role);
+        EXECUTE format('GRANT USAGE ON SCHEMA gatepost TO %I', role);
+        -- Addresses, never hashes.
+        EXECUTE format('GRANT SELECT ON public.domains, public.aliases TO %I', role);
+        EXECUTE format('GRANT SELECT (domain, local, display_name) ON public.users TO %I', role);
+        EXECUTE format('GRANT SELECT ON gatepost.schema_version TO %I', role);
+    END LOOP;
+END
+$$;
+
+-- Only the auth daemon reads password hashes, and it keeps the shares of Dovecot's ACL plugin.
+GRANT SELECT ON public.users TO gatepost_auth;
+GRANT SELECT, INSERT, DELETE ON public.view_shared_mailboxes TO gatepost_auth;
+
+-- Only the milter reads signing keys.
+GRANT SELECT ON gatepost.dkim_keys TO gatepost_milter;
+
+-- The policy daemon counts.
+GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;

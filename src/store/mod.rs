@@ -1,0 +1,36 @@
+//! Our own schema `gatepost` in the same database: its installation, and what the daemons keep there.
+//!
+//! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
+
+mod keys;
+pub mod schema;
+mod sent;
+
+pub use keys::{KeyAlgorithm, KeyState, SigningKey};
+pub use sent::Sent;
+
+use std::sync::Arc;
+
+use crate::database::Database;
+use crate::directory::{Class, Directory, Table};
+use crate::mail::Domain;
+
+/// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    signing_keys: Table<Domain, Arc<Vec<SigningKey>>>,
+}
+
+impl Store {
+    /// A store in the database of `directory`, its cache following the same announcements.
+    pub fn new(directory: &Directory) -> Self {
+        let signing_keys = Table::new(Class::Keys, MAX_DOMAINS, directory.freshness());
+        Self(Arc::new(Inner { database: directory.database().clone(), signing_keys }))
+    }
+}
+
+/// How many domains' signing keys are kept: more domains than a server of this kind hosts.
+const MAX_DOMAINS: u64 = 10_000;

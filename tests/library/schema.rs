@@ -1,0 +1,103 @@
+//! Installing and removing schema `gatepost` beside the tutorial's objects.
+
+use gatepost::config::Secret;
+use gatepost::store::schema::{self, Installed, TRIGGERS, VERSION};
+
+use crate::connect;
+use crate::postgres::Database;
+
+/// Everything of the tutorial that must be as it was: definitions, rules and privileges.
+const TUTORIAL: &str = "
+    SELECT 'table', c.relname, c.relkind::text, a.attname, a.atttypid::regtype::text, coalesce(c.relacl::text, ''), coalesce(a.attacl::text, '')
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0
+    UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid), '', '', '', '' FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT 'rule', rulename, definition, '', '', '', '' FROM pg_rules WHERE schemaname = 'public'
+    UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid), '', '', '', '' FROM pg_trigger WHERE NOT tgisinternal
+    ORDER BY 1, 2, 3, 4";
+
+#[tokio::test]
+async fn install_and_remove_are_idempotent_and_leave_the_tutorial_as_it_was() {
+    let database = Database::create().await;
+    let before = database.sql(TUTORIAL).await;
+    let mut owner = connect(&database, "postgres").await;
+    assert_eq!(schema::status(&mut owner).await.unwrap().version, None);
+    assert_eq!(
+        schema::install(&mut owner, true, &[]).await.unwrap(),
+        Installed { from: 0, to: VERSION, triggers: true }
+    );
+    let installed = database.sql(TUTORIAL).await;
+    assert_eq!(
+        schema::install(&mut owner, true, &[]).await.unwrap(),
+        Installed { from: VERSION, to: VERSION, triggers: true }
+    );
+    assert_eq!(database.sql(TUTORIAL).await, installed);
+    let status = schema::status(&mut owner).await.unwrap();
+    assert_eq!((status.version, status.triggers), (Some(VERSION), TRIGGERS));
+    assert!(status.roles.iter().all(|(_, there)| *there));
+    schema::install(&mut owner, false, &[]).await.unwrap();
+    assert_eq!(schema::status(&mut owner).await.unwrap().triggers, 0);
+    for _ in 0..2 {
+        schema::remove(&mut owner).await.unwrap();
+        assert_eq!(schema::status(&mut owner).await.unwrap().version, None);
+    }
+    // An ACL that was empty comes back as the owner's own, explicit one: the same privileges in other words.
+    let strip = |text: &str| {
+        text.lines()
+            .map(|line| line.replace("{postgres=arwdDxt/postgres}", ""))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(strip(&database.sql(TUTORIAL).await), strip(&before));
+}
+
+#[tokio::test]
+async fn each_role_may_what_its_daemon_needs_and_no_more() {
+    let database = Database::create().await;
+    let mut owner = connect(&database, "postgres").await;
+    let passwords = schema::ROLES.map(|role| (role, Secret::new(role.to_owned())));
+    schema::install(&mut owner, true, &passwords).await.unwrap();
+    database.sql("INSERT INTO gatepost.dkim_keys (domain, selector, algorithm, private_key, public_key) VALUES ('example.com', 's', 'rsa-sha256', 'x', 'y')").await;
+    let may = async |role: &str, statement: &str| {
+        let mut connection = connect(&database, role).await;
+        match sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await {
+            Ok(_) => true,
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => false,
+            Err(error) => panic!("{role}: {statement}: {error}"),
+        }
+    };
+    for role in schema::ROLES {
+        let (auth, milter, policy) =
+            (role == "gatepost_auth", role == "gatepost_milter", role == "gatepost_policy");
+        for (statement, expected) in [
+            ("SELECT local, domain FROM users", true),
+            ("SELECT source_local FROM aliases", true),
+            ("SELECT domain FROM domains", true),
+            ("SELECT password_hash FROM users", auth),
+            ("SELECT password_hash FROM users_fqda", false),
+            ("SELECT private_key FROM gatepost.dkim_keys", milter),
+            ("INSERT INTO view_shared_mailboxes VALUES ('carl@123qwe.com', 'bob@example.com')", auth),
+            ("INSERT INTO gatepost.sent (login, instance, recipients) VALUES ('a', 'b', 1)", policy),
+            ("INSERT INTO users (local, domain) VALUES ('x', 'example.com')", false),
+            ("UPDATE users SET password_hash = 'x'", false),
+            ("DELETE FROM domains", false),
+            ("UPDATE gatepost.dkim_keys SET state = 'active'", false),
+            ("CREATE TABLE gatepost.x ()", false),
+        ] {
+            assert_eq!(may(role, statement).await, expected, "{role}: {statement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_installation_changes_nothing() {
+    let database = Database::create().await;
+    let before = database.sql(TUTORIAL).await;
+    database.sql("CREATE SCHEMA gatepost; CREATE TABLE gatepost.sent (theirs integer)").await;
+    let mut owner = connect(&database, "postgres").await;
+    schema::install(&mut owner, true, &[]).await.unwrap_err();
+    assert_eq!(database.sql(TUTORIAL).await, before);
+    assert_eq!(
+        database.sql("SELECT relname FROM pg_class WHERE relnamespace = 'gatepost'::regnamespace").await,
+        "sent"
+    );
+}
