@@ -113,10 +113,7 @@ async fn rows_are_found_however_they_were_typed() {
         directory.alias(&address("info@mixed.example")).await,
         Lookup::Found(address("dave@bücher.example"))
     );
-    assert_eq!(
-        directory.credentials(&address("fred@mixed.example")).await.found().unwrap().hash.is_none(),
-        true
-    );
+    assert!(directory.credentials(&address("fred@mixed.example")).await.found().unwrap().hash.is_none());
     assert_eq!(
         directory.share(&address("fred@mixed.example"), &address("dave@bücher.example")).await,
         Lookup::Found(())

@@ -7,6 +7,7 @@ mod directory;
 mod postgres;
 mod schema;
 mod store;
+mod tool;
 
 /// Waits until a condition holds; a minute is "never" on any machine.
 async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {

@@ -18,10 +18,15 @@ impl Database {
 
     fn create_blocking() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let socket = std::env::var_os("GATEPOST_TEST_PG").expect("GATEPOST_TEST_PG is not set: run this test by tests/run, or by tests/with-postgres cargo test …");
+        let socket = std::env::var_os("GATEPOST_TEST_PG").expect(
+            "GATEPOST_TEST_PG is not set: run this test by tests/run, or by tests/with-postgres cargo test …",
+        );
         let name = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let database = Self { name, socket: socket.into() };
-        database.psql("postgres", &["-c", &format!("CREATE DATABASE {} TEMPLATE mail_server_template", database.name)]);
+        database.psql(
+            "postgres",
+            &["-c", &format!("CREATE DATABASE {} TEMPLATE mail_server_template", database.name)],
+        );
         database
     }
 
@@ -37,17 +42,27 @@ impl Database {
 
     /// The settings of `[database]` as TOML, for a role that needs no password (`postgres`) or none.
     pub fn toml(&self) -> String {
-        format!("[database]\nhost = \"{}\"\nname = \"{}\"\nuser = \"postgres\"\n", self.socket.display(), self.name)
+        format!(
+            "[database]\nhost = \"{}\"\nname = \"{}\"\nuser = \"postgres\"\n",
+            self.socket.display(),
+            self.name
+        )
     }
 
     /// The same as a configuration; the role is `postgres`.
     pub fn config(&self) -> gatepost::config::Database {
-        gatepost::config::Database { host: self.socket.display().to_string(), name: self.name.clone(), user: Some("postgres".into()), ..Default::default() }
+        gatepost::config::Database {
+            host: self.socket.display().to_string(),
+            name: self.name.clone(),
+            user: Some("postgres".into()),
+            ..Default::default()
+        }
     }
 
     /// Runs statements as the owner and returns what psql printed, unaligned and without headers.
     pub async fn sql(&self, statements: &str) -> String {
-        let (this, statements) = (Self { name: self.name.clone(), socket: self.socket.clone() }, statements.to_owned());
+        let (this, statements) =
+            (Self { name: self.name.clone(), socket: self.socket.clone() }, statements.to_owned());
         tokio::task::spawn_blocking(move || this.psql(&this.name, &["-c", &statements])).await.unwrap()
     }
 

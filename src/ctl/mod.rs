@@ -1,0 +1,106 @@
+//! The nouns and verbs of `gatepost`, one file per noun.
+//!
+//! Input is parsed by the same types as in the daemons; every change is one transaction; passwords come from a prompt or from
+//! stdin, never from the command line, where every process of the host can read them.
+
+mod alias;
+mod check;
+mod connection;
+mod dkim;
+mod domain;
+mod schema;
+mod share;
+mod terminal;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gatepost::daemon;
+
+/// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, its own schema.
+///
+/// Speaks SQL to the database of the configuration, as the role that may: usually `sudo -u postgres gatepost …`.
+#[derive(Parser)]
+#[command(name = "gatepost", version, propagate_version = true)]
+struct CommandLine {
+    /// The configuration file; /etc/gatepost/gatepost.toml if it is there, else built-in defaults
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The role to connect as, instead of `[database] user`
+    #[arg(long, global = true, value_name = "ROLE")]
+    role: Option<String>,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    /// Our own schema: install, remove, status
+    #[command(subcommand)]
+    Schema(schema::Verb),
+    /// Hosted domains: add, remove, list
+    #[command(subcommand)]
+    Domain(domain::Verb),
+    /// Mailboxes: add, remove, list, password
+    #[command(subcommand)]
+    User(user::Verb),
+    /// Aliases: add, remove, list
+    #[command(subcommand)]
+    Alias(alias::Verb),
+    /// Mailboxes shared to other users: add, remove, list
+    #[command(subcommand)]
+    Share(share::Verb),
+    /// DKIM signing keys: generate, activate, retire, list, dns
+    #[command(subcommand)]
+    Dkim(dkim::Verb),
+    /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
+    Check,
+}
+
+/// Runs the tool.
+pub(crate) fn main() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { daemon::USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    daemon::install_crypto();
+    daemon::quiet_log();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("gatepost: cannot start: {error}");
+            return daemon::SOFTWARE.into();
+        }
+    };
+    runtime.block_on(run(line)).unwrap_or_else(|error| {
+        eprintln!("gatepost: {error:#}");
+        if error.chain().any(|cause| cause.is::<gatepost::config::ConfigError>()) {
+            daemon::CONFIG.into()
+        } else {
+            ExitCode::FAILURE
+        }
+    })
+}
+
+async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
+    let settings = connection::Settings::load(line.config, line.role)?;
+    if let Noun::Check = line.noun {
+        return check::run(&settings).await;
+    }
+    let mut connection = settings.connect().await?;
+    match line.noun {
+        Noun::Schema(verb) => schema::run(verb, &mut connection).await?,
+        Noun::Domain(verb) => domain::run(verb, &mut connection).await?,
+        Noun::User(verb) => user::run(verb, &mut connection).await?,
+        Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
+        Noun::Share(verb) => share::run(verb, &mut connection).await?,
+        Noun::Dkim(verb) => dkim::run(verb, &mut connection).await?,
+        Noun::Check => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
