@@ -1,0 +1,21 @@
+//! gatepost-postfix-policy: what Postfix asks about addresses (socketmap) and about clients (policy delegation), answered from the
+//! database `mail_server`.
+//!
+//! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` and `wire` (one
+//! connection), [`maps`] over [`addresses`], [`checks`], [`ask`], `metrics`, `notice`.
+//!
+//! Refuses to read mail, and to know password hashes or keys: its role in the database may do neither.
+
+pub mod addresses;
+pub mod ask;
+pub mod checks;
+pub mod config;
+pub mod maps;
+mod metrics;
+mod notice;
+pub mod protocol;
+pub mod service;
+mod session;
+mod wire;
+
+pub use service::PostfixPolicy;

@@ -1,0 +1,247 @@
+//! The daemon: what it is built from, and one question of either protocol to its answer.
+//!
+//! For `session` and `ask`, which both put their questions here, so that what `ask` prints is what the wire says. Here the four
+//! kinds of `Lookup` become the words of each protocol, once for all maps and once for all checks:
+//!
+//! | | socketmap | policy |
+//! |---|---|---|
+//! | found | `OK value` | the action |
+//! | none | `NOTFOUND ` | the next check, at last `DUNNO` |
+//! | unavailable | `TEMP why` | `DEFER_IF_PERMIT` |
+//! | misconfigured | `PERM why`, and an error in the log | `DEFER_IF_PERMIT`, and an error in the log |
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use gatepost::config::Config;
+use gatepost::daemon::{ConfigSource, Daemon, Parts};
+use gatepost::directory::{Directory, Lookup};
+use gatepost::mail::SmtpReply;
+use gatepost::net::Endpoint;
+use gatepost::store::Store;
+use gatepost::telemetry::printable;
+
+use crate::ask::Ask;
+use crate::checks::{CHECKS, Circumstances, Memory};
+use crate::config::{Mode, Settings};
+use crate::maps::{MAPS, Map};
+use crate::metrics::Counters;
+use crate::notice::Notice;
+use crate::protocol::{policy, socketmap};
+use crate::session;
+
+/// gatepost-postfix-policy.
+pub struct PostfixPolicy {
+    directory: Directory,
+    store: Store,
+    settings: ArcSwap<Settings>,
+    counters: Counters,
+    memory: Memory,
+    /// What is wrong with each of [`MAPS`], as last said.
+    broken_maps: Vec<Notice>,
+    /// What is wrong with each of [`CHECKS`], as last said.
+    broken_checks: Vec<Notice>,
+    unknown_map: Notice,
+    sessions: AtomicU64,
+}
+
+impl Daemon for PostfixPolicy {
+    const NAME: &'static str = "gatepost-postfix-policy";
+    const ABOUT: &'static str =
+        "Answers Postfix's socketmap lookups and policy requests from the database mail_server";
+    type Section = Settings;
+    type Ask = Ask;
+
+    async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
+        Ok(Self {
+            directory: parts.directory.clone(),
+            store: parts.store.clone(),
+            settings: ArcSwap::from_pointee(config.service.clone()),
+            counters: Counters::new(&parts.metrics),
+            memory: Memory::default(),
+            broken_maps: MAPS.iter().map(|_| Notice::default()).collect(),
+            broken_checks: CHECKS.iter().map(|_| Notice::default()).collect(),
+            unknown_map: Notice::default(),
+            sessions: AtomicU64::new(1),
+        })
+    }
+
+    fn endpoints(self: &Arc<Self>, settings: &Settings) -> Vec<Endpoint> {
+        let service = Arc::clone(self);
+        let socketmap = Endpoint::new("socketmap", settings.socketmap.clone(), move |stream, drain| {
+            session::socketmap(Arc::clone(&service), stream, drain)
+        });
+        let policies = settings.policy.iter().enumerate().map(|(place, endpoint)| {
+            let service = Arc::clone(self);
+            Endpoint::new("policy", endpoint.listen.clone(), move |stream, drain| {
+                session::policy(Arc::clone(&service), place, stream, drain)
+            })
+        });
+        std::iter::once(socketmap).chain(policies).collect()
+    }
+
+    /// Checks, their modes and limits change at once; sockets and roles are taken at start only.
+    fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
+        let (old, new) = (self.settings.load_full(), &config.service);
+        let addresses = |settings: &Settings| {
+            settings.policy.iter().map(|endpoint| endpoint.listen.clone()).collect::<Vec<_>>()
+        };
+        let fixed = [
+            ("socketmap", old.socketmap == new.socketmap),
+            ("policy.listen", addresses(&old) == addresses(new)),
+            ("database-user", old.database_user == new.database_user),
+            ("database-password-file", old.database_password_file == new.database_password_file),
+            ("metrics", old.metrics == new.metrics),
+        ];
+        let changed: Vec<&str> = fixed.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect();
+        if !changed.is_empty() {
+            anyhow::bail!(
+                "[postfix-policy]: {} cannot change while running; restart the daemon",
+                changed.join(", ")
+            );
+        }
+        self.settings.store(Arc::new(new.clone()));
+        Ok(())
+    }
+
+    fn list() -> Vec<[String; 3]> {
+        let maps = MAPS
+            .iter()
+            .map(|map| [map.name, "map", map.summary].map(str::to_owned).pointing_to(map.parameter));
+        let checks = CHECKS.iter().map(|check| {
+            [check.name, "check", check.summary].map(str::to_owned).pointing_to(check.restrictions)
+        });
+        maps.chain(checks).collect()
+    }
+
+    async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
+        gatepost::daemon::quiet_log();
+        let (service, _) = source.assemble::<Self>().await?;
+        ask.put(&service).await
+    }
+}
+
+impl PostfixPolicy {
+    /// The answer to the content of one socketmap request.
+    pub async fn look_up(&self, content: &[u8]) -> socketmap::Reply {
+        let request = match socketmap::Request::parse(content) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::warn!(%error, request = %printable(content, SHOWN), "bad socketmap request");
+                return socketmap::Reply::Permanent(error.to_string());
+            }
+        };
+        let Some((place, map)) = Map::named(request.map) else { return self.no_such_map(request.map) };
+        let answer = match request.key {
+            Some(key) => (map.look_up)(&self.directory, key).await,
+            None => Lookup::None,
+        };
+        self.counters.lookup(place, &answer);
+        let reply = match answer {
+            Lookup::Found(value) => socketmap::Reply::Found(value),
+            Lookup::None => socketmap::Reply::NotFound,
+            Lookup::Unavailable(why) => socketmap::Reply::Temporary(why),
+            Lookup::Misconfigured(why) => {
+                if self.broken_maps[place].is_new(&why) {
+                    tracing::error!(map = map.name, %why, "map cannot answer");
+                }
+                socketmap::Reply::Permanent(why)
+            }
+        };
+        if matches!(reply, socketmap::Reply::Found(_) | socketmap::Reply::NotFound)
+            && self.broken_maps[place].clear()
+        {
+            tracing::info!(map = map.name, "map answers again");
+        }
+        tracing::debug!(map = map.name, key = %printable(request.key.unwrap_or_default().as_bytes(), SHOWN), reply = %reply.text(), "looked up");
+        reply
+    }
+
+    fn no_such_map(&self, name: &str) -> socketmap::Reply {
+        self.counters.unknown_map();
+        let names: Vec<&str> = MAPS.iter().map(|map| map.name).collect();
+        let why =
+            format!("no map {}, expected one of {}", printable(name.as_bytes(), SHOWN), names.join(", "));
+        if self.unknown_map.is_new(&why) {
+            tracing::warn!("{why}; look for its name in main.cf");
+        }
+        socketmap::Reply::Permanent(why)
+    }
+
+    /// The action for one policy request at that place of `[[postfix-policy.policy]]`, counted from 0: the first opinion of its checks.
+    pub async fn judge(&self, endpoint: usize, request: &policy::Request) -> policy::Action {
+        let settings = self.settings.load_full();
+        let steps =
+            settings.policy.get(endpoint).map(|endpoint| endpoint.checks.as_slice()).unwrap_or_default();
+        for step in steps {
+            let circumstances = Circumstances {
+                store: &self.store,
+                config: &settings,
+                mode: step.mode,
+                memory: &self.memory,
+            };
+            let opinion = (step.check.judge)(circumstances, request).await;
+            let Some(action) = self.action(step.check.name, opinion) else { continue };
+            tracing::info!(
+                queue_id = %printable(request.queue_id.as_bytes(), SHOWN), login = %printable(request.login.as_bytes(), SHOWN),
+                check = step.check.name, mode = ?step.mode, action = %action.text(), "decided"
+            );
+            if step.mode == Mode::Enforce {
+                return action;
+            }
+        }
+        policy::Action::Dunno
+    }
+
+    /// An opinion as an action, counted; `None` for none.
+    fn action(&self, check: &'static str, opinion: Lookup<policy::Action>) -> Option<policy::Action> {
+        let place = CHECKS.iter().position(|known| known.name == check)?;
+        let cannot_say =
+            || Some(policy::Action::DeferIfPermit(SmtpReply::new(450, "4.3.0", "Temporary lookup failure")));
+        match opinion {
+            Lookup::Found(action) => {
+                self.counters.request(check, action.word());
+                self.broken_checks[place].clear();
+                Some(action)
+            }
+            Lookup::None => {
+                self.counters.request(check, policy::Action::Dunno.word());
+                None
+            }
+            Lookup::Unavailable(why) => {
+                self.counters.request(check, "unavailable");
+                tracing::debug!(check, %why, "check cannot say");
+                cannot_say()
+            }
+            Lookup::Misconfigured(why) => {
+                self.counters.request(check, "misconfigured");
+                if self.broken_checks[place].is_new(&why) {
+                    tracing::error!(check, %why, "check cannot say");
+                }
+                cannot_say()
+            }
+        }
+    }
+
+    /// A number for one connection, for the log.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A row of `list`, with the parameter of main.cf behind its summary.
+trait PointingTo {
+    fn pointing_to(self, parameter: &str) -> Self;
+}
+
+impl PointingTo for [String; 3] {
+    fn pointing_to(mut self, parameter: &str) -> Self {
+        self[2] = format!("{} ({parameter})", self[2]);
+        self
+    }
+}
+
+/// How much of a peer's text the log shows.
+const SHOWN: usize = 320;

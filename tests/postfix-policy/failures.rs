@@ -1,0 +1,225 @@
+//! The failure column: what each map and each check says while the database is away, was never there, or refuses.
+
+use gatepost_postfix_policy::checks::CHECKS;
+use gatepost_postfix_policy::maps::MAPS;
+use gatepost_postfix_policy::protocol::policy::Request;
+
+use crate::instance::{Instance, Setup, install, soon, until};
+use crate::postgres::Database;
+
+const NOWHERE: &str = "[database]\nhost = \"/nonexistent\"\ntimeout = \"500ms\"\n";
+
+/// A key that is there, for each map.
+fn key_of(map: &str) -> &'static str {
+    match map {
+        "domains" => "example.com",
+        "aliases" => "boss@example.com",
+        "mailboxes" | "senders" => "alice@example.com",
+        _ => panic!("give map {map} a key here"),
+    }
+}
+
+/// A request that each check has an opinion about, if its limits are 0.
+fn request_of(check: &str) -> Request {
+    match check {
+        "rate-limit" => data("alice@example.com", "i.1"),
+        _ => panic!("give check {check} a request here"),
+    }
+}
+
+fn data(login: &str, instance: &str) -> Request {
+    let text = format!(
+        "request=smtpd_access_policy\nprotocol_state=DATA\nrecipient_count=1\ninstance={instance}\nsasl_username={login}\n"
+    );
+    Request::parse(text.as_bytes()).unwrap()
+}
+
+async fn ask(instance: &Instance, map: &str, key: &str) -> String {
+    soon("an answer", instance.service.look_up(format!("{map} {key}").as_bytes())).await.text()
+}
+
+async fn judge(instance: &Instance, request: &Request) -> String {
+    soon("an action", instance.service.judge(0, request)).await.text()
+}
+
+const CANNOT_SAY: &str = "DEFER_IF_PERMIT 4.3.0 Temporary lookup failure";
+
+#[tokio::test]
+async fn a_database_that_was_never_there_defers_everything_and_denies_nothing() {
+    let instance = Instance::on(Database::create().await, NOWHERE, &Setup::default()).await;
+    for map in MAPS {
+        let answer = ask(&instance, map.name, key_of(map.name)).await;
+        assert!(answer.starts_with("TEMP "), "{}: {answer}", map.name);
+        assert_eq!(
+            ask(&instance, map.name, "no such key").await,
+            "NOTFOUND ",
+            "{}: needs no database",
+            map.name
+        );
+        assert_eq!(
+            instance.metric(&format!("lookups_total{{map=\"{}\",result=\"unavailable\"}}", map.name)),
+            1
+        );
+        assert_eq!(instance.metric(&format!("lookups_total{{map=\"{}\",result=\"none\"}}", map.name)), 1);
+    }
+    for check in CHECKS {
+        assert_eq!(judge(&instance, &request_of(check.name)).await, CANNOT_SAY, "{}", check.name);
+        assert_eq!(
+            instance.metric(&format!("requests_total{{check=\"{}\",action=\"unavailable\"}}", check.name)),
+            1
+        );
+    }
+    instance.stop().await;
+}
+
+#[tokio::test]
+async fn a_check_in_mode_log_only_defers_nothing_even_without_a_database() {
+    let setup = Setup {
+        checks: Some("[{ check = \"rate-limit\", mode = \"log-only\" }]".into()),
+        ..Setup::default()
+    };
+    let instance = Instance::on(Database::create().await, NOWHERE, &setup).await;
+    assert_eq!(judge(&instance, &data("alice@example.com", "i.1")).await, "DUNNO");
+    instance.stop().await;
+}
+
+/// While the database is away, what was found stays found, and nobody is told that an address does not exist.
+async fn away_and_back(schema: bool) {
+    let instance = Instance::start(&Setup { schema, ..Setup::default() }).await;
+    if schema {
+        until("changes are announced", async || instance.parts.directory.is_notified()).await;
+    }
+    let known = [
+        ("domains", "example.com"),
+        ("mailboxes", "alice+x@example.com"),
+        ("aliases", "boss@example.com"),
+        ("senders", "boss@example.com"),
+    ];
+    let mut before = Vec::new();
+    for (map, key) in known {
+        before.push(ask(&instance, map, key).await);
+    }
+    instance.database.take_away().await;
+    until("the loss is noticed", async || {
+        ask(&instance, "mailboxes", "bob@example.com").await.starts_with("TEMP ")
+    })
+    .await;
+    // Longer than `database.cache-ttl`: what counts now is the stale limit.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    for ((map, key), before) in known.into_iter().zip(&before) {
+        let answer = ask(&instance, map, key).await;
+        // An alias, or an address with an extension, was found after something was not: that part is not known any more.
+        assert!(answer == *before || answer.starts_with("TEMP "), "{map} {key}: {answer}, before {before}");
+        let unknown =
+            ask(&instance, map, if map == "domains" { "nobody.test" } else { "nobody@example.com" }).await;
+        // The list of domains was followed up to the loss, so with triggers a foreign domain is surely foreign.
+        assert!(unknown.starts_with("TEMP ") || (schema && map == "domains"), "{map}: {unknown}");
+    }
+    assert_eq!(ask(&instance, "domains", "example.com").await, "OK example.com");
+    assert_eq!(ask(&instance, "mailboxes", "alice@example.com").await, "OK alice@example.com");
+    if schema {
+        assert_eq!(judge(&instance, &data("alice@example.com", "i.1")).await, CANNOT_SAY);
+    }
+    instance.database.give_back().await;
+    until("it answers again", async || {
+        ask(&instance, "mailboxes", "bob@example.com").await == "OK bob@example.com"
+    })
+    .await;
+    for ((map, key), before) in known.into_iter().zip(&before) {
+        assert_eq!(&ask(&instance, map, key).await, before, "{map} {key}");
+    }
+    assert_eq!(ask(&instance, "mailboxes", "nobody@example.com").await, "NOTFOUND ");
+    assert_eq!(judge(&instance, &data("alice@example.com", "i.2")).await, "DUNNO");
+    instance.stop().await;
+}
+
+#[tokio::test]
+async fn the_database_goes_and_comes_back() {
+    away_and_back(false).await;
+}
+
+#[tokio::test]
+async fn the_database_goes_and_comes_back_with_triggers() {
+    away_and_back(true).await;
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_a_misconfiguration_and_denies_nothing() {
+    let database = Database::create().await;
+    install(&database, false).await;
+    database.sql("DO $$ BEGIN CREATE ROLE gatepost_test_nobody LOGIN PASSWORD 'nobody'; EXCEPTION WHEN duplicate_object THEN END $$").await;
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "nobody\n").unwrap();
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let role = format!(
+        "database-user = \"gatepost_test_nobody\"\ndatabase-password-file = \"{}\"\n",
+        password.display()
+    );
+    let section = database.toml();
+    let instance = Instance::on(database, &section, &Setup { settings: role, ..Setup::default() }).await;
+    for map in MAPS {
+        let answer = ask(&instance, map.name, key_of(map.name)).await;
+        assert!(
+            answer.starts_with("PERM ") && answer.contains("permission denied"),
+            "{}: {answer}",
+            map.name
+        );
+    }
+    for check in CHECKS {
+        assert_eq!(judge(&instance, &request_of(check.name)).await, CANNOT_SAY, "{}", check.name);
+        assert_eq!(
+            instance.metric(&format!("requests_total{{check=\"{}\",action=\"misconfigured\"}}", check.name)),
+            1
+        );
+    }
+    instance.stop().await;
+}
+
+/// The roles as installed are enough for everything this daemon does.
+#[tokio::test]
+async fn the_tutorials_role_and_our_own_are_enough() {
+    for (role, word) in [("mail_user", "mail_user"), ("gatepost_policy", "policy-secret")] {
+        let database = Database::create().await;
+        if role == "gatepost_policy" {
+            install(&database, true).await;
+            database.sql(&format!("ALTER ROLE gatepost_policy LOGIN PASSWORD '{word}'")).await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        std::fs::write(&password, word).unwrap();
+        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        let settings = format!(
+            "database-user = \"{role}\"\ndatabase-password-file = \"{}\"\n[postfix-policy.rate-limit]\nmessages = 0\n",
+            password.display()
+        );
+        let section = database.toml();
+        let instance = Instance::on(database, &section, &Setup { settings, ..Setup::default() }).await;
+        for map in MAPS {
+            let answer = ask(&instance, map.name, key_of(map.name)).await;
+            assert!(answer.starts_with("OK "), "{role}, {}: {answer}", map.name);
+        }
+        let action = judge(&instance, &data("alice@example.com", "i.1")).await;
+        assert_eq!(
+            action.starts_with("DEFER_IF_PERMIT 4.7.1"),
+            role == "gatepost_policy",
+            "{role}: {action}"
+        );
+        assert_eq!(action == "DUNNO", role == "mail_user", "{role}: {action}");
+        instance.stop().await;
+    }
+}
+
+/// The schema that comes while the daemon runs switches the check on.
+#[tokio::test]
+async fn a_check_that_was_off_goes_on_when_the_schema_is_installed() {
+    let setup = Setup { settings: "[postfix-policy.rate-limit]\nmessages = 0".into(), ..Setup::default() };
+    let instance = Instance::start(&setup).await;
+    assert_eq!(judge(&instance, &data("alice@example.com", "i.1")).await, "DUNNO");
+    install(&instance.database, false).await;
+    assert_eq!(
+        judge(&instance, &data("alice@example.com", "i.1")).await,
+        "DEFER_IF_PERMIT 4.7.1 Sending limit reached: 0 messages in 1h"
+    );
+    instance.stop().await;
+}

@@ -1,0 +1,17 @@
+//! gatepost-postfix-policy against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test -p gatepost-postfix-policy`.
+//!
+//! The peers here do not use our codec: conversations are bytes written by hand (`conversations/*.txt`), and the other peer is
+//! Postfix's own `postmap`.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod engine;
+mod failures;
+mod hostile;
+mod instance;
+mod operator;
+mod postfix;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod postmap;
+mod replay;

@@ -1,0 +1,75 @@
+//! What the operator changes and reads: a reload, and the manual page.
+
+use std::path::Path;
+
+use gatepost::config::{Config, parse};
+use gatepost::daemon::Daemon;
+use gatepost_postfix_policy::checks::CHECKS;
+use gatepost_postfix_policy::config::Settings;
+use gatepost_postfix_policy::maps::MAPS;
+use gatepost_postfix_policy::protocol::policy::Request;
+
+use crate::instance::{Instance, Setup, configuration};
+
+#[tokio::test]
+async fn a_reload_changes_limits_and_modes_at_once_and_sockets_not_at_all() {
+    let limit = |messages| format!("[postfix-policy.rate-limit]\nmessages = {messages}");
+    let setup = Setup { settings: limit(1), schema: true, ..Setup::default() };
+    let instance = Instance::start(&setup).await;
+    let folder = instance.socket("policy").parent().unwrap().to_owned();
+    let config = |folder: &Path, setup: &Setup| -> Config<Settings> {
+        parse(&configuration(folder, &instance.database.toml(), setup), Path::new("gatepost.toml")).unwrap()
+    };
+    let send = async |number: u32| {
+        let text = format!(
+            "request=smtpd_access_policy\nprotocol_state=DATA\ninstance=i.{number}\nsasl_username=alice@example.com\n"
+        );
+        instance.service.judge(0, &Request::parse(text.as_bytes()).unwrap()).await.text()
+    };
+    assert_eq!(send(1).await, "DUNNO");
+    assert_eq!(send(2).await, "DEFER_IF_PERMIT 4.7.1 Sending limit reached: 1 messages in 1h");
+
+    instance.service.reload(&config(&folder, &Setup { settings: limit(2), ..Setup::default() })).unwrap();
+    assert_eq!(send(3).await, "DUNNO");
+    assert_eq!(send(4).await, "DEFER_IF_PERMIT 4.7.1 Sending limit reached: 2 messages in 1h");
+
+    let moved = config(Path::new("/elsewhere"), &Setup { settings: limit(9), ..Setup::default() });
+    let error = instance.service.reload(&moved).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "[postfix-policy]: socketmap, policy.listen cannot change while running; restart the daemon"
+    );
+    assert_eq!(send(5).await, "DEFER_IF_PERMIT 4.7.1 Sending limit reached: 2 messages in 1h");
+
+    let checks = Some("[{ check = \"rate-limit\", mode = \"log-only\" }]".to_owned());
+    instance.service.reload(&config(&folder, &Setup { settings: limit(2), checks, schema: true })).unwrap();
+    assert_eq!(send(6).await, "DUNNO");
+    instance
+        .service
+        .reload(&config(&folder, &Setup { checks: Some("[]".into()), ..Setup::default() }))
+        .unwrap();
+    assert_eq!(send(7).await, "DUNNO");
+    instance.stop().await;
+}
+
+#[test]
+fn the_manual_page_names_every_map_check_and_key() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/man/gatepost-postfix-policy.8");
+    let page = std::fs::read_to_string(page).unwrap().replace("\\-", "-");
+    let maps = MAPS.iter().map(|map| (map.name, map.parameter));
+    let checks = CHECKS.iter().map(|check| (check.name, check.restrictions));
+    for (name, parameter) in maps.chain(checks) {
+        assert!(page.contains(&format!(".BR {name} \" (\" {parameter} )")), "{name} ({parameter})");
+    }
+    // serde names the keys when it meets one that it does not know.
+    for section in ["[postfix-policy]", "[[postfix-policy.policy]]", "[postfix-policy.rate-limit]"] {
+        let error = parse::<Settings>(&format!("{section}\nno-such-key = 1\n"), Path::new("f"))
+            .unwrap_err()
+            .to_string();
+        let keys: Vec<&str> = error.split('"').skip(3).step_by(2).collect();
+        assert!(keys.len() > 1, "{error}");
+        for key in keys {
+            assert!(page.contains(key), "{section}: {key}");
+        }
+    }
+}

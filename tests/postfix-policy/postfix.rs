@@ -1,0 +1,366 @@
+//! A private Postfix that asks the daemon of this process: scenes of real SMTP sessions. Needs root, because Postfix does.
+//!
+//! The login server beside it is twenty lines that say yes to everybody: whether a password is right is another daemon's affair.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::instance::{Instance, Setup, soon, until};
+
+/// A Postfix of its own, in a directory of its own.
+struct Postfix {
+    directory: tempfile::TempDir,
+    port: u16,
+    logins: JoinHandle<()>,
+}
+
+impl Postfix {
+    /// Starts it beside an instance whose sockets it asks.
+    async fn start(instance: &Instance) -> Self {
+        assert!(nix_is_root(), "this test starts a private Postfix, which only root can: run it as root");
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path();
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        // Postfix's processes run as user postfix; they must get through these directories.
+        for open in [folder, instance.socket("policy").parent().unwrap()] {
+            std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        for (name, owner) in [("queue", "root"), ("data", "postfix"), ("log", "root")] {
+            std::fs::create_dir(folder.join(name)).unwrap();
+            run(Command::new("chown").arg(owner).arg(folder.join(name)));
+        }
+        for endpoint in ["socketmap", "policy"] {
+            std::fs::set_permissions(instance.socket(endpoint), PermissionsExt::from_mode(0o666)).unwrap();
+        }
+        let logins = UnixListener::bind(folder.join("auth")).unwrap();
+        std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
+        std::fs::write(folder.join("main.cf"), main_cf(folder, instance)).unwrap();
+        std::fs::write(folder.join("master.cf"), master_cf(port)).unwrap();
+        run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
+        let postfix = Self { directory, port, logins: tokio::spawn(say_yes(logins)) };
+        until("Postfix listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+        postfix
+    }
+
+    /// One SMTP session: what is sent, and how the answer must begin. The first answer is the greeting.
+    async fn session(&self, lines: &[(&str, &str)]) {
+        let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap());
+        for (number, (send, expected)) in [("", "220 ")].iter().chain(lines).enumerate() {
+            if number > 0 {
+                stream.write_all(format!("{send}\r\n").as_bytes()).await.unwrap();
+            }
+            let answer = loop {
+                let mut line = String::new();
+                soon("an SMTP answer", stream.read_line(&mut line)).await.unwrap();
+                if line.as_bytes().get(3) != Some(&b'-') {
+                    break line;
+                }
+            };
+            assert!(
+                answer.starts_with(expected),
+                "{send}: got {answer:?}, expected {expected}\n{}",
+                self.log()
+            );
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
+    }
+
+    /// Waits for a delivery that the log tells of.
+    async fn delivered(&self, to: &str) {
+        until(&format!("{to} in the log:\n{}", self.log()), async || {
+            self.log().lines().any(|line| line.contains(to) && line.contains("status=sent"))
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        run(Command::new("postfix").arg("-c").arg(self.directory.path()).arg("stop"));
+        self.logins.abort();
+    }
+}
+
+impl Drop for Postfix {
+    /// Also where a test failed: nothing may stay behind.
+    fn drop(&mut self) {
+        let _ = Command::new("postfix").arg("-c").arg(self.directory.path()).arg("abort").output();
+    }
+}
+
+fn nix_is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout == b"0\n"
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn main_cf(folder: &Path, instance: &Instance) -> String {
+    let (folder, socketmap) = (folder.display(), socketmap(instance));
+    let policy = instance.socket("policy").display().to_string();
+    format!(
+        "compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log/mail.log
+maillog_file_prefixes = {folder}
+myhostname = mx.example.com
+mydestination =
+mynetworks = 127.0.0.9/32
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+local_recipient_maps =
+alias_maps =
+alias_database =
+recipient_delimiter = +
+virtual_alias_domains =
+virtual_mailbox_domains = {socketmap}:domains
+virtual_mailbox_maps = {socketmap}:mailboxes
+virtual_alias_maps = {socketmap}:aliases
+smtpd_sender_login_maps = {socketmap}:senders
+virtual_transport = discard:
+default_transport = discard:
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {folder}/auth
+smtpd_peername_lookup = no
+smtpd_sender_restrictions = reject_sender_login_mismatch
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+smtpd_data_restrictions = check_policy_service unix:{policy}
+"
+    )
+}
+
+fn socketmap(instance: &Instance) -> String {
+    let path: PathBuf = instance.socket("socketmap");
+    format!("socketmap:unix:{}", path.display())
+}
+
+fn master_cf(port: u16) -> String {
+    format!(
+        "127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"
+    )
+}
+
+/// Dovecot's auth protocol as far as Postfix needs it: every PLAIN login is right.
+async fn say_yes(listener: UnixListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(say_yes_to(stream));
+    }
+}
+
+async fn say_yes_to(mut stream: UnixStream) {
+    stream
+        .write_all(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")
+        .await
+        .unwrap();
+    let mut lines = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+        let mut fields = line.trim_end().split('\t');
+        if fields.next() == Some("AUTH") {
+            let number = fields.next().unwrap();
+            let response = fields.find_map(|field| field.strip_prefix("resp=")).unwrap();
+            let login = login_of(response).await;
+            lines.write_all(format!("OK\t{number}\tuser={login}\n").as_bytes()).await.unwrap();
+        }
+    }
+}
+
+/// The login in a PLAIN response (RFC 4616): the text between the two NULs.
+async fn login_of(response: &str) -> String {
+    let mut decode = tokio::process::Command::new("base64")
+        .arg("-d")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    decode.stdin.take().unwrap().write_all(response.as_bytes()).await.unwrap();
+    let mut plain = Vec::new();
+    decode.stdout.take().unwrap().read_to_end(&mut plain).await.unwrap();
+    decode.wait().await.unwrap();
+    String::from_utf8(plain.split(|byte| *byte == 0).nth(1).unwrap().to_vec()).unwrap()
+}
+
+/// `\0alice@example.com\0x` and `\0bob@example.com\0x`.
+const ALICE: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=";
+const BOB: &str = "AUTH PLAIN AGJvYkBleGFtcGxlLmNvbQB4";
+
+/// Two messages and two recipients an hour for each login.
+fn limits() -> Setup {
+    let settings = "[postfix-policy.rate-limit]\nmessages = 2\nrecipients = 3".to_owned();
+    Setup { settings, schema: true, ..Setup::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scenes_of_real_sessions() {
+    let instance = Instance::start(&limits()).await;
+    let postfix = Postfix::start(&instance).await;
+
+    // Mail from outside: mailbox, alias, alias into another domain, extensions in any spelling; unknown and foreign refused.
+    postfix
+        .session(&[
+            ("EHLO client.test", "250 "),
+            ("MAIL FROM:<Somebody@foreign.test>", "250 "),
+            ("RCPT TO:<ALICE@Example.com>", "250 "),
+            ("RCPT TO:<boss+News@example.com>", "250 "),
+            ("RCPT TO:<orders@example.com>", "250 "),
+            ("RCPT TO:<bob+x@example.com>", "250 "),
+            ("RCPT TO:<nobody@example.com>", "550 5.1.1 "),
+            ("RCPT TO:<nobody+x@example.com>", "550 5.1.1 "),
+            ("RCPT TO:<carl@example.com>", "550 5.1.1 "),
+            ("RCPT TO:<alice@elsewhere.test>", "554 5.7.1 "),
+            ("RCPT TO:<@example.com>", "5"),
+            ("DATA", "354 "),
+            ("Subject: x\r\n\r\nx\r\n.", "250 2.0.0 "),
+            ("QUIT", "221 "),
+        ])
+        .await;
+    postfix.delivered("to=<ALICE@Example.com>").await;
+    postfix.delivered("to=<alice+News@example.com>, orig_to=<boss+News@example.com>").await;
+    postfix.delivered("to=<carl@123qwe.com>, orig_to=<orders@example.com>").await;
+    postfix.delivered("to=<bob+x@example.com>").await;
+
+    // Who is logged in sends as what he owns, and as nothing else; without a login nobody sends as alice.
+    postfix
+        .session(&[
+            ("EHLO client.test", "250 "),
+            (ALICE, "235 "),
+            ("MAIL FROM:<alice@example.com>", "250 "),
+            ("RCPT TO:<friend@foreign.test>", "250 "),
+            ("RSET", "250 "),
+            ("MAIL FROM:<Boss+tag@Example.com>", "250 "),
+            ("RCPT TO:<friend@foreign.test>", "250 "),
+            ("RSET", "250 "),
+            ("MAIL FROM:<bob@example.com>", "250 "),
+            ("RCPT TO:<friend@foreign.test>", "553 5.7.1 "),
+            ("RSET", "250 "),
+            ("MAIL FROM:<nobody@example.com>", "250 "),
+            ("RCPT TO:<friend@foreign.test>", "553 5.7.1 "),
+            ("RSET", "250 "),
+            ("MAIL FROM:<alice@foreign.test>", "250 "),
+            ("RCPT TO:<friend@foreign.test>", "553 5.7.1 "),
+            ("QUIT", "221 "),
+        ])
+        .await;
+    postfix
+        .session(&[
+            ("EHLO client.test", "250 "),
+            ("MAIL FROM:<alice@example.com>", "250 "),
+            ("RCPT TO:<bob@example.com>", "553 5.7.1 "),
+            ("QUIT", "221 "),
+        ])
+        .await;
+
+    // The limit: two messages pass, the third is deferred at DATA; another login still may, but not to four at once.
+    let one = [("MAIL FROM:<alice@example.com>", "250 "), ("RCPT TO:<friend@foreign.test>", "250 ")];
+    let sent = [("DATA", "354 "), ("Subject: x\r\n\r\nx\r\n.", "250 2.0.0 ")];
+    let refused = [("DATA", "450 4.7.1 "), ("RSET", "250 ")];
+    let hello = [("EHLO client.test", "250 "), (ALICE, "235 ")];
+    postfix.session(&[&hello[..], &one, &sent, &one, &sent, &one, &refused, &one, &refused].concat()).await;
+    let four = ["a", "b", "c", "d"].map(|name| format!("RCPT TO:<{name}@foreign.test>"));
+    let mut bob = vec![("EHLO client.test", "250 "), (BOB, "235 "), ("MAIL FROM:<bob@example.com>", "250 ")];
+    bob.extend(four.iter().map(|line| (line.as_str(), "250 ")));
+    bob.extend([(
+        "DATA",
+        "450 4.7.1 <DATA>: Data command rejected: Sending limit reached: 3 recipients in 1h",
+    )]);
+    postfix.session(&bob).await;
+    assert_eq!(instance.metric("requests_total{check=\"rate-limit\",action=\"defer\"}"), 3);
+    assert_eq!(
+        instance.database.sql("SELECT login, sum(recipients) FROM gatepost.sent GROUP BY 1").await,
+        "alice@example.com|2"
+    );
+
+    // A new account can receive at once, a deleted one no more.
+    let fresh = |answer| {
+        [
+            ("EHLO client.test", "250 "),
+            ("MAIL FROM:<s@foreign.test>", "250 "),
+            ("RCPT TO:<dora@example.com>", answer),
+        ]
+    };
+    postfix.session(&fresh("550 5.1.1 ")).await;
+    instance.database.sql("INSERT INTO users (local, domain) VALUES ('dora', 'example.com')").await;
+    until("dora is announced", async || {
+        instance.service.look_up(b"mailboxes dora@example.com").await.text().starts_with("OK")
+    })
+    .await;
+    postfix.session(&fresh("250 ")).await;
+    instance.database.sql("DELETE FROM users WHERE local = 'dora'").await;
+    until("her end is announced", async || {
+        instance.service.look_up(b"mailboxes dora@example.com").await.text().starts_with("NOTFOUND")
+    })
+    .await;
+    postfix.session(&fresh("550 5.1.1 ")).await;
+
+    postfix.stop().await;
+    instance.stop().await;
+}
+
+/// While the database is away, who is known receives, everything else is deferred, and nothing is refused for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_5xx_while_the_database_is_away() {
+    let instance = Instance::start(&limits()).await;
+    let postfix = Postfix::start(&instance).await;
+    let to = |recipient, answer| {
+        [("EHLO client.test", "250 "), ("MAIL FROM:<s@foreign.test>", "250 "), (recipient, answer)]
+    };
+    postfix.session(&to("RCPT TO:<alice@example.com>", "250 ")).await;
+    postfix.session(&to("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
+    instance.database.take_away().await;
+    until("the loss is noticed", async || {
+        instance.service.look_up(b"mailboxes bob@example.com").await.text().starts_with("TEMP")
+    })
+    .await;
+    for known_or_not in
+        ["RCPT TO:<nobody@example.com>", "RCPT TO:<bob@example.com>", "RCPT TO:<boss@example.com>"]
+    {
+        postfix.session(&to(known_or_not, "451 4.3.0 ")).await;
+    }
+    postfix
+        .session(&[
+            ("EHLO client.test", "250 "),
+            (ALICE, "235 "),
+            ("MAIL FROM:<alice@example.com>", "250 "),
+            ("RCPT TO:<friend@foreign.test>", "250 "),
+            ("DATA", "450 4.3.0 "),
+        ])
+        .await;
+    instance.database.give_back().await;
+    until("it answers again", async || {
+        instance.service.look_up(b"mailboxes bob@example.com").await.text().starts_with("OK")
+    })
+    .await;
+    postfix.session(&to("RCPT TO:<bob@example.com>", "250 ")).await;
+    postfix.session(&to("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
+    postfix.stop().await;
+    instance.stop().await;
+}

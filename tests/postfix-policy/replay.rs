@@ -1,0 +1,184 @@
+//! Conversations on the wire, from data files, in writes of 1, 16 and 4096 bytes.
+//!
+//! ```text
+//! # text          a comment
+//! schema          schema gatepost is installed, with triggers
+//! config LINE     a line of the configuration, behind `[postfix-policy]`
+//! checks LIST     the checks of the policy endpoint
+//! sql STATEMENT   as the owner of the database, before the next line
+//! connect NAME    a new connection to `socketmap` or `policy`; the old one is closed, and must have nothing more to say
+//! > BYTES         sent; \n, \r, \0, \\ and \xHH are escapes, and nothing is added
+//! < BYTES         received, exactly
+//! <? TEXT         received: one netstring whose content begins with TEXT
+//! repeat N BYTES  sent N times over
+//! hang-up         we close our sending side
+//! eof             received: the end of the connection
+//! ```
+
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::instance::{Instance, Setup, soon};
+
+macro_rules! conversations {
+    ($($name:ident)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            for step in [1, 16, 4096] {
+                replay(stringify!($name), step).await;
+            }
+        })*
+
+        #[test]
+        fn every_conversation_is_replayed() {
+            let mut files: Vec<String> = std::fs::read_dir(folder())
+                .unwrap()
+                .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().replace('-', "_"))
+                .collect();
+            files.sort();
+            let mut named = vec![$(stringify!($name)),*];
+            named.sort_unstable();
+            assert_eq!(files, named);
+        }
+    };
+}
+
+conversations! {
+    aliases
+    bad_netstrings
+    bad_policy_requests
+    bad_socketmap_requests
+    domains
+    keys_that_are_no_address
+    mailboxes
+    misconfigured_maps
+    odd_rows
+    policy_without_schema
+    rate_limit
+    rate_limit_log_only
+    rate_limit_reject
+    senders
+    the_requests_of_postfix
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/postfix-policy/conversations"))
+}
+
+async fn replay(name: &str, step: usize) {
+    let text = std::fs::read_to_string(folder().join(format!("{}.txt", name.replace('_', "-")))).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let settings: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("config ")).collect();
+    let setup = Setup {
+        settings: settings.join("\n"),
+        checks: lines.iter().find_map(|line| line.strip_prefix("checks ")).map(str::to_owned),
+        schema: lines.contains(&"schema"),
+    };
+    let instance = Instance::start(&setup).await;
+    let mut stream: Option<UnixStream> = None;
+    for (number, line) in lines.iter().enumerate() {
+        let place = format!("{name}.txt:{} in writes of {step}: {line}", number + 1);
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if let "connect" = word {
+            if let Some(old) = stream.take() {
+                hang_up_and_drain(old, &place).await;
+            }
+            stream = Some(instance.connect(rest).await);
+            continue;
+        }
+        match word {
+            "" | "#" | "schema" | "config" | "checks" => continue,
+            "sql" => {
+                instance.database.sql(rest).await;
+                // Without triggers a found answer counts for a second, with them until it is announced.
+                instance.parts.directory.flush();
+                continue;
+            }
+            _ => {}
+        }
+        let peer = stream.as_mut().unwrap_or_else(|| panic!("{place}: connect first"));
+        match word {
+            ">" => send(peer, &unescape(rest), step, &place).await,
+            "repeat" => {
+                let (times, bytes) = rest.split_once(' ').unwrap();
+                send(peer, &unescape(bytes).repeat(times.parse().unwrap()), step.max(16), &place).await;
+            }
+            "<" => {
+                let expected = unescape(rest);
+                let mut got = vec![0; expected.len()];
+                soon(&place, peer.read_exact(&mut got))
+                    .await
+                    .unwrap_or_else(|error| panic!("{place}: {error}"));
+                assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{place}");
+            }
+            "<?" => {
+                let content = soon(&place, read_netstring(peer)).await;
+                assert!(content.starts_with(rest), "{place}: got {content}");
+            }
+            "hang-up" => peer.shutdown().await.unwrap(),
+            "eof" => assert_eq!(soon(&place, peer.read(&mut [0])).await.unwrap_or(0), 0, "{place}"),
+            _ => panic!("{place}: unknown directive"),
+        }
+    }
+    if let Some(last) = stream {
+        hang_up_and_drain(last, name).await;
+    }
+    assert_eq!(instance.stop().await, 0, "{name}: connections had to be cut");
+}
+
+/// Sends in pieces. The other side may close in the middle, where it refuses the beginning.
+async fn send(peer: &mut UnixStream, bytes: &[u8], step: usize, place: &str) {
+    for piece in bytes.chunks(step) {
+        if soon(place, peer.write_all(piece)).await.is_err() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// There must be no answer that nobody expected.
+async fn hang_up_and_drain(mut stream: UnixStream, place: &str) {
+    let _ = stream.shutdown().await;
+    let mut rest = Vec::new();
+    let _ = soon(place, stream.read_to_end(&mut rest)).await;
+    assert_eq!(rest.escape_ascii().to_string(), "", "{place}: an answer too many");
+}
+
+async fn read_netstring(stream: &mut UnixStream) -> String {
+    let mut length = String::new();
+    loop {
+        match stream.read_u8().await.unwrap() {
+            b':' => break,
+            digit => length.push(char::from(digit)),
+        }
+    }
+    let mut content = vec![0; length.parse().unwrap_or_else(|_| panic!("length {length:?}"))];
+    stream.read_exact(&mut content).await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b',');
+    String::from_utf8(content).unwrap()
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b'0') => 0,
+            Some(b'\\') => b'\\',
+            Some(b'x') => {
+                let digits: String = rest.by_ref().take(2).map(char::from).collect();
+                u8::from_str_radix(&digits, 16).unwrap()
+            }
+            other => panic!("bad escape {other:?} in {text}"),
+        });
+    }
+    bytes
+}
