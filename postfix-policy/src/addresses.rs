@@ -50,8 +50,7 @@ impl Asked {
     /// sender, `*`, or anything else that is no address.
     pub fn parse(key: &str, delimiters: &str) -> Option<Self> {
         let exact = Address::parse(key).ok()?;
-        let stripped = is_divisible(exact.local()).then(|| exact.strip_extension(delimiters)).flatten();
-        let stripped = stripped.map(|(base, folded)| {
+        let stripped = exact.strip_extension(delimiters).map(|(base, folded)| {
             let extension = typed_extension(key, delimiters)
                 .filter(|typed| typed.to_lowercase() == folded)
                 .unwrap_or(folded);
@@ -115,14 +114,6 @@ async fn place_of(directory: &Directory, address: &Address, extension: Option<&S
         .alias(address)
         .await
         .map(|destination| Place::Alias { destination, extension: extension.cloned() })
-}
-
-/// Whether the local part may be divided at a delimiter. Postfix (`split_addr.c`) leaves these whole whatever the delimiter is; with `+`
-/// none of them has one.
-fn is_divisible(local: &str) -> bool {
-    !matches!(local, "postmaster" | "mailer-daemon" | "double-bounce")
-        && !local.starts_with("owner-")
-        && !local.ends_with("-request")
 }
 
 /// The extension of an unquoted local part, as typed.

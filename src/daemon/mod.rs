@@ -177,7 +177,9 @@ pub fn main<D: Daemon>() -> ExitCode {
 }
 
 async fn check<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitCode> {
-    let (daemon, config) = source.assemble::<D>().await?;
+    let config = source.load::<D::Section>()?;
+    let parts = Parts::new(&config, D::NAME)?;
+    let daemon = Arc::new(D::build(&config, &parts).await?);
     let origin = config
         .path
         .as_ref()
@@ -189,6 +191,11 @@ async fn check<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitCode> {
         }
     }
     println!("{:#?}\n{:#?}\n{:#?}\n{:#?}", config.database, config.log, config.limits, config.service);
+    let database = parts.directory.database();
+    if let Err(trouble) = database.ask(sqlx::query("SELECT 1").execute(database.pool())).await {
+        // The daemon starts all the same, and answers "try later" until the database is there.
+        println!("{}: note: {trouble}", D::NAME);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

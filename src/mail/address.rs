@@ -54,8 +54,14 @@ impl Address {
     }
 
     /// Divides `alice+news@example.com` into `alice@example.com` and `+news`, at the first of `delimiters` (Postfix's
-    /// `recipient_delimiter`: any character of that set). `None` where there is no extension or nothing before it.
+    /// `recipient_delimiter`: any character of that set). `None` where there is no extension or nothing before it, and for the
+    /// names that Postfix leaves whole (`split_addr.c`).
     pub fn strip_extension(&self, delimiters: &str) -> Option<(Self, String)> {
+        let list = delimiters.contains('-')
+            && (self.local.starts_with("owner-") || self.local.ends_with("-request"));
+        if list || matches!(&*self.local, "postmaster" | "mailer-daemon" | "double-bounce") {
+            return None;
+        }
         let at = self.local.find(|c| delimiters.contains(c)).filter(|at| *at > 0)?;
         let (base, extension) = self.local.split_at(at);
         Some((Self { local: base.into(), domain: self.domain.clone() }, extension.to_owned()))
@@ -139,6 +145,12 @@ mod tests {
         assert_eq!(stripped("alice@example.com", "+"), None);
         assert_eq!(stripped("+alice@example.com", "+"), None);
         assert_eq!(stripped("alice+news@example.com", ""), None);
+        assert_eq!(stripped("mailer-daemon@example.com", "-"), None);
+        assert_eq!(stripped("owner-list@example.com", "+-"), None);
+        assert_eq!(
+            stripped("owner-list+x@example.com", "+"),
+            Some(("owner-list@example.com".into(), "+x".into()))
+        );
         assert_eq!(address("boss@example.com").with_extension("+x"), Some(address("boss+x@example.com")));
         assert_eq!(address("boss@example.com").with_extension(&"+".repeat(64)), None);
     }

@@ -1,0 +1,24 @@
+"""The scenes, in the order they are played. Each is a letter, a title, and a function of the stack and the story."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from narrate import Story
+from stack import Stack
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene."""
+
+    letter: str
+    title: str
+    play: Callable[[Stack, Story], None]
+
+
+def all_scenes() -> list[Scene]:
+    """Every scene."""
+    from scenes import accounts, inbound, load, logins, outages, restarts, sharing, submission
+
+    modules = (inbound, logins, submission, sharing, accounts, outages, restarts, load)
+    return [scene for module in modules for scene in module.SCENES]

@@ -1,0 +1,166 @@
+"""The whole mail server of the tutorial in a directory of its own: PostgreSQL, our three daemons, Postfix, Dovecot, and the outside.
+
+Everything listens on loopback ports and unix sockets, and everything is gone at the end. Needs root: Postfix and Dovecot do, and
+our daemons run under three uids of their own.
+"""
+
+import os
+import shutil
+import ssl
+import tempfile
+from pathlib import Path
+
+from daemons import Daemon, Socket
+from letters import STRANGER_HOST, STRANGER_IP
+from servers import VMAIL, Dovecot, Outside, Postfix, Postgres, free_ports, run, uid_of
+from settings import example
+
+#: Numbers that no distribution gives away; no account is created for them.
+UIDS = {"milter": 64101, "dovecot-auth": 64102, "postfix-policy": 64103}
+ROLES = {"milter": "gatepost_milter", "dovecot-auth": "gatepost_auth", "postfix-policy": "gatepost_policy"}
+
+ALICE, BOB, CARL = "alice@example.com", "bob@example.com", "carl@123qwe.com"
+PASSWORDS = {ALICE: "alice123", BOB: "bob123", CARL: "carl123"}
+SELECTOR = "gatepost1"
+
+ZONE = f"""
+outside.test. 3600 IN MX 10 {STRANGER_HOST}.
+outside.test. 3600 IN TXT "v=spf1 ip4:{STRANGER_IP} -all"
+_dmarc.outside.test. 3600 IN TXT "v=DMARC1; p=reject"
+{STRANGER_HOST}. 3600 IN A {STRANGER_IP}
+{".".join(reversed(STRANGER_IP.split(".")))}.in-addr.arpa. 3600 IN PTR {STRANGER_HOST}.
+example.com. 3600 IN MX 10 mail.example.com.
+mail.example.com. 3600 IN A 198.51.100.25
+example.com. 3600 IN TXT "v=spf1 mx -all"
+_dmarc.example.com. 3600 IN TXT "v=DMARC1; p=quarantine"
+"""
+
+
+class Stack:
+    """One running mail server. `start`, then scenes, then `stop`, which is safe at any time."""
+
+    def __init__(self, programs: Path) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="gatepost-"))
+        os.chmod(self.directory, 0o755)
+        self.ports = free_ports()
+        self._make_directories()
+        # The checkout may lie where only root can look.
+        self.programs = self.directory / "bin"
+        shutil.copytree(programs, self.programs, ignore=lambda _, names: [name for name in names if name not in self._wanted()])
+        self.postgres = Postgres(self.directory, self.ports)
+        self.postfix = Postfix(self.directory, self.ports)
+        self.dovecot = Dovecot(self.directory, self.ports)
+        self.outside = Outside(self.directory, self.ports)
+        self.config = self.directory / "etc/gatepost/gatepost.toml"
+        self.daemons = {name: self._daemon(name, sockets) for name, sockets in self._sockets().items()}
+        self.stranger_key = b""
+        self.trust: ssl.SSLContext
+
+    @staticmethod
+    def _wanted() -> list[str]:
+        return ["gatepost", *(f"gatepost-{name}" for name in UIDS)]
+
+    def _make_directories(self) -> None:
+        for name in ("log", "bin", "etc/gatepost", "etc/tls", "run/gatepost", "spool/run/gatepost", "vmail"):
+            (self.directory / name).mkdir(parents=True)
+        os.chown(self.directory / "vmail", VMAIL, VMAIL)
+
+    def _sockets(self) -> dict[str, list[Socket]]:
+        """The `.socket` units: those of Postfix lie in its chroot."""
+        postfix, dovenull = uid_of("postfix"), uid_of("dovenull")
+        spool, run_directory = self.directory / "spool/run/gatepost", self.directory / "run/gatepost"
+        for_postfix = lambda name: Socket(name, spool / f"{name}.sock", postfix, postfix, 0o660)
+        return {
+            "milter": [for_postfix("milter")],
+            "postfix-policy": [for_postfix("socketmap"), for_postfix("policy")],
+            "dovecot-auth": [
+                for_postfix("auth-postfix"),
+                Socket("auth-login", run_directory / "auth-login", dovenull, dovenull, 0o660),
+                Socket("auth-master", run_directory / "auth-master", 0, 0, 0o600),
+                Socket("auth-userdb", run_directory / "auth-userdb", 0, VMAIL, 0o660),
+                Socket("dict", run_directory / "dict", 0, VMAIL, 0o660),
+            ],
+        }
+
+    def _daemon(self, name: str, sockets: list[Socket]) -> Daemon:
+        program = f"gatepost-{name}"
+        return Daemon(program, self.programs / program, self.config, UIDS[name], sockets, self.directory / f"log/{program}.log")
+
+    def start(self) -> None:
+        """Starts everything, in the order of a host that boots."""
+        self._make_certificate()
+        self.postgres.create()
+        self._configure()
+        self.gatepost("schema", "install", "--passwords", str(self.directory / "etc/gatepost/roles"))
+        self._hand_out_passwords()
+        for domain in ("example.com", "123qwe.com"):
+            self.gatepost("dkim", "generate", domain, "--selector", SELECTOR, "--activate")
+        self._make_zone()
+        self.outside.start()
+        for daemon in self.daemons.values():
+            daemon.listen()
+            daemon.start()
+        self.postfix.configure()
+        self.postfix.start()
+        self.dovecot.configure()
+        self.dovecot.start()
+
+    def stop(self) -> None:
+        """Stops everything and removes the directory; goes on whatever fails."""
+        steps = [self.postfix.stop, self.dovecot.stop, *(daemon.close for daemon in self.daemons.values()), self.outside.stop, self.postgres.stop]
+        errors = []
+        for step in steps:
+            try:
+                step()
+            except Exception as error:
+                errors.append(error)
+        shutil.rmtree(self.directory)
+        if errors:
+            raise ExceptionGroup("stopping", errors)
+
+    def gatepost(self, *arguments: str, stdin: str = "") -> str:
+        """Our admin tool, as the admin runs it: `sudo -u postgres gatepost …`."""
+        return run(self.programs / "gatepost", "--config", self.config, *arguments, stdin=stdin, user="postgres")
+
+    def ailments(self) -> list[str]:
+        """What no scene may cause: see `Daemon.ailments`."""
+        return [ailment for daemon in self.daemons.values() for ailment in daemon.ailments()]
+
+    def _configure(self) -> None:
+        changes = {
+            "port = 5432\n": f"port = {self.ports.postgresql}\n",
+            'uid = "vmail"\n': f'uid = "{VMAIL}"\n',
+            'gid = "vmail"\n': f'gid = "{VMAIL}"\n',
+            "servers = []\n": f'servers = ["127.0.0.1:{self.ports.dns}"]\n',
+        }
+        self.config.write_text(example("gatepost.toml", self.directory, changes))
+
+    def _hand_out_passwords(self) -> None:
+        """Each role's password file to the daemon that uses it, as `install -g GROUP -m 640` does."""
+        written = self.directory / "etc/gatepost/roles"
+        for name, role in ROLES.items():
+            target = self.directory / f"etc/gatepost/{role}.password"
+            shutil.move(written / target.name, target)
+            os.chown(target, 0, UIDS[name])
+            os.chmod(target, 0o640)
+
+    def _make_certificate(self) -> None:
+        certificate = self.directory / "etc/tls/fullchain.pem"
+        run(
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mail.example.com"),
+            *("-addext", "subjectAltName=DNS:mail.example.com,DNS:localhost,IP:127.0.0.1"),
+            *("-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign"),
+            *("-keyout", self.directory / "etc/tls/privkey.pem", "-out", certificate),
+        )
+        self.trust = ssl.create_default_context(cafile=str(certificate))
+        (self.directory / "etc/gatepost/roles").mkdir(mode=0o700)
+        shutil.chown(self.directory / "etc/gatepost/roles", "postgres")
+
+    def _make_zone(self) -> None:
+        """The DNS of the scenes: the stranger's records, ours, and the keys as `gatepost dkim dns` prints them."""
+        self.stranger_key = run("openssl", "genrsa", "-traditional", "2048").encode()
+        public = run("openssl", "rsa", "-pubout", stdin=self.stranger_key.decode()).splitlines()[1:-1]
+        text = f"v=DKIM1; k=rsa; p={''.join(public)}"
+        strings = " ".join(f'"{text[at:at + 255]}"' for at in range(0, len(text), 255))
+        ours = [self.gatepost("dkim", "dns", domain) for domain in ("example.com", "123qwe.com")]
+        self.outside.zone.write_text("\n".join([ZONE, f"s1._domainkey.outside.test. 3600 IN TXT ( {strings} )", *ours]))
