@@ -177,8 +177,10 @@ fn connect_options(config: &config::Database, application: &str) -> Result<PgCon
         .options([("statement_timeout", statement_timeout.as_str()), ("search_path", "public")]);
     options =
         if config.host.starts_with('/') { options.socket(&config.host) } else { options.host(&config.host) };
-    if let Some(user) = &config.user {
-        options = options.username(user);
+    // As libpq: the system user where no role is named, for `peer` in pg_hba.conf.
+    let system_user = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
+    if let Some(user) = config.user.clone().or_else(system_user) {
+        options = options.username(&user);
     }
     if let Some(file) = &config.password_file {
         options = options.password(config::read_secret_file(file)?.expose());

@@ -1,0 +1,160 @@
+//! `gatepost-milter ask message.eml`: judges one file with the rules that mail on the wire meets, and shows every reason.
+//!
+//! For the operator and the curious. It needs no daemon, no database and no configuration file; DNS only where it is not told
+//! `--offline`. It changes nothing and sends nothing but DNS questions.
+//!
+//! Without `--ip`, what depends on the client's address (SPF, iprev, and a DMARC "fail") is not known and named as missing.
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use gatepost::daemon::ConfigSource;
+use gatepost::mail::Address;
+
+use crate::authentication::{Authentication, Question, Verifier, results};
+use crate::config::Milter;
+use crate::facts::Facts;
+use crate::message::{Direction, Envelope, Message};
+use crate::pool::Pool;
+use crate::rules;
+use crate::score::{self, Thresholds, Weights};
+use crate::verdict::{Action, Verdict};
+
+/// The arguments of `ask`.
+#[derive(Debug, clap::Args)]
+pub struct Ask {
+    /// The message as a file, or - for standard input
+    #[arg(value_name = "MESSAGE")]
+    message: PathBuf,
+    /// The address that the message came from, for SPF and iprev
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// The name that the client gave in HELO
+    #[arg(long, value_name = "NAME")]
+    helo: Option<String>,
+    /// The envelope sender; <> for the null sender
+    #[arg(long, value_name = "SENDER", value_parser = parse_sender)]
+    from: Option<Sender>,
+    /// An envelope recipient; may be given several times
+    #[arg(long, value_name = "RECIPIENT", value_parser = parse_address)]
+    to: Vec<Address>,
+    /// Ask no DNS
+    #[arg(long)]
+    offline: bool,
+}
+
+/// `--from`: an address, or the null sender.
+#[derive(Debug, Clone)]
+struct Sender(Option<Address>);
+
+/// Judges and prints; 0 whatever the verdict is, because a verdict is an answer.
+pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
+    gatepost::daemon::quiet_log();
+    let config = match source.given() {
+        Some(_) => source.load::<Milter>()?.service,
+        None => Milter::default(),
+    };
+    let raw = read(&ask.message)?;
+    let mut message = Message::from_eml(&raw);
+    let envelope = envelope(&ask);
+    let authentication = if ask.offline {
+        Authentication::not_asked()
+    } else {
+        authenticate(&config, &message, &envelope).await?
+    };
+    message.body.truncate(config.bounds().rules_body);
+    let id = config.authserv_id.clone().unwrap_or_else(|| "localhost".to_owned());
+    let facts = Facts::gather(&message, &envelope, &authentication);
+    let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
+    let verdict = score::judge(&facts, &Weights::new(&config.weights.0), &thresholds);
+    print!("{}", render(&verdict, &results::write(&id, &authentication, &envelope)));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn authenticate(config: &Milter, message: &Message, envelope: &Envelope) -> anyhow::Result<Authentication> {
+    let verifier = Verifier::new(&config.dns()).context("use --offline to judge without DNS")?;
+    let question = Question {
+        client: envelope.client_address,
+        helo: envelope.helo.clone(),
+        sender: envelope.sender.clone(),
+        raw: message.to_rfc5322(),
+        complete: true,
+        host: "localhost".to_owned(),
+    };
+    Ok(verifier.verify(&question, &Pool::new(1)).await)
+}
+
+fn envelope(ask: &Ask) -> Envelope {
+    Envelope {
+        client_address: ask.ip,
+        helo: ask.helo.clone(),
+        sender: ask.from.clone().and_then(|sender| sender.0),
+        recipients: ask.to.clone(),
+        ..Envelope::new(Direction::Inbound)
+    }
+}
+
+/// Reads at most [`MAX_MESSAGE`] bytes.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX_MESSAGE).read_to_end(&mut raw).context("standard input")?;
+    } else {
+        let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+        file.take(MAX_MESSAGE).read_to_end(&mut raw).with_context(|| path.display().to_string())?;
+    }
+    Ok(raw)
+}
+
+/// More than any mail server lets through; a device named by mistake must not fill the memory.
+const MAX_MESSAGE: u64 = 256 << 20;
+
+/// The verdict as text: the decision, each symbol with its points, evidence and meaning, what was found about the sender, and what
+/// could not be found out.
+fn render(verdict: &Verdict, results: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    let action = match &verdict.action {
+        Action::Reject(reply) => format!("reject: {reply}"),
+        Action::AddHeader => "add header: X-Spam: Yes".to_owned(),
+        Action::NoAction => "no action".to_owned(),
+    };
+    let _ = writeln!(out, "verdict  {action}");
+    let _ = writeln!(
+        out,
+        "score    {:.2} (header from {}, reject from {})",
+        verdict.score, verdict.thresholds.add_header, verdict.thresholds.reject
+    );
+    if verdict.symbols.is_empty() {
+        let _ = writeln!(out, "symbols  none");
+    } else {
+        let _ = writeln!(out, "symbols");
+    }
+    let width = verdict.symbols.iter().map(|hit| hit.symbol.len()).max().unwrap_or_default();
+    for hit in &verdict.symbols {
+        let _ = writeln!(out, "{}", format!("  {:>6.2}  {:<width$}  {}", hit.weight, hit.symbol, hit.evidence).trim_end());
+        if let Some(rule) = rules::find(hit.symbol) {
+            let _ = writeln!(out, "  {:>6}  {:<width$}  {}", "", "", rule.summary);
+        }
+    }
+    let _ = writeln!(out, "sender  {}", results.replace("\n\t", "\n         "));
+    if !verdict.missing.is_empty() {
+        let _ = writeln!(out, "missing  {} (not asked, or no answer)", verdict.missing.join(", "));
+    }
+    out
+}
+
+fn parse_address(text: &str) -> Result<Address, String> {
+    let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    Address::parse(bare).map_err(|error| error.to_string())
+}
+
+fn parse_sender(text: &str) -> Result<Sender, String> {
+    match text {
+        "" | "<>" => Ok(Sender(None)),
+        other => parse_address(other).map(|address| Sender(Some(address))),
+    }
+}

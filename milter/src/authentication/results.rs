@@ -1,0 +1,241 @@
+//! `Authentication-Results` (RFC 8601): writing ours, and knowing which of the incoming ones claim to be ours.
+//!
+//! For `session`. Whoever reads that header trusts it by its authserv-id alone, so a message that brings its own copy with our id
+//! must lose it (RFC 8601, 5). It refuses to interpret incoming results of others: they are passed on untouched.
+//!
+//! ```text
+//! Authentication-Results: mx.example.com;
+//!         spf=pass smtp.mailfrom=example.org;
+//!         dkim=pass header.d=example.org header.s=sel header.a=rsa-sha256 header.b=dGVzdGVk;
+//!         dmarc=pass (p=reject) header.from=example.org;
+//!         iprev=pass (mx.example.org) policy.iprev=192.0.2.1
+//! ```
+
+use std::fmt::Write;
+
+use super::{Authentication, DkimOutcome, DmarcResult, SpfOutcome, SpfScope};
+use crate::message::Envelope;
+
+/// The name of the field.
+pub const NAME: &str = "Authentication-Results";
+
+/// The value of our field, folds as `"\n\t"`, with its leading space.
+pub fn write(authserv_id: &str, found: &Authentication, envelope: &Envelope) -> String {
+    let mut results: Vec<String> = Vec::new();
+    results.extend([&found.spf, &found.spf_helo].into_iter().flatten().map(spf));
+    results.extend(found.dkim.iter().map(dkim));
+    if found.dkim.is_empty() && !found.missing.contains(&"dkim") {
+        results.push("dkim=none".to_owned());
+    }
+    if let Some(dmarc) = &found.dmarc {
+        let mut text = format!("dmarc={}", dmarc.result.as_str());
+        if matches!(dmarc.result, DmarcResult::Pass | DmarcResult::Fail) {
+            let _ = write!(text, " (p={})", dmarc.policy.as_str());
+        }
+        if !dmarc.domain.is_empty() {
+            let _ = write!(text, " header.from={}", value(&dmarc.domain));
+        }
+        results.push(text);
+    }
+    if let (Some(iprev), Some(client)) = (&found.iprev, envelope.client_address) {
+        let mut text = format!("iprev={}", iprev.result.as_str());
+        if let Some(name) = &iprev.name {
+            let _ = write!(text, " ({})", comment(name));
+        }
+        let _ = write!(text, " policy.iprev={}", value(&client.to_string()));
+        results.push(text);
+    }
+    if results.is_empty() {
+        return format!(" {}; none", value(authserv_id));
+    }
+    format!(" {};\n\t{}", value(authserv_id), results.join(";\n\t"))
+}
+
+/// Whether a field's value claims to be written by us, in whatever spelling: case, quotes, comments, folds, a dot at the end.
+///
+/// A value in which no authserv-id can be made out is nobody's; it is ours too, so that nobody mistakes it (RFC 8601, 5 allows
+/// to remove more than must be removed).
+pub fn claims_to_be(authserv_id: &str, value: &[u8]) -> bool {
+    match claimed_id(value) {
+        Some(claimed) => {
+            let claimed = claimed.trim_end_matches('.');
+            claimed.eq_ignore_ascii_case(authserv_id.trim_end_matches('.'))
+                || idna::domain_to_ascii(claimed).is_ok_and(|ascii| ascii.eq_ignore_ascii_case(authserv_id))
+        }
+        None => true,
+    }
+}
+
+/// The first token or quoted string outside comments; none when there is none, or a quote or a comment does not end.
+fn claimed_id(value: &[u8]) -> Option<String> {
+    let mut bytes = value.iter().copied();
+    let mut depth = 0_u32;
+    let mut id = Vec::new();
+    let mut quoted = false;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if quoted || depth > 0 => {
+                let escaped = bytes.next()?;
+                if quoted {
+                    id.push(escaped);
+                }
+            }
+            b'"' if depth == 0 => {
+                if quoted {
+                    return String::from_utf8(id).ok();
+                }
+                if !id.is_empty() {
+                    break;
+                }
+                quoted = true;
+            }
+            _ if quoted => id.push(byte),
+            b'(' => depth += 1,
+            b')' if depth > 0 => depth -= 1,
+            _ if depth > 0 => {}
+            b' ' | b'\t' | b'\r' | b'\n' => {
+                if !id.is_empty() {
+                    break;
+                }
+            }
+            b';' => break,
+            other => id.push(other),
+        }
+    }
+    if quoted || depth > 0 || id.is_empty() {
+        return None;
+    }
+    String::from_utf8(id).ok()
+}
+
+fn spf(spf: &SpfOutcome) -> String {
+    let property = match spf.scope {
+        SpfScope::MailFrom => "smtp.mailfrom",
+        SpfScope::Helo => "smtp.helo",
+    };
+    let mut text = format!("spf={}", spf.result.as_str());
+    if !spf.domain.is_empty() {
+        let _ = write!(text, " {property}={}", value(&spf.domain));
+    }
+    text
+}
+
+fn dkim(dkim: &DkimOutcome) -> String {
+    let mut text = format!("dkim={}", dkim.result.as_str());
+    if !dkim.reason.is_empty() {
+        let _ = write!(text, " ({})", comment(&dkim.reason));
+    }
+    for (property, content) in [
+        ("header.d", dkim.domain.as_str()),
+        ("header.i", &dkim.identity),
+        ("header.s", &dkim.selector),
+        ("header.a", dkim.algorithm),
+        ("header.b", &dkim.signature),
+    ] {
+        if !content.is_empty() {
+            let _ = write!(text, " {property}={}", value(content));
+        }
+    }
+    text
+}
+
+/// A token as it is, anything else as a quoted string (RFC 8601, 2.2; RFC 2045, 5.1), cut, without control characters.
+fn value(text: &str) -> String {
+    let token = |byte: u8| byte.is_ascii_graphic() && !br#"()<>@,;:\"/[]?="#.contains(&byte);
+    if !text.is_empty() && text.len() <= MAX_VALUE && text.bytes().all(token) {
+        return text.to_owned();
+    }
+    let mut out = String::from("\"");
+    for character in text.chars().filter(|character| !character.is_control()).take(MAX_VALUE) {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
+    out
+}
+
+/// Text inside parentheses: what would end the comment or the line is left out.
+fn comment(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_control() && !matches!(character, '(' | ')' | '\\'))
+        .take(MAX_VALUE)
+        .collect()
+}
+
+/// A domain name has 253 characters at most; nothing here needs more.
+const MAX_VALUE: usize = 254;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::super::{DkimResult, DmarcOutcome, DmarcPolicy, IprevOutcome, IprevResult, SpfResult};
+    use super::*;
+    use crate::message::Direction;
+
+    #[test]
+    fn writes_every_method_with_its_properties() {
+        let mut envelope = Envelope::new(Direction::Inbound);
+        envelope.client_address = "2001:db8::1".parse().ok();
+        let found = Authentication {
+            spf: Some(SpfOutcome {
+                result: SpfResult::Pass,
+                domain: "example.org".into(),
+                scope: SpfScope::MailFrom,
+            }),
+            dkim: vec![DkimOutcome {
+                result: DkimResult::Fail,
+                domain: "example.org".into(),
+                selector: "s1".into(),
+                algorithm: "rsa-sha256",
+                identity: "@example.org".into(),
+                signature: "ab/+cd==".into(),
+                reason: "Calculated (body)\n hash".into(),
+            }],
+            dmarc: Some(DmarcOutcome {
+                result: DmarcResult::Pass,
+                policy: DmarcPolicy::Reject,
+                domain: "example.org".into(),
+            }),
+            iprev: Some(IprevOutcome { result: IprevResult::Pass, name: Some("mx.example.org".into()) }),
+            ..Authentication::default()
+        };
+        assert_eq!(
+            write("mx.example.com", &found, &envelope),
+            " mx.example.com;\n\tspf=pass smtp.mailfrom=example.org;\n\tdkim=fail (Calculated body hash) \
+             header.d=example.org header.i=\"@example.org\" header.s=s1 header.a=rsa-sha256 header.b=\"ab/+cd==\";\n\t\
+             dmarc=pass (p=reject) header.from=example.org;\n\tiprev=pass (mx.example.org) policy.iprev=\"2001:db8::1\""
+        );
+    }
+
+    #[test]
+    fn says_none_when_nothing_is_known() {
+        let nothing = Authentication::not_asked();
+        assert_eq!(write("mx.test", &nothing, &Envelope::new(Direction::Inbound)), " mx.test; none");
+    }
+
+    #[test]
+    fn knows_its_own_id_in_any_spelling() {
+        for claim in [
+            "mx.test; spf=pass",
+            " MX.Test; spf=pass",
+            "\n\tmx.test 1; spf=pass",
+            "(hello (nested \\) still)) mX.tEsT(x); none",
+            "\"mx.test\"; none",
+            "\"m\\x.test\"; none",
+            "mx.test.; none",
+            "mx.test",
+            "",
+            "; spf=pass",
+            "(never closed mx.test; spf=pass",
+            "\"never closed",
+        ] {
+            assert!(claims_to_be("mx.test", claim.as_bytes()), "{claim:?}");
+        }
+        for other in ["mx.example; spf=pass", "mx.test.example; none", "(mx.test) other.example; none", "\"mx test\"; x"] {
+            assert!(!claims_to_be("mx.test", other.as_bytes()), "{other:?}");
+        }
+        assert!(claims_to_be("xn--bcher-kva.test", "bücher.test; none".as_bytes()));
+    }
+}

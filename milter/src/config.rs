@@ -1,0 +1,365 @@
+//! Section `[milter]` of the configuration: every key, what it means, and who would change it.
+//!
+//! For `lib`, which builds the service from it. The keys' documentation is the operator's: `examples/gatepost.toml` and the man
+//! page repeat it. A key is refused with its place when it is unknown; so is a symbol in `weights` that is no rule's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use gatepost::config::{ByteSize, ListenAddress, Seconds, Section, nearest};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::authentication::DnsSettings;
+use crate::rules::RULES;
+use crate::transaction::Bounds;
+
+/// `[milter]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Milter {
+    /// Where Postfix reaches us: what stands in `smtpd_milters` and `non_smtpd_milters`. A unix socket must lie where Postfix
+    /// can open it (a chrooted smtpd sees only below its queue directory).
+    pub listen: Vec<ListenAddress>,
+    /// Where this daemon's metrics are read, if not at `limits.metrics`.
+    pub metrics: Option<ListenAddress>,
+    /// The database role of this daemon, if not `database.user`: `gatepost_milter` reads signing keys and no password hashes.
+    pub database_user: Option<String>,
+    /// The file with that role's password.
+    pub database_password_file: Option<PathBuf>,
+    /// The name under which we sign our `Authentication-Results` (RFC 8601). Not set: Postfix's own `myhostname`. Several hosts
+    /// that deliver to the same mailboxes should share one.
+    pub authserv_id: Option<String>,
+    /// From this score on, mail from outside is refused with 554 5.7.1.
+    pub reject: f64,
+    /// From this score on, it gets `X-Spam: Yes`, which Sieve files into Junk.
+    pub add_header: f64,
+    /// Points of single rules, instead of their defaults (`gatepost-milter list` shows all). 0 switches a rule off.
+    pub weights: Weights,
+    /// Whether headers explain the verdict on mail from outside (`X-Spamd-Result` and its kin). `X-Spam: Yes` is added in any
+    /// case.
+    pub explain: bool,
+    /// What becomes of mail of ours that should be signed while the database is away or not as it must be.
+    pub on_unavailable: OnUnavailable,
+    /// Networks whose unauthenticated SMTP mail is ours, as `127.0.0.0/8`: signed like local mail, never judged. For the web
+    /// application on the next host that cannot log in.
+    pub local_networks: Vec<Network>,
+    /// `[milter.dns]`.
+    pub dns: Dns,
+    /// `[milter.limits]`.
+    pub limits: Limits,
+}
+
+impl Default for Milter {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::unix("/run/gatepost/milter.sock")],
+            metrics: None,
+            database_user: None,
+            database_password_file: None,
+            authserv_id: None,
+            reject: 15.0,
+            add_header: 6.0,
+            weights: Weights::default(),
+            explain: true,
+            on_unavailable: OnUnavailable::Tempfail,
+            local_networks: Vec::new(),
+            dns: Dns::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// `milter.on-unavailable`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUnavailable {
+    /// 451 4.7.1: the mail program, or Postfix's pickup, tries again; nothing leaves unsigned.
+    Tempfail,
+    /// It leaves unsigned, with a warning in the log.
+    Unsigned,
+}
+
+/// `[milter.dns]`: one resolver for SPF, DKIM, DMARC and iprev.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Dns {
+    /// The servers to ask, as `"127.0.0.1:53"`; none: those of `/etc/resolv.conf`. A resolver on this host or network is needed in
+    /// any case: public ones are refused by most block lists.
+    pub servers: Vec<SocketAddr>,
+    /// How long one server may take; every question is tried twice.
+    pub timeout: Seconds,
+    /// How long all questions about one message may take; what is not known by then is judged without. Postfix waits 300 s.
+    pub deadline: Seconds,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout: Seconds(Duration::from_millis(1500)), deadline: Seconds::new(8) }
+    }
+}
+
+/// `[milter.limits]`: how much of one message is looked at. No mail is refused for being beyond.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Limits {
+    /// How much of a body the rules see.
+    pub rules_body: ByteSize,
+    /// The longest body whose DKIM signatures are verified. Postfix's `message_size_limit` is 10 MiB by default.
+    pub message: ByteSize,
+    /// The memory for long bodies of all connections together; a message that finds none left is judged without DKIM.
+    pub memory: ByteSize,
+    /// How many DKIM signatures of one message are verified.
+    pub signatures: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rules_body: ByteSize(4 << 20),
+            message: ByteSize(64 << 20),
+            memory: ByteSize(256 << 20),
+            signatures: 10,
+        }
+    }
+}
+
+impl Section for Milter {
+    const NAME: &'static str = "milter";
+
+    fn validate(&self) -> Result<(), String> {
+        if self.listen.is_empty() {
+            return Err("`listen` is empty; name at least one address".to_owned());
+        }
+        if !(self.reject.is_finite() && self.add_header.is_finite() && self.add_header > 0.0) {
+            return Err("`reject` and `add-header` must be positive numbers".to_owned());
+        }
+        if self.reject <= self.add_header {
+            return Err(format!(
+                "`reject` ({}) must be higher than `add-header` ({}), or no mail would ever be marked",
+                self.reject, self.add_header
+            ));
+        }
+        if let Some(id) = &self.authserv_id
+            && gatepost::mail::Domain::parse(id).is_err()
+        {
+            return Err(format!("`authserv-id` \"{id}\" is no host name"));
+        }
+        if self.limits.rules_body.0 > self.limits.message.0 {
+            return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
+        }
+        if self.dns.timeout.0.is_zero() || self.dns.deadline.0 < self.dns.timeout.0 {
+            return Err("`dns.timeout` must be more than 0s and at most `dns.deadline`".to_owned());
+        }
+        Ok(())
+    }
+
+    fn database_user(&self) -> Option<&str> {
+        self.database_user.as_deref()
+    }
+
+    fn database_password_file(&self) -> Option<&Path> {
+        self.database_password_file.as_deref()
+    }
+
+    fn metrics(&self) -> Option<&ListenAddress> {
+        self.metrics.as_ref()
+    }
+}
+
+impl Milter {
+    /// How to ask DNS.
+    pub fn dns(&self) -> DnsSettings {
+        DnsSettings {
+            servers: self.dns.servers.clone(),
+            timeout: self.dns.timeout.0,
+            deadline: self.dns.deadline.0,
+            signatures: self.limits.signatures,
+        }
+    }
+
+    /// How much of a message is kept.
+    pub fn bounds(&self) -> Bounds {
+        let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        Bounds { rules_body: bytes(self.limits.rules_body), message: bytes(self.limits.message) }
+    }
+}
+
+/// `[milter.weights]`: symbols and their points; every symbol is a rule's.
+#[derive(Clone, Debug, Default)]
+pub struct Weights(pub BTreeMap<String, f64>);
+
+impl<'de> Deserialize<'de> for Weights {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WeightsVisitor)
+    }
+}
+
+struct WeightsVisitor;
+
+impl<'de> Visitor<'de> for WeightsVisitor {
+    type Value = Weights;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of symbols and points")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Weights, M::Error> {
+        let mut weights = BTreeMap::new();
+        while let Some(Symbol(symbol)) = map.next_key()? {
+            let weight: f64 = map.next_value()?;
+            if !weight.is_finite() || weight.abs() > MAX_WEIGHT {
+                return Err(M::Error::custom(format!("weight {weight} of {symbol} is beyond ±{MAX_WEIGHT}")));
+            }
+            weights.insert(symbol, weight);
+        }
+        Ok(Weights(weights))
+    }
+}
+
+/// More than any threshold anyone sets; beyond it a typing error is likelier than an intention.
+const MAX_WEIGHT: f64 = 1000.0;
+
+/// A key of `weights`, refused at its own place when it is no rule's symbol.
+struct Symbol(String);
+
+impl<'de> Deserialize<'de> for Symbol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let symbol = String::deserialize(deserializer)?;
+        let symbols = || RULES.iter().map(|rule| rule.symbol);
+        if symbols().any(|known| known == symbol) {
+            return Ok(Self(symbol));
+        }
+        let advice = match nearest(&symbol.to_ascii_uppercase(), symbols()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "`gatepost-milter list` shows all symbols".to_owned(),
+        };
+        Err(D::Error::custom(format!("unknown symbol \"{symbol}\"; {advice}")))
+    }
+}
+
+/// An address with a prefix length, such as `192.0.2.0/24`; a bare address is the network of itself alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether that address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let shared = |a: u128, b: u128, width: u32| {
+            let distance = width - u32::from(self.prefix);
+            (a ^ b).checked_shr(distance).unwrap_or(0) == 0
+        };
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => shared(u32::from(a).into(), u32::from(b).into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => shared(a.into(), b.into(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is no network; expected an address and a prefix length, as 192.0.2.0/24");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= width).ok_or_else(wrong)?,
+            None => width,
+        };
+        Ok(Self { address, prefix })
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn milter(text: &str) -> Result<Milter, String> {
+        let parsed = gatepost::config::parse::<Milter>(&format!("[milter]\n{text}"), Path::new("gatepost.toml"));
+        parsed.map(|config| config.service).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        Milter::default().validate().unwrap();
+        milter("").unwrap();
+    }
+
+    #[test]
+    fn every_key() {
+        let symbol = RULES[0].symbol;
+        let all = milter(&format!(
+            "listen = [\"inet:127.0.0.1:11332\"]\nmetrics = \"inet:127.0.0.1:9325\"\ndatabase-user = \"gatepost_milter\"\n\
+             database-password-file = \"/etc/gatepost/milter.password\"\nauthserv-id = \"mx.example.com\"\nreject = 20\n\
+             add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
+             [milter.weights]\n{symbol} = 0\n[milter.dns]\nservers = [\"127.0.0.1:5353\", \"[::1]:53\"]\ntimeout = \"500ms\"\n\
+             deadline = \"4s\"\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
+        ))
+        .unwrap();
+        assert_eq!(all.on_unavailable, OnUnavailable::Unsigned);
+        assert_eq!(all.weights.0.get(symbol), Some(&0.0));
+        assert_eq!(all.bounds().message, 10 << 20);
+        assert_eq!(all.dns().servers.len(), 2);
+    }
+
+    #[test]
+    fn the_sentence_of_every_mistake() {
+        for (text, sentence) in [
+            ("rejekt = 3", "did you mean"),
+            ("reject = 4", "must be higher than `add-header`"),
+            ("add-header = -1", "must be positive"),
+            ("listen = []", "`listen` is empty"),
+            ("authserv-id = \"a b\"", "is no host name"),
+            ("local-networks = [\"10.0.0.0/33\"]", "is no network"),
+            ("on-unavailable = \"drop\"", "tempfail"),
+            ("[milter.weights]\nGTUB = 1", "unknown symbol \"GTUB\"; did you mean GTUBE?"),
+            ("[milter.weights]\nGTUBE = 1e9", "beyond ±1000"),
+            ("[milter.dns]\nservers = [\"localhost\"]", "socket address"),
+            ("[milter.dns]\ntimeout = \"0s\"", "dns.timeout"),
+            ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
+        ] {
+            let error = milter(text).unwrap_err();
+            assert!(error.contains(sentence), "{text}: {error}");
+            assert!(error.starts_with("gatepost.toml:"), "{error}");
+        }
+        // An unknown symbol is shown where it stands.
+        let error = milter("[milter.weights]\nNO_SUCH_THING_AT_ALL = 1").unwrap_err();
+        assert!(error.starts_with("gatepost.toml:3:"), "{error}");
+    }
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        let contains = |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
+        assert!(contains("192.0.2.0/24", "192.0.2.255"));
+        assert!(!contains("192.0.2.0/24", "192.0.3.0"));
+        assert!(contains("0.0.0.0/0", "203.0.113.9"));
+        assert!(contains("192.0.2.7", "::ffff:192.0.2.7"));
+        assert!(contains("2001:db8::/32", "2001:db8:ffff::1"));
+        assert!(contains("::/0", "2001:db8::1"));
+        assert!(!contains("::/0", "192.0.2.1"));
+        assert!(!contains("::1", "::2"));
+    }
+}

@@ -1,0 +1,222 @@
+//! The header block: its fields as text, the date, the Message-ID, the way the message came.
+//!
+//! For the rules of the groups `headers` and `lists`. It keeps values undecoded and unfolded, cut at [`MAX_VALUE`]; who stands in
+//! the address fields is the business of `mailboxes`, what the subject says of `subject`.
+
+use std::net::IpAddr;
+
+use mail_parser::{DateTime, HeaderForm, HeaderName, Host};
+
+use crate::message::Message;
+
+/// Real mail has 20 to 80 fields; Postfix's own bound is on bytes (`header_size_limit`).
+pub const MAX_FIELDS: usize = 1_000;
+
+/// No rule looks at more of one value.
+pub const MAX_VALUE: usize = 4_096;
+
+/// No rule looks at more hops; Postfix bounces mail with more than 50 (`hopcount_limit`).
+const MAX_HOPS: usize = 50;
+
+/// What the header block says about itself.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderFacts {
+    /// The fields from top to bottom.
+    pub fields: Vec<Field>,
+    /// The `Date` field (RFC 5322, 3.6.1).
+    pub date: Date,
+    /// The `Message-ID` field (RFC 5322, 3.6.4).
+    pub message_id: Option<MessageId>,
+    /// The hops, newest first.
+    pub received: Vec<Hop>,
+}
+
+/// One field.
+#[derive(Debug, Clone, Default)]
+pub struct Field {
+    /// The name in lower case.
+    pub name: String,
+    /// Whether the name is written as most write it, such as `X-Mailer`.
+    pub spelling: String,
+    /// The value, unfolded and trimmed, with whatever is no UTF-8 replaced.
+    pub value: String,
+    /// Whether the raw value has bytes beyond ASCII.
+    pub eight_bit: bool,
+    /// Whether the raw value is no UTF-8.
+    pub broken_utf8: bool,
+    /// Whether the raw value has control characters other than tab and fold.
+    pub control: bool,
+}
+
+/// The `Date` field.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Date {
+    /// There is none.
+    #[default]
+    Missing,
+    /// It is no date.
+    Invalid,
+    /// Seconds since 1970.
+    At(i64),
+}
+
+/// A Message-ID in its pieces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageId {
+    /// The value as written.
+    pub text: String,
+    /// What stands left of the `@`.
+    pub left: String,
+    /// What stands right of it, in lower case.
+    pub right: String,
+    /// Whether it is in angle brackets.
+    pub brackets: bool,
+}
+
+/// One `Received` field (RFC 5321, 4.4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The client's HELO, or the name it is given.
+    pub from: Option<String>,
+    /// Who received it.
+    pub by: Option<String>,
+    /// When, in seconds since 1970.
+    pub date: Option<i64>,
+}
+
+impl HeaderFacts {
+    pub(super) fn read(
+        message: &Message,
+        parsed: &mail_parser::Message<'_>,
+        missing: &mut Vec<&'static str>,
+    ) -> Self {
+        if message.headers.len() > MAX_FIELDS {
+            missing.push("headers");
+        }
+        let fields: Vec<Field> = message
+            .headers
+            .iter()
+            .take(MAX_FIELDS)
+            .map(|header| Field::read(&header.name, &header.value))
+            .collect();
+        let date = match message.first("date") {
+            None => Date::Missing,
+            Some(value) => parse_date(value).map_or(Date::Invalid, Date::At),
+        };
+        let message_id = fields
+            .iter()
+            .find(|field| field.name == "message-id")
+            .map(|field| MessageId::parse(&field.value));
+        let received = parsed.all_received().take(MAX_HOPS).map(|hop| Hop::read(&hop)).collect();
+        Self { fields, date, message_id, received }
+    }
+
+    /// How many fields of that name (in lower case) there are.
+    pub fn count(&self, name: &str) -> usize {
+        self.fields.iter().filter(|field| field.name == name).count()
+    }
+
+    /// Whether there is a field of that name (in lower case).
+    pub fn has(&self, name: &str) -> bool {
+        self.field(name).is_some()
+    }
+
+    /// The first field of that name (in lower case).
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The value of the first field of that name; empty when there is none.
+    pub fn value(&self, name: &str) -> &str {
+        self.field(name).map_or("", |field| field.value.as_str())
+    }
+
+    /// The program that wrote the message, by its own word.
+    pub fn mailer(&self) -> &str {
+        match self.value("x-mailer") {
+            "" => self.value("user-agent"),
+            mailer => mailer,
+        }
+    }
+}
+
+impl Field {
+    fn read(name: &[u8], value: &[u8]) -> Self {
+        let spelling = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
+        let value = value.trim_ascii();
+        let mut end = value.len().min(MAX_VALUE);
+        while end < value.len() && end > 0 && value[end] & 0xC0 == 0x80 {
+            end -= 1;
+        }
+        let text = String::from_utf8_lossy(&value[..end]);
+        let unfolded = if text.contains(['\n', '\r', '\t']) {
+            text.split(['\n', '\r'])
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+        } else {
+            text.into_owned()
+        };
+        Self {
+            name: spelling.to_ascii_lowercase(),
+            spelling,
+            value: unfolded,
+            eight_bit: !value.is_ascii(),
+            broken_utf8: std::str::from_utf8(value).is_err(),
+            control: value
+                .iter()
+                .any(|&byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7F),
+        }
+    }
+}
+
+impl MessageId {
+    /// Takes a Message-ID apart; whatever stands there, in doubt all of it is left of the `@`.
+    pub fn parse(text: &str) -> Self {
+        let trimmed = text.trim();
+        let inner = trimmed.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(inner, _)| inner);
+        let (left, right) =
+            inner.unwrap_or(trimmed).rsplit_once('@').unwrap_or((inner.unwrap_or(trimmed), ""));
+        Self {
+            text: trimmed.to_owned(),
+            left: left.to_owned(),
+            right: right.to_ascii_lowercase(),
+            brackets: inner.is_some(),
+        }
+    }
+}
+
+impl Hop {
+    fn read(received: &mail_parser::Received<'_>) -> Self {
+        let name = |host: Option<Host<'_>>| host.map(|host| host.to_string().to_ascii_lowercase());
+        Self {
+            address: received.from_ip(),
+            from: name(received.helo()).or_else(|| name(received.from())),
+            by: name(received.by()),
+            date: received.date().and_then(timestamp),
+        }
+    }
+}
+
+/// The first field that is a list identifier (RFC 2919), a mailing list's own sign.
+pub fn is_list(headers: &HeaderFacts) -> bool {
+    ["list-id", "list-post", "x-mailing-list", "mailing-list", "x-mailman-version", "x-beenthere"]
+        .iter()
+        .any(|name| headers.has(name))
+}
+
+fn parse_date(value: &[u8]) -> Option<i64> {
+    HeaderForm::Date.parse(value).value().as_datetime().and_then(timestamp)
+}
+
+fn timestamp(date: DateTime) -> Option<i64> {
+    date.is_valid().then(|| date.to_timestamp())
+}
+
+/// Whether a MIME field is there although the parser made nothing of it.
+pub(super) fn is_unreadable(part: &mail_parser::MessagePart<'_>) -> bool {
+    part.content_type().is_none() && part.headers().contains(HeaderName::ContentType)
+}

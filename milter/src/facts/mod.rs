@@ -1,0 +1,137 @@
+//! What is known about one message: read once, in bounded work, before any rule looks.
+//!
+//! For `rules`, which are pure functions of [`Facts`], and for `score`. It asks nobody: DNS and SQL have answered before
+//! ([`Authentication`]), and here is only the processor's work. It judges nothing: that a part is named `invoice.pdf.exe` is a
+//! fact, that this costs points is a rule.
+//!
+//! Everything a stranger can make big has a bound, and reaching one is itself recorded ([`Facts::missing`]), so that the report
+//! says what was not looked at:
+//!
+//! | what | bound | missing |
+//! |---|---|---|
+//! | header fields kept | [`headers::MAX_FIELDS`] of [`headers::MAX_VALUE`] bytes | `headers` |
+//! | body parsed | what the session kept | `body` |
+//! | MIME parts, depth | [`parts::MAX_PARTS`], [`parts::MAX_DEPTH`] | `parts` |
+//! | text decoded, all parts together | [`text::MAX_DECODED`] | `text` |
+//! | text kept for the phrases | [`text::MAX_VISIBLE`] | – |
+//! | URLs | [`urls::MAX_URLS`] | `urls` |
+//! | archive members | [`archives::MAX_MEMBERS`] | `archives` |
+
+pub mod archives;
+pub mod colours;
+pub mod headers;
+pub mod hosts;
+pub mod html;
+pub mod kinds;
+pub mod mailboxes;
+pub mod parts;
+pub mod phrases;
+pub mod scripts;
+pub mod subject;
+pub mod text;
+pub mod themes;
+pub mod urls;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mail_parser::MessageParser;
+
+use crate::authentication::Authentication;
+use crate::message::{Envelope, Message};
+use headers::HeaderFacts;
+use html::Html;
+use mailboxes::Correspondents;
+use parts::Part;
+use subject::Subject;
+use text::Text;
+use urls::{Finder, Url};
+
+/// Everything the rules may look at.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What the SMTP dialogue said.
+    pub envelope: Envelope,
+    /// What SPF, DKIM, DMARC and iprev said.
+    pub authentication: Authentication,
+    /// The header fields of the message.
+    pub headers: HeaderFacts,
+    /// Who writes to whom, by the header.
+    pub people: Correspondents,
+    /// The subject.
+    pub subject: Subject,
+    /// The MIME parts in the order of the message; the first is the message itself.
+    pub parts: Vec<Part>,
+    /// What a reader of all HTML parts sees, and what is hidden from him.
+    pub html: Html,
+    /// What a reader of all text sees.
+    pub text: Text,
+    /// The addresses that the message links to or mentions.
+    pub urls: Vec<Url>,
+    /// When the message came in, in seconds since 1970: now for mail in transit, the newest `Received` for a file.
+    pub arrival: Option<i64>,
+    /// The size of the whole message in bytes.
+    pub size: u64,
+    /// The names of the facts that could not be had, or not completely.
+    pub missing: Vec<&'static str>,
+}
+
+impl Facts {
+    /// Reads a message once.
+    ///
+    /// Never fails and never panics, whatever the bytes; what cannot be understood is not there.
+    pub fn gather(message: &Message, envelope: &Envelope, authentication: &Authentication) -> Self {
+        let mut missing = authentication.missing.clone();
+        if message.is_cut() {
+            missing.push("body");
+        }
+        let raw = message.to_rfc5322();
+        let parsed = MessageParser::new()
+            .max_parts(parts::MAX_PARTS)
+            .max_depth(parts::MAX_DEPTH)
+            .parse(&raw)
+            .unwrap_or_default();
+
+        let headers = HeaderFacts::read(message, &parsed, &mut missing);
+        let people = Correspondents::read(&parsed);
+        let subject = Subject::read(message, &parsed, &people);
+        let arrival = arrival(envelope, &headers);
+
+        let mut finder = Finder::default();
+        finder.subject(&subject.text);
+        let mut html = Html::default();
+        let mut text = Text::default();
+        let parts = parts::read(&parsed, &mut text, &mut html, &mut finder, &mut missing);
+        text.finish(&mut html, &mut finder, &mut missing);
+        let urls = finder.finish(&mut missing);
+
+        Self {
+            envelope: envelope.clone(),
+            authentication: authentication.clone(),
+            headers,
+            people,
+            subject,
+            parts,
+            html,
+            text,
+            urls,
+            arrival,
+            size: (raw.len() as u64 - message.body.len() as u64)
+                + message.body_size.max(message.body.len() as u64),
+            missing,
+        }
+    }
+
+    /// Whether the message came from the network: only then do HELO and client name say something about its sender.
+    pub fn is_inbound(&self) -> bool {
+        self.envelope.direction == crate::message::Direction::Inbound
+    }
+}
+
+/// A message in transit (it has a queue id) arrives now. A file may be years old, and its clock is the newest `Received`.
+fn arrival(envelope: &Envelope, headers: &HeaderFacts) -> Option<i64> {
+    if envelope.queue_id.is_none() {
+        return headers.received.first().and_then(|hop| hop.date);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(now.as_secs()).ok()
+}

@@ -1,0 +1,205 @@
+//! Phrases by which unwanted mail of a theme is known, and the words of a text in the form in which they are compared.
+//!
+//! For `text`. A phrase proves nothing; several different ones of one theme do, and how many is the rule's business. Every phrase is
+//! one that honest mail rarely has; the table grows by measurement on labelled mail, never by copying somebody's message.
+//!
+//! Words are runs of letters and digits in lower case; a number is `#`, a currency sign `$`, `%` is itself, all else is a gap.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::themes::THEMES;
+
+/// What a phrase is typical of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Theme {
+    /// Somebody's millions need your help to leave the country.
+    AdvanceFee,
+    /// You have won.
+    Lottery,
+    /// Pay, or your secrets come out.
+    Extortion,
+    /// Confirm your account, or lose it.
+    Credentials,
+    /// Pills.
+    Pharmacy,
+    /// Loans, mortgages, credit, debt.
+    Loans,
+    /// Get rich at home.
+    Money,
+    /// Shares that are about to rise.
+    Stocks,
+    /// Sex.
+    Adult,
+    /// Copies, cheap software, diplomas, anything sold to strangers.
+    Goods,
+    /// What bulk mail says about itself.
+    Bulk,
+    /// Addresses and visitors for sale.
+    Marketing,
+    /// A parcel, an invoice, a voice message that waits.
+    Pretext,
+}
+
+/// The words of a text, as phrases are compared with them.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// All words behind each other.
+    text: String,
+    /// Where each one ends.
+    ends: Vec<usize>,
+}
+
+impl Words {
+    /// Divides a text into words, at most `limit` of them.
+    pub fn of(text: &str, limit: usize) -> Self {
+        let mut words =
+            Self { text: String::with_capacity(text.len()), ends: Vec::with_capacity(text.len() / 6) };
+        let (mut start, mut digits) = (0, true);
+        for c in text.chars() {
+            match c {
+                'a'..='z' => {
+                    words.text.push(c);
+                    digits = false;
+                }
+                'A'..='Z' => {
+                    words.text.push(c.to_ascii_lowercase());
+                    digits = false;
+                }
+                '0'..='9' => words.text.push(c),
+                // Apostrophes and characters without width are no gaps; separators inside numbers neither.
+                '\'' | '\u{2019}' => {}
+                ',' | '.' if digits && words.text.len() > start => {}
+                _ if !c.is_ascii() && super::scripts::is_invisible(c) => {}
+                _ if !c.is_ascii() && c.is_alphanumeric() => {
+                    words.text.extend(c.to_lowercase());
+                    digits = false;
+                }
+                _ => {
+                    words.close(&mut start, digits);
+                    digits = true;
+                    if matches!(c, '$' | '€' | '£') {
+                        words.text.push('$');
+                        words.close(&mut start, false);
+                    } else if c == '%' {
+                        words.text.push('%');
+                        words.close(&mut start, false);
+                    }
+                    if words.ends.len() >= limit {
+                        return words;
+                    }
+                }
+            }
+        }
+        words.close(&mut start, digits);
+        words
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The word at that place.
+    pub fn get(&self, index: usize) -> Option<&str> {
+        let end = *self.ends.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.text.get(start..end)
+    }
+
+    /// All words in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// The phrases that occur, each once.
+    pub fn phrases(&self, found: &mut Vec<Phrase>) {
+        for (at, word) in self.iter().enumerate() {
+            let Some(candidates) = INDEX.get(word) else { continue };
+            for phrase in candidates {
+                let matches = phrase
+                    .text
+                    .split(' ')
+                    .enumerate()
+                    .all(|(offset, word)| self.get(at + offset) == Some(word));
+                if matches && !found.contains(phrase) {
+                    found.push(*phrase);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, start: &mut usize, digits: bool) {
+        if self.text.len() == *start {
+            return;
+        }
+        if digits {
+            self.text.truncate(*start);
+            self.text.push('#');
+        }
+        *start = self.text.len();
+        self.ends.push(*start);
+    }
+}
+
+/// A phrase and its theme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phrase {
+    /// The theme.
+    pub theme: Theme,
+    /// Its words, one blank between them.
+    pub text: &'static str,
+}
+
+/// The phrases by their first word: the table of `themes` in the order in which it is searched.
+static INDEX: LazyLock<HashMap<&'static str, Vec<Phrase>>> = LazyLock::new(|| {
+    let mut index: HashMap<&'static str, Vec<Phrase>> = HashMap::new();
+    for (theme, texts) in THEMES {
+        for text in *texts {
+            let first = text.split(' ').next().unwrap_or_default();
+            index.entry(first).or_default().push(Phrase { theme: *theme, text });
+        }
+    }
+    index
+});
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn words_are_what_phrases_are_made_of() {
+        let words = Words::of("It's US$1,000.00 -- 50% OFF!  na\u{ef}ve v\u{200b}ia", 100);
+        assert_eq!(
+            words.iter().collect::<Vec<_>>(),
+            ["its", "us", "$", "#", "#", "%", "off", "na\u{ef}ve", "via"]
+        );
+        assert_eq!(Words::of("a b c d", 2).len(), 2);
+        assert!(Words::of("... --", 9).is_empty());
+    }
+
+    #[test]
+    fn every_phrase_of_the_table_is_written_in_words() {
+        for (theme, texts) in THEMES {
+            for text in *texts {
+                let words = Words::of(text.replace('#', "1").as_str(), 100);
+                let spelled = words.iter().collect::<Vec<_>>().join(" ");
+                assert_eq!(spelled, *text, "{theme:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_phrase_is_found_once() {
+        let mut found = Vec::new();
+        Words::of("The MORTGAGE rates: mortgage, 30 % APR", 100).phrases(&mut found);
+        let texts: Vec<_> = found.iter().map(|phrase| phrase.text).collect();
+        assert_eq!(texts, ["mortgage", "mortgage rates", "% apr"]);
+    }
+}

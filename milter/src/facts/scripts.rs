@@ -1,0 +1,72 @@
+//! Characters that deceive: scripts mixed in one word, characters nobody sees, characters that turn the line around.
+//!
+//! For `subject`, `text`, `urls` and `parts`. Knows only the scripts whose letters are confused in practice (Unicode TR 39 has
+//! them all): Latin, Greek, Cyrillic.
+
+/// The scripts that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Script {
+    Latin,
+    Greek,
+    Cyrillic,
+    Other,
+}
+
+fn script(c: char) -> Option<Script> {
+    let script = match c {
+        'a'..='z' | 'A'..='Z' | '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}' => Script::Latin,
+        '\u{370}'..='\u{3FF}' | '\u{1F00}'..='\u{1FFF}' => Script::Greek,
+        '\u{400}'..='\u{52F}' => Script::Cyrillic,
+        _ if c.is_alphabetic() => Script::Other,
+        _ => return None,
+    };
+    Some(script)
+}
+
+/// How many words mix Latin letters with Greek or Cyrillic ones.
+pub fn mixed_words(text: &str) -> usize {
+    if text.is_ascii() {
+        return 0;
+    }
+    text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_ascii() && is_mixed(word)).count()
+}
+
+/// Whether one word mixes Latin with Greek or Cyrillic. A single letter of the other script, such as the `µ` of `µm` or the `Δ`
+/// of `Δt`, is a sign and no deception.
+pub fn is_mixed(word: &str) -> bool {
+    let (mut latin, mut other) = (0, 0);
+    for c in word.chars() {
+        match script(c) {
+            Some(Script::Latin) => latin += 1,
+            Some(Script::Greek | Script::Cyrillic) => other += 1,
+            _ => {}
+        }
+    }
+    latin >= 1 && other >= 1 && latin + other >= 4
+}
+
+/// Characters without width that are no part of a script's spelling: zero-width space, word joiner, soft hyphen, BOM.
+///
+/// The joiners U+200C and U+200D are not among them: Persian, Indic scripts and emoji need them.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}' | '\u{AD}' | '\u{180E}' | '\u{034F}')
+}
+
+/// Characters that reverse the order of what follows (Unicode TR 9): overrides, not the marks that mixed text needs.
+pub fn reverses(c: char) -> bool {
+    matches!(c, '\u{202D}' | '\u{202E}')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn words_that_mix_scripts_are_counted() {
+        assert_eq!(mixed_words("p\u{430}yp\u{430}l account"), 1);
+        assert_eq!(mixed_words("привет hello жизнь"), 0);
+        assert_eq!(mixed_words("5 µm Δt naïve Straße"), 0);
+        assert_eq!(mixed_words("plain"), 0);
+    }
+}

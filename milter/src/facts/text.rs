@@ -1,0 +1,277 @@
+//! What a reader of the whole message reads: plain text, and the visible text of HTML.
+//!
+//! For the rules of the group `text`. Text is decoded once, up to [`MAX_DECODED`] bytes for all parts together; words and phrases are
+//! counted in the first [`MAX_VISIBLE`] bytes of each kind.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use mail_parser::{DecodeProblems, MessagePart};
+
+use super::html::Html;
+use super::phrases::{Phrase, Theme, Words};
+use super::scripts;
+use super::urls::Finder;
+
+/// Text decoded, all parts together; the session keeps about as much of a body.
+pub const MAX_DECODED: usize = 4 << 20;
+/// Plain text kept, and visible text of HTML kept, for words and phrases.
+pub const MAX_VISIBLE: usize = 256 << 10;
+/// Words looked at, for each of the two.
+const MAX_WORDS: usize = 50_000;
+/// Lines of one part that are looked at one by one.
+const MAX_LINES: usize = 20_000;
+
+/// What a reader reads.
+#[derive(Debug, Clone, Default)]
+pub struct Text {
+    /// The plain text parts.
+    pub plain: String,
+    /// Words in the plain text.
+    pub plain_words: usize,
+    /// Words in the visible text of the HTML.
+    pub html_words: usize,
+    /// Lines of plain text that are not empty.
+    pub lines: usize,
+    /// Lines of plain text that quote another message.
+    pub quoted_lines: usize,
+    /// The phrases found, each once.
+    pub phrases: Vec<Phrase>,
+    /// The test pattern, if it is there.
+    pub gtube: Option<Gtube>,
+    /// A bitcoin address with a right checksum.
+    pub bitcoin: Option<String>,
+    /// Words that mix scripts which look alike.
+    pub mixed_words: usize,
+    /// Characters without width.
+    pub invisible: usize,
+    /// Letters of the Latin alphabet, and how many of them are capitals.
+    pub letters: usize,
+    /// See `letters`.
+    pub capitals: usize,
+    /// Words of one letter in rows of at least four: `V I A G R A`.
+    pub gapped: usize,
+    /// What the decoder complained about.
+    pub problems: Problems,
+    /// How many percent of the words of the plain text and of the HTML are not in the other, where both are given.
+    pub differ: Option<u8>,
+    decoded: usize,
+    has_plain: bool,
+}
+
+/// The test patterns (spamassassin.apache.org/gtube, and Rspamd's variant).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gtube {
+    /// The one that every filter knows: reject.
+    Reject,
+    /// Rspamd's for `add header`.
+    AddHeader,
+}
+
+/// Trouble in decoding text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// Base64 or quoted-printable with characters that do not belong there.
+    pub transfer: bool,
+    /// A charset nobody knows.
+    pub unknown_charset: bool,
+    /// Bytes that the charset does not have.
+    pub charset: bool,
+}
+
+impl Text {
+    /// Reads a plain text part; says whether it has characters beyond ASCII.
+    pub(super) fn plain(&mut self, part: &MessagePart<'_>, finder: &mut Finder) -> bool {
+        let Some(text) = self.decode(part) else { return false };
+        self.has_plain = true;
+        finder.text(&text);
+        for line in text.lines().take(MAX_LINES) {
+            let line = line.trim();
+            self.lines += usize::from(!line.is_empty());
+            self.quoted_lines += usize::from(line.starts_with('>'));
+        }
+        let room = MAX_VISIBLE.saturating_sub(self.plain.len());
+        self.plain.push_str(&text[..text.floor_char_boundary(room)]);
+        self.plain.push('\n');
+        !text.is_ascii()
+    }
+
+    /// Reads an HTML part; says whether it has characters beyond ASCII.
+    pub(super) fn html(&mut self, part: &MessagePart<'_>, html: &mut Html, finder: &mut Finder) -> bool {
+        let Some(text) = self.decode(part) else { return false };
+        html.read(&text, finder);
+        !text.is_ascii()
+    }
+
+    /// Counts words and phrases when all text is known.
+    pub(super) fn finish(&mut self, html: &mut Html, finder: &mut Finder, missing: &mut Vec<&'static str>) {
+        if self.decoded >= MAX_DECODED {
+            missing.push("text");
+        }
+        finder.text(&html.visible);
+        let plain = Words::of(&self.plain, MAX_WORDS);
+        let shown = Words::of(&html.visible, MAX_WORDS);
+        self.plain_words = plain.len();
+        self.html_words = shown.len();
+        if self.has_plain && html.present {
+            self.differ = difference(&plain, &shown);
+        }
+        for words in [&plain, &shown] {
+            words.phrases(&mut self.phrases);
+            self.gapped += gapped(words);
+        }
+        for text in [&self.plain, &html.visible] {
+            self.mixed_words += scripts::mixed_words(text);
+            if !text.is_ascii() {
+                self.invisible += text.chars().filter(|&c| scripts::is_invisible(c)).count();
+            }
+            self.letters += text.bytes().filter(u8::is_ascii_alphabetic).count();
+            self.capitals += text.bytes().filter(u8::is_ascii_uppercase).count();
+            if self.bitcoin.is_none() {
+                self.bitcoin = text
+                    .split(|c: char| !c.is_ascii_alphanumeric())
+                    .find(|word| is_bitcoin(word))
+                    .map(str::to_owned);
+            }
+        }
+    }
+
+    /// How many different phrases of a theme there are.
+    pub fn count(&self, theme: Theme) -> usize {
+        self.phrases.iter().filter(|phrase| phrase.theme == theme).count()
+    }
+
+    /// The first phrases of a theme, for evidence.
+    pub fn examples(&self, theme: Theme) -> String {
+        let texts: Vec<_> = self
+            .phrases
+            .iter()
+            .filter(|phrase| phrase.theme == theme)
+            .map(|phrase| phrase.text)
+            .take(4)
+            .collect();
+        texts.join(", ")
+    }
+
+    /// Words in all.
+    pub fn words(&self) -> usize {
+        self.plain_words.max(self.html_words)
+    }
+
+    fn decode<'m>(&mut self, part: &MessagePart<'m>) -> Option<std::borrow::Cow<'m, str>> {
+        let room = MAX_DECODED.saturating_sub(self.decoded);
+        if room == 0 {
+            return None;
+        }
+        let text = if part.raw_body().len() <= room {
+            let (text, problems) = part.text_checked()?;
+            self.problems.transfer |= problems.contains(DecodeProblems::MALFORMED_TRANSFER_ENCODING);
+            self.problems.unknown_charset |= problems.contains(DecodeProblems::UNKNOWN_CHARSET);
+            self.problems.charset |= problems.contains(DecodeProblems::MALFORMED_CHARSET);
+            text
+        } else {
+            part.text_prefix_bytes(room)?
+        };
+        self.decoded = self.decoded.saturating_add(text.len().max(part.raw_body().len().min(room)));
+        if self.gtube.is_none() && text.contains(GTUBE_TAIL) {
+            self.gtube = if text.contains(GTUBE_REJECT) {
+                Some(Gtube::Reject)
+            } else {
+                text.contains(GTUBE_ADD_HEADER).then_some(Gtube::AddHeader)
+            };
+        }
+        Some(text)
+    }
+}
+
+/// How many percent of the different words are not in both; `None` where there is too little to compare.
+fn difference(plain: &Words, shown: &Words) -> Option<u8> {
+    const ENOUGH: usize = 20;
+    let set = |words: &Words| {
+        words
+            .iter()
+            .filter(|word| word.len() > 2)
+            .take(5_000)
+            .map(str::to_owned)
+            .collect::<std::collections::HashSet<_>>()
+    };
+    let (plain, shown) = (set(plain), set(shown));
+    if plain.len() < ENOUGH || shown.len() < ENOUGH {
+        return None;
+    }
+    let (small, large) = if plain.len() < shown.len() { (&plain, &shown) } else { (&shown, &plain) };
+    let common = small.iter().filter(|word| large.contains(*word)).count();
+    u8::try_from(100 - 100 * common / small.len()).ok()
+}
+
+/// How many words are spelled in single letters.
+fn gapped(words: &Words) -> usize {
+    let (mut row, mut found) = (0, 0);
+    for word in words.iter() {
+        let single = word.len() == 1 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        row = if single { row + 1 } else { 0 };
+        found += usize::from(row == 4);
+    }
+    found
+}
+
+/// Whether a word is a bitcoin address: base58 with a right checksum, or bech32's shape (BIP 173).
+fn is_bitcoin(word: &str) -> bool {
+    if let Some(rest) = word.strip_prefix("bc1").or_else(|| word.strip_prefix("BC1")) {
+        return matches!(rest.len(), 39 | 59)
+            && rest.bytes().all(|byte| BECH32.contains(&byte.to_ascii_lowercase()));
+    }
+    if !(26..=35).contains(&word.len()) || !word.starts_with(['1', '3']) {
+        return false;
+    }
+    let mut number = [0u8; 25];
+    for byte in word.bytes() {
+        let Some(mut carry) = BASE58.iter().position(|&digit| digit == byte) else { return false };
+        for place in number.iter_mut().rev() {
+            carry += usize::from(*place) * 58;
+            *place = (carry & 0xFF) as u8;
+            carry >>= 8;
+        }
+        if carry != 0 {
+            return false;
+        }
+    }
+    let (payload, checksum) = number.split_at(21);
+    let twice = digest(&SHA256, digest(&SHA256, payload).as_ref());
+    twice.as_ref().starts_with(checksum)
+}
+
+const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+const BECH32: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+
+/// What the patterns have in common, so that text is searched once.
+const GTUBE_TAIL: &str = "JS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
+/// The Generic Test for Unsolicited Bulk Email.
+pub const GTUBE_REJECT: &str = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
+/// Rspamd's variant of it (`src/libmime/message.c`).
+pub const GTUBE_ADD_HEADER: &str = "YJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn bitcoin_addresses_have_a_checksum() {
+        // The address of the genesis block, and BIP 173's example.
+        assert!(is_bitcoin("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"));
+        assert!(is_bitcoin("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"));
+        assert!(!is_bitcoin("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb"));
+        assert!(!is_bitcoin("1234567890123456789012345678901234"));
+        assert!(!is_bitcoin("bc1short"));
+    }
+
+    #[test]
+    fn the_pattern_has_its_68_bytes() {
+        assert_eq!(GTUBE_REJECT.len(), 68);
+        assert!(GTUBE_REJECT.ends_with(GTUBE_TAIL) && GTUBE_ADD_HEADER.ends_with(GTUBE_TAIL));
+    }
+
+    #[test]
+    fn letters_with_gaps_are_words() {
+        assert_eq!(gapped(&Words::of("buy V I A G R A now, a b c", 100)), 1);
+    }
+}

@@ -1,0 +1,371 @@
+//! URLs: found in text and HTML, taken apart as a browser would, with what is odd about them.
+//!
+//! For the rules of the group `phishing` and for `html`. It reads as browsers read (WHATWG URL), because what counts is where a click
+//! leads: tabs and line ends inside are dropped, backslashes are slashes, `0x7f.1` is an address. It never fetches anything.
+//!
+//! At most [`MAX_URLS`] different ones are kept, each cut at [`MAX_TEXT`].
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use linkify::{LinkFinder, LinkKind};
+
+use super::mailboxes::cut;
+use super::{hosts, scripts};
+
+/// Enough for every newsletter; further ones are not looked at.
+pub const MAX_URLS: usize = 1_000;
+
+/// Servers take about 8,000 bytes; no rule looks at more than this.
+pub const MAX_TEXT: usize = 2_048;
+
+/// Where a URL stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// In the subject.
+    Subject,
+    /// In text.
+    Text,
+    /// What a link leads to.
+    Link,
+    /// Where a form is sent to.
+    Form,
+    /// Where an image is loaded from.
+    Image,
+    /// In a parameter of another URL.
+    Parameter,
+}
+
+/// One URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// The URL as written, cut.
+    pub text: String,
+    /// Its length as written.
+    pub length: usize,
+    /// Where it stands first.
+    pub origin: Origin,
+    /// `http`, `https` or `ftp`.
+    pub scheme: String,
+    /// What stands before `@` in the authority.
+    pub user: Option<String>,
+    /// The host in canonical form.
+    pub host: String,
+    /// The registrable domain of the host.
+    pub site: String,
+    /// The address, where the host is one.
+    pub address: Option<IpAddr>,
+    /// The port, where one is given.
+    pub port: Option<u16>,
+    /// Path, query and fragment.
+    pub path: String,
+    /// What is odd.
+    pub odd: Oddities,
+}
+
+/// What an honest URL does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// More than one `@` before the path.
+    pub at_signs: bool,
+    /// A backslash in place of a slash, or in the path.
+    pub backslash: bool,
+    /// A character that turns the reading direction around.
+    pub reversed: bool,
+    /// A character without width.
+    pub invisible: bool,
+    /// A label of the host that mixes scripts which look alike.
+    pub mixed: bool,
+    /// A host that no rule of IDNA allows, or a replacement character.
+    pub bad_unicode: bool,
+    /// The address is written in another way than four decimal numbers.
+    pub disguised_address: bool,
+}
+
+impl Url {
+    /// Takes a URL apart; `None` for what a browser would not fetch from a host.
+    pub fn parse(raw: &str, origin: Origin) -> Option<Self> {
+        let length = raw.trim().len();
+        let text: String =
+            cut(raw.trim(), MAX_TEXT).chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
+        let (scheme, rest) = split_scheme(&text)?;
+        let slashes = rest.len() - rest.trim_start_matches(['/', '\\']).len();
+        if slashes == 0 {
+            return None;
+        }
+        let mut odd = Oddities { backslash: rest[..slashes].contains('\\'), ..Oddities::default() };
+        let rest = &rest[slashes..];
+        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        odd.backslash |= path.split(['?', '#']).next().unwrap_or_default().contains('\\');
+        odd.at_signs = authority.matches('@').count() > 1;
+        odd.reversed = text.chars().any(scripts::reverses);
+        odd.invisible = text.chars().any(scripts::is_invisible);
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(cut(user, 512).to_owned()), host),
+            None => (None, authority),
+        };
+        let (host, port) = split_port(host);
+        let decoded = percent_decode(host);
+        odd.bad_unicode = decoded.contains('\u{FFFD}');
+        let shown: String = decoded.chars().filter(|&c| !scripts::is_invisible(c)).collect();
+        odd.mixed = shown.split('.').any(|label| scripts::is_mixed(label) || is_mixed_label(label));
+        let host = hosts::canonical(&shown);
+        odd.bad_unicode |= !host.is_ascii();
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return None;
+        }
+        let address = address(&host);
+        odd.disguised_address = address.is_some_and(|found| found.is_ipv4() && host.parse() != Ok(found));
+        let site = if address.is_some() { host.clone() } else { hosts::site(&host).to_owned() };
+        Some(Self {
+            length,
+            origin,
+            scheme,
+            user,
+            site,
+            address,
+            port,
+            path: path.to_owned(),
+            odd,
+            host,
+            text,
+        })
+    }
+
+    /// Whether the host is a name with a public suffix, so that anybody could own it.
+    pub fn is_named(&self) -> bool {
+        self.address.is_none() && hosts::has_public_suffix(&self.host)
+    }
+
+    /// Whether a click leads there.
+    pub fn is_clickable(&self) -> bool {
+        matches!(self.origin, Origin::Text | Origin::Link | Origin::Form | Origin::Subject)
+    }
+}
+
+/// Collects URLs while the message is read.
+#[derive(Debug, Default)]
+pub struct Finder {
+    urls: Vec<Url>,
+    seen: HashSet<String>,
+    overflowed: bool,
+}
+
+impl Finder {
+    /// Looks for URLs in a subject.
+    pub fn subject(&mut self, text: &str) {
+        self.scan(text, Origin::Subject);
+    }
+
+    /// Looks for URLs in text.
+    pub fn text(&mut self, text: &str) {
+        self.scan(text, Origin::Text);
+    }
+
+    /// Takes a URL from an attribute, and says which one it is.
+    pub fn attribute(&mut self, raw: &str, origin: Origin) -> Option<usize> {
+        let url = match Url::parse(raw, origin) {
+            Some(url) => url,
+            None => Url::parse(&format!("https:{}", raw.trim()), origin)
+                .filter(|_| raw.trim().starts_with("//"))?,
+        };
+        self.add(url)
+    }
+
+    /// The URLs in the order of their appearance.
+    pub fn finish(self, missing: &mut Vec<&'static str>) -> Vec<Url> {
+        if self.overflowed {
+            missing.push("urls");
+        }
+        self.urls
+    }
+
+    /// What was found so far.
+    pub fn urls(&self) -> &[Url] {
+        &self.urls
+    }
+
+    fn scan(&mut self, text: &str, origin: Origin) {
+        if text.contains("://") {
+            for link in LinkFinder::new().kinds(&[LinkKind::Url]).links(text) {
+                if self.overflowed {
+                    return;
+                }
+                if let Some(url) = Url::parse(link.as_str(), origin) {
+                    self.add(url);
+                }
+            }
+        }
+        let mut from = 0;
+        while let Some(at) = text[from..].find("www.").map(|at| from + at) {
+            if self.overflowed {
+                return;
+            }
+            let end = text[at..]
+                .find(|c: char| c.is_whitespace() || "<>\"'()[]".contains(c))
+                .map_or(text.len(), |end| at + end);
+            let alone =
+                text[..at].chars().next_back().is_none_or(|c| !(c.is_alphanumeric() || "/.-@=%".contains(c)));
+            if alone
+                && let Some(url) = Url::parse(&format!("http://{}", cut(&text[at..end], MAX_TEXT)), origin)
+                && url.is_named()
+            {
+                self.add(url);
+            }
+            from = end.max(at + 4);
+        }
+    }
+
+    fn add(&mut self, url: Url) -> Option<usize> {
+        if self.seen.contains(&url.text) {
+            return self.urls.iter().position(|known| known.text == url.text);
+        }
+        if self.urls.len() >= MAX_URLS {
+            self.overflowed = true;
+            return None;
+        }
+        self.seen.insert(url.text.clone());
+        let inner = if url.origin == Origin::Parameter { None } else { inner_url(&url.path) };
+        let index = self.urls.len();
+        self.urls.push(url);
+        if let Some(inner) = inner {
+            self.add(inner);
+        }
+        Some(index)
+    }
+}
+
+/// `http`, `https`, `ftp`, and what follows the colon.
+fn split_scheme(text: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let scheme = scheme.to_ascii_lowercase();
+    matches!(scheme.as_str(), "http" | "https" | "ftp").then_some((scheme, rest))
+}
+
+fn split_port(host: &str) -> (&str, Option<u16>) {
+    if host.starts_with('[') {
+        let end = host.find(']').map_or(host.len(), |end| end + 1);
+        return (&host[..end], host[end..].strip_prefix(':').and_then(|port| port.parse().ok()));
+    }
+    match host.rsplit_once(':') {
+        Some((name, port)) => (name, port.parse().ok()),
+        None => (host, None),
+    }
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse().ok().map(IpAddr::V6);
+    }
+    hosts::numeric_v4(host).map(IpAddr::V4)
+}
+
+/// Whether an A-label stands for a label that mixes scripts.
+fn is_mixed_label(label: &str) -> bool {
+    // Only the ASCII comparison is cheap; decoding is for the few labels that need it.
+    label.len() > 4
+        && label.is_char_boundary(4)
+        && label[..4].eq_ignore_ascii_case("xn--")
+        && label.len() <= 63
+        && scripts::is_mixed(&idna::domain_to_unicode(label).0)
+}
+
+/// Decodes `%xx`; what is no UTF-8 after that becomes U+FFFD.
+pub(super) fn percent_decode(text: &str) -> String {
+    if !text.contains('%') {
+        return text.to_owned();
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let hex = |offset: usize| bytes.get(at + offset).and_then(|&digit| char::from(digit).to_digit(16));
+        match (byte, hex(1), hex(2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The URL in a parameter, plain or encoded: where a redirector will lead.
+fn inner_url(path: &str) -> Option<Url> {
+    let query = path.split_once('?').map_or(path, |(_, query)| query);
+    query.split(['&', ';', '?', '#']).take(32).find_map(|parameter| {
+        let value = parameter.split_once('=').map_or(parameter, |(_, value)| value);
+        let lower = cut(value, 12).to_ascii_lowercase();
+        let encoded = lower.starts_with("http%3a") || lower.starts_with("https%3a");
+        let plain = lower.starts_with("http:/") || lower.starts_with("https:/");
+        (encoded || plain).then(|| Url::parse(&percent_decode(value), Origin::Parameter)).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text, Origin::Text).unwrap()
+    }
+
+    #[test]
+    fn a_url_is_read_as_a_browser_reads_it() {
+        let plain = url("HTTPS://User:pw@WWW.Example.CO.UK:8443/a/b?c#d");
+        assert_eq!(
+            (plain.scheme.as_str(), plain.host.as_str(), plain.site.as_str()),
+            ("https", "www.example.co.uk", "example.co.uk")
+        );
+        assert_eq!(
+            (plain.user.as_deref(), plain.port, plain.path.as_str()),
+            (Some("User:pw"), Some(8443), "/a/b?c#d")
+        );
+        assert_eq!(url("http:\\\\evil.example\\x").host, "evil.example");
+        assert!(url("http:\\\\evil.example\\x").odd.backslash);
+        assert_eq!(url("http://paypal.com@evil.example/").host, "evil.example");
+        assert!(url("http://a@b@evil.example/").odd.at_signs);
+        assert_eq!(url("http://ev\til.exam\nple/").host, "evil.example");
+        assert_eq!(url("http://%65vil.example/").host, "evil.example");
+        assert_eq!(url("http://0x7f.1/").address, Some("127.0.0.1".parse().unwrap()));
+        assert!(
+            url("http://0x7f.1/").odd.disguised_address && !url("http://127.0.0.1/").odd.disguised_address
+        );
+        assert_eq!(url("http://[::1]:80/").address, Some("::1".parse().unwrap()));
+        assert!(url("http://p\u{430}ypal.example/").odd.mixed);
+        assert!(url("http://xn--pypal-4ve.example/").odd.mixed);
+        for none in ["mailto:a@b.example", "javascript:x", "http:", "http://", "http:///", "example.com", ""]
+        {
+            assert_eq!(Url::parse(none, Origin::Text), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn text_is_searched_for_what_people_would_click() {
+        let mut finder = Finder::default();
+        finder.text("see http://a.example/x, (www.b.example) and foowww.c.example or http://a.example/x.");
+        finder.text("go http://r.example/?u=https%3A%2F%2Ftarget.example%2Fp");
+        let hosts: Vec<_> = finder.urls().iter().map(|url| url.host.as_str()).collect();
+        assert_eq!(hosts, ["a.example", "r.example", "target.example"]);
+        let mut finder = Finder::default();
+        finder.text("(www.example.com) http://www.example.org/");
+        let hosts: Vec<_> = finder.urls().iter().map(|url| url.host.as_str()).collect();
+        assert_eq!(hosts, ["www.example.org", "www.example.com"]);
+    }
+
+    #[test]
+    fn more_urls_than_the_bound_are_missing() {
+        let text: String = (0..MAX_URLS + 5).map(|n| format!("http://h{n}.example/\n")).collect();
+        let mut finder = Finder::default();
+        finder.text(&text);
+        let mut missing = Vec::new();
+        assert_eq!(finder.finish(&mut missing).len(), MAX_URLS);
+        assert_eq!(missing, ["urls"]);
+    }
+}

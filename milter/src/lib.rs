@@ -1,0 +1,99 @@
+//! The milter: is this message spam, is it genuine, sign it. Postfix's `smtpd_milters` and `non_smtpd_milters` speak to it.
+//!
+//! The modules in reading order:
+//!
+//! - [`message`]: a message and its envelope.
+//! - [`config`]: section `[milter]`.
+//! - [`protocol`]: the milter protocol, version 6; knows no policy.
+//! - [`session`]: one connection; [`transaction`]: one message coming in, within bounds.
+//! - [`service`]: what is done with a complete message.
+//! - [`authentication`]: SPF, DKIM, DMARC, iprev, and `Authentication-Results`.
+//! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
+//! - [`signing`]: DKIM signatures on our own mail.
+//! - [`ask`]: the same judgement for a file on the command line.
+//! - [`pool`], [`metrics`]: work for the processor, and what is counted.
+//!
+//! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
+//! hashes and does not need the database for mail from outside.
+
+pub mod ask;
+pub mod authentication;
+pub mod config;
+pub mod facts;
+pub mod message;
+pub mod metrics;
+pub mod pool;
+pub mod protocol;
+pub mod report;
+pub mod rules;
+pub mod score;
+pub mod service;
+pub mod session;
+pub mod signing;
+pub mod transaction;
+pub mod verdict;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use gatepost::config::Config;
+use gatepost::daemon::{ConfigSource, Daemon, Parts};
+use gatepost::net::Endpoint;
+use tracing::warn;
+
+use crate::service::Service;
+
+/// The daemon `gatepost-milter`.
+pub struct Milter {
+    service: Arc<Service>,
+    /// The section it was built from, to tell at a reload what only a restart can change.
+    built: config::Milter,
+}
+
+impl Daemon for Milter {
+    const NAME: &'static str = "gatepost-milter";
+    const ABOUT: &'static str = "Spam scoring, SPF, DKIM, DMARC and signing for Postfix's smtpd_milters";
+    type Section = config::Milter;
+    type Ask = ask::Ask;
+
+    async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
+        let service = Service::new(&config.service, config.limits.threads, parts)?;
+        Ok(Self { service: Arc::new(service), built: config.service.clone() })
+    }
+
+    fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
+        let service = Arc::clone(&self.service);
+        vec![Endpoint::new("milter", section.listen.clone(), move |stream, drain| {
+            let service = Arc::clone(&service);
+            async move {
+                let label = stream.peer().label.clone();
+                session::serve(stream, &label, drain, service).await;
+            }
+        })]
+    }
+
+    fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
+        self.service.reload(&config.service)?;
+        for (key, changed) in [
+            ("milter.listen", self.built.listen != config.service.listen),
+            ("milter.metrics", self.built.metrics != config.service.metrics),
+            ("milter.limits.memory", self.built.limits.memory != config.service.limits.memory),
+        ] {
+            if changed {
+                warn!("{key} has changed; it needs a restart");
+            }
+        }
+        Ok(())
+    }
+
+    fn list() -> Vec<[String; 3]> {
+        rules::RULES
+            .iter()
+            .map(|rule| [rule.symbol.to_owned(), format!("{:+.1}", rule.weight), rule.summary.to_owned()])
+            .collect()
+    }
+
+    async fn ask(source: ConfigSource, ask: ask::Ask) -> anyhow::Result<ExitCode> {
+        ask::ask(source, ask).await
+    }
+}

@@ -1,0 +1,62 @@
+//! What the milter counts: messages by direction and action, how long deciding took, what DNS could not answer.
+//!
+//! For `service`. Labels are words of ours only, never of a message, so their number is bounded.
+
+use gatepost::telemetry::Metrics as Registry;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+
+/// The metrics of the process.
+#[derive(Clone)]
+pub struct Metrics {
+    messages: Family<Labels, Counter>,
+    seconds: Histogram,
+    dns_failures: Counter,
+    signatures: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Labels {
+    direction: &'static str,
+    action: &'static str,
+}
+
+impl Metrics {
+    /// Registers the metrics.
+    pub fn new(registry: &Registry) -> Self {
+        let metrics = Self {
+            messages: Family::default(),
+            seconds: Histogram::new(BOUNDS),
+            dns_failures: Counter::default(),
+            signatures: Counter::default(),
+        };
+        registry.register(|registry| {
+            registry.register("messages", "Messages decided, by direction and action", metrics.messages.clone());
+            registry.register("decision_seconds", "From the end of a message to its decision", metrics.seconds.clone());
+            registry.register("dns_failures", "Checks that DNS could not answer", metrics.dns_failures.clone());
+            registry.register("signatures", "DKIM signatures made", metrics.signatures.clone());
+        });
+        metrics
+    }
+
+    /// One message was decided.
+    pub fn decided(&self, direction: &'static str, action: &'static str, seconds: f64) {
+        self.messages.get_or_create(&Labels { direction, action }).inc();
+        self.seconds.observe(seconds);
+    }
+
+    /// So many checks had no answer.
+    pub fn dns_failures(&self, number: u64) {
+        self.dns_failures.inc_by(number);
+    }
+
+    /// So many signatures were made.
+    pub fn signed(&self, number: usize) {
+        self.signatures.inc_by(number as u64);
+    }
+}
+
+/// From a cached decision (a millisecond) to the DNS deadline (8 s) and beyond.
+const BOUNDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];

@@ -1,0 +1,383 @@
+//! Group `headers`: fields that are missing, doubled, broken or forged, and dates.
+
+use super::{Check, Evidence, Group, Rule, when};
+use crate::facts::Facts;
+use crate::facts::headers::{Date, is_list};
+use crate::facts::hosts;
+
+/// The group's table.
+pub const RULES: &[Rule] = &[
+    MISSING_DATE,
+    MISSING_FROM,
+    MISSING_SUBJECT,
+    MISSING_MIME_VERSION,
+    INVALID_DATE,
+    DATE_IN_FUTURE,
+    DATE_IN_PAST,
+    MULTIPLE_FROM,
+    MULTIPLE_UNIQUE_HEADERS,
+    BROKEN_HEADERS,
+    FAKE_REPLY,
+    HEADER_FORGED_MDN,
+    SUSPICIOUS_MDN,
+    XM_CASE,
+    SPAM_FLAG,
+    X_PHP_EVAL,
+    FORGED_MUA_OUTLOOK,
+    FORGED_MUA_THUNDERBIRD_MSGID,
+    MAILER_OF_BULK,
+    COMPLETELY_EMPTY,
+];
+
+/// No Date.
+pub const MISSING_DATE: Rule = Rule {
+    symbol: "MISSING_DATE",
+    group: Group::Headers,
+    weight: 1.0,
+    summary: "no Date header",
+    why: "RFC 5322, 3.6: every message has one; every mail program writes one",
+    check: Check::Facts(|facts| when(facts.headers.date == Date::Missing)),
+};
+
+/// No From.
+pub const MISSING_FROM: Rule = Rule {
+    symbol: "MISSING_FROM",
+    group: Group::Headers,
+    weight: 2.0,
+    summary: "no From header",
+    why: "RFC 5322, 3.6: every message has one",
+    check: Check::Facts(|facts| when(!facts.headers.has("from"))),
+};
+
+/// No Subject.
+pub const MISSING_SUBJECT: Rule = Rule {
+    symbol: "MISSING_SUBJECT",
+    group: Group::Headers,
+    weight: 2.0,
+    summary: "no Subject header",
+    why: "RFC 5322, 3.6.5 makes it optional, but mail programs write an empty one rather than none",
+    check: Check::Facts(|facts| when(!facts.subject.present)),
+};
+
+/// MIME fields without MIME-Version.
+pub const MISSING_MIME_VERSION: Rule = Rule {
+    symbol: "MISSING_MIME_VERSION",
+    group: Group::Headers,
+    weight: 2.0,
+    summary: "MIME headers without MIME-Version",
+    why: "RFC 2045, 4: it must be there when MIME is used; home-made mail programs forget it",
+    check: Check::Facts(|facts| {
+        let mime = facts.headers.has("content-type") || facts.headers.has("content-transfer-encoding");
+        when(mime && !facts.headers.has("mime-version"))
+    }),
+};
+
+/// A Date that is none.
+pub const INVALID_DATE: Rule = Rule {
+    symbol: "INVALID_DATE",
+    group: Group::Headers,
+    weight: 1.5,
+    summary: "the Date header is no date",
+    why: "RFC 5322, 3.3: the form has been the same since 1982",
+    check: Check::Facts(|facts| {
+        (facts.headers.date == Date::Invalid).then(|| Evidence::new(facts.headers.value("date")))
+    }),
+};
+
+/// A Date in the future.
+pub const DATE_IN_FUTURE: Rule = Rule {
+    symbol: "DATE_IN_FUTURE",
+    group: Group::Headers,
+    weight: 4.0,
+    summary: "the Date header is more than a day ahead",
+    why: "puts the message on top of the list; Rspamd counts from two hours on, but wrong time zones are honest mistakes of hours",
+    check: Check::Facts(|facts| {
+        age(facts).filter(|&age| age < -DAY).map(|age| Evidence::new(format_args!("{} hours", -age / 3600)))
+    }),
+};
+
+/// A Date in the past.
+pub const DATE_IN_PAST: Rule = Rule {
+    symbol: "DATE_IN_PAST",
+    group: Group::Headers,
+    weight: 1.0,
+    summary: "the Date header is more than four days old",
+    why: "mail takes seconds, a queue gives up after four or five days (RFC 5321, 4.5.4.1)",
+    check: Check::Facts(|facts| {
+        age(facts).filter(|&age| age > 4 * DAY).map(|age| Evidence::new(format_args!("{} days", age / DAY)))
+    }),
+};
+
+/// Several authors.
+pub const MULTIPLE_FROM: Rule = Rule {
+    symbol: "MULTIPLE_FROM",
+    group: Group::Headers,
+    weight: 8.0,
+    summary: "more than one address in From",
+    why: "RFC 5322, 3.6.2 allows it, nobody does it; programs show one address and check another (RFC 9989, 4.5)",
+    check: Check::Facts(|facts| {
+        let from = &facts.people.from;
+        let different = from.iter().any(|person| person.address != from[0].address);
+        (different && facts.headers.has("from")).then(|| {
+            Evidence::new(
+                from.iter().take(3).map(|person| person.address.as_str()).collect::<Vec<_>>().join(" "),
+            )
+        })
+    }),
+};
+
+/// A field twice that stands once.
+pub const MULTIPLE_UNIQUE_HEADERS: Rule = Rule {
+    symbol: "MULTIPLE_UNIQUE_HEADERS",
+    group: Group::Headers,
+    weight: 7.0,
+    summary: "a header stands twice that may stand only once",
+    why: "RFC 5322, 3.6: one program shows the first, the next one checks the second",
+    check: Check::Facts(|facts| {
+        let doubled: Vec<_> = UNIQUE.iter().filter(|(name, _)| facts.headers.count(name) > 1).collect();
+        let factor = doubled.iter().map(|(_, factor)| factor).sum::<f64>().min(1.0);
+        let names: Vec<_> = doubled.iter().map(|(name, _)| *name).collect();
+        (factor > 0.0).then(|| Evidence::new(names.join(" ")).times(factor))
+    }),
+};
+
+/// Control characters in a header.
+pub const BROKEN_HEADERS: Rule = Rule {
+    symbol: "BROKEN_HEADERS",
+    group: Group::Headers,
+    weight: 4.0,
+    summary: "control characters in a header",
+    why: "RFC 5322, 2.2: printable characters and white space; Rspamd's 10 points are for more kinds of damage",
+    check: Check::Facts(|facts| {
+        facts.headers.fields.iter().find(|field| field.control).map(|field| Evidence::new(&field.spelling))
+    }),
+};
+
+/// `Re:` to nothing.
+pub const FAKE_REPLY: Rule = Rule {
+    symbol: "FAKE_REPLY",
+    group: Group::Headers,
+    weight: 1.0,
+    summary: "the subject says it is a reply, but it refers to no message",
+    why: "RFC 5322, 3.6.4: replies have In-Reply-To or References; a false Re: makes people believe they have written before",
+    check: Check::Facts(|facts| {
+        let refers = ["in-reply-to", "references", "thread-index"].iter().any(|name| facts.headers.has(name));
+        when(facts.subject.is_reply && !refers && !is_list(&facts.headers))
+    }),
+};
+
+/// Receipts to somebody else.
+pub const HEADER_FORGED_MDN: Rule = Rule {
+    symbol: "HEADER_FORGED_MDN",
+    group: Group::Headers,
+    weight: 2.0,
+    summary: "a receipt is requested for somebody else",
+    why: "RFC 8098, 2.1: it must not be sent when the address differs from the envelope sender's",
+    check: Check::Facts(|facts| {
+        let site = receipt_site(facts)?;
+        let author = facts.people.author()?;
+        (site != author.site).then(|| Evidence::new(format_args!("{site} <> {}", author.site)))
+    }),
+};
+
+/// Bulk mail that wants receipts.
+pub const SUSPICIOUS_MDN: Rule = Rule {
+    symbol: "SUSPICIOUS_MDN",
+    group: Group::Headers,
+    weight: 2.0,
+    summary: "a receipt is requested by mail to undisclosed recipients",
+    why: "finds out which addresses are read; who writes to many does not want a thousand receipts",
+    check: Check::Facts(|facts| {
+        receipt_site(facts)?;
+        when(facts.people.undisclosed || facts.people.recipients().next().is_none())
+    }),
+};
+
+/// `X-mailer` written otherwise.
+pub const XM_CASE: Rule = Rule {
+    symbol: "XM_CASE",
+    group: Group::Headers,
+    weight: 0.5,
+    summary: "X-mailer is not written X-Mailer",
+    why: "every program that people write mail with spells it the same way; libraries and bulk mailers do not",
+    check: Check::Facts(|facts| {
+        facts
+            .headers
+            .field("x-mailer")
+            .filter(|field| field.spelling != "X-Mailer")
+            .map(|field| Evidence::new(&field.spelling))
+    }),
+};
+
+/// Another filter's verdict.
+pub const SPAM_FLAG: Rule = Rule {
+    symbol: "SPAM_FLAG",
+    group: Group::Headers,
+    weight: 5.0,
+    summary: "another filter on the way took it for spam",
+    why: "nobody forges that verdict against himself",
+    check: Check::Facts(|facts| {
+        let yes = |name: &str| {
+            let value = facts.headers.value(name).to_ascii_lowercase();
+            value.starts_with("yes") || value == "spam" || value == "true"
+        };
+        let exchange =
+            facts.headers.value("x-forefront-antispam-report").to_ascii_uppercase().contains("SFV:SPM");
+        let flag = ["x-spam-flag", "x-spam", "x-spam-status"].into_iter().find(|name| yes(name));
+        flag.or(exchange.then_some("x-forefront-antispam-report")).map(Evidence::new)
+    }),
+};
+
+/// A script within a script.
+pub const X_PHP_EVAL: Rule = Rule {
+    symbol: "X_PHP_EVAL",
+    group: Group::Headers,
+    weight: 4.0,
+    summary: "sent by code that PHP evaluated at run time",
+    why: "mail.add_x_header names the script; eval()'d code is what intruders leave on a web server",
+    check: Check::Facts(|facts| {
+        let value = ["x-php-originating-script", "x-php-script"]
+            .into_iter()
+            .map(|name| facts.headers.value(name))
+            .find(|value| value.contains("eval()") || value.contains("runtime-created function"))?;
+        Some(Evidence::new(value))
+    }),
+};
+
+/// Outlook's name without its Message-ID.
+pub const FORGED_MUA_OUTLOOK: Rule = Rule {
+    symbol: "FORGED_MUA_OUTLOOK",
+    group: Group::Headers,
+    weight: 3.0,
+    summary: "claims to be from Outlook, with a Message-ID that Outlook never writes",
+    why: "Outlook and Outlook Express write hexadecimal numbers with dollar signs, or the server's own; bots copy only the name",
+    check: Check::Facts(|facts| {
+        let mailer = facts.headers.mailer();
+        let express =
+            mailer.starts_with("Microsoft Outlook Express") || mailer.starts_with("Microsoft Windows Mail");
+        let outlook = mailer.starts_with("Microsoft Outlook,")
+            || mailer.starts_with("Microsoft Outlook IMO")
+            || mailer.starts_with("Microsoft Office Outlook");
+        if !(express || outlook) || is_list(&facts.headers) {
+            return None;
+        }
+        let id = facts.headers.message_id.as_ref()?;
+        let dollars = id.left.split('$').map(str::len).collect::<Vec<_>>();
+        let hexadecimal = id.left.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'$');
+        let own = hexadecimal && matches!(dollars.as_slice(), [12, 8, 8] | [8, 8, 8]);
+        // Outlook with Exchange, and servers that write one where none was: long, upper case, or with the server's marks.
+        let server = id.left.len() >= 20 && !id.left.contains('$')
+            || id.right.contains("hotmail")
+            || id.right.contains("phx.gbl");
+        let handed = id.left.contains('.') || id.left.contains('-') || id.left.contains('_');
+        (!(own || server || outlook && handed)).then(|| Evidence::new(&id.text))
+    }),
+};
+
+/// Thunderbird's name without its Message-ID.
+pub const FORGED_MUA_THUNDERBIRD_MSGID: Rule = Rule {
+    symbol: "FORGED_MUA_THUNDERBIRD_MSGID",
+    group: Group::Headers,
+    weight: 4.0,
+    summary: "claims to be from Thunderbird, with a Message-ID that Thunderbird never writes",
+    why: "Thunderbird writes eight hexadecimal digits, a dot and up to eight digits, or (since 78) a UUID",
+    check: Check::Facts(|facts| {
+        let agent = facts.headers.value("user-agent");
+        if !(agent.starts_with("Mozilla/5.0") && agent.contains("Thunderbird/")
+            || agent.starts_with("Mozilla Thunderbird"))
+        {
+            return None;
+        }
+        let id = facts.headers.message_id.as_ref()?;
+        (!is_mozilla_id(&id.left)).then(|| Evidence::new(&id.text))
+    }),
+};
+
+/// Programs that only send bulk mail.
+pub const MAILER_OF_BULK: Rule = Rule {
+    symbol: "MAILER_OF_BULK",
+    group: Group::Headers,
+    weight: 3.0,
+    summary: "written by a program that is made for sending unwanted mail",
+    why: "these programs name themselves in X-Mailer and are sold for harvesting addresses and mailing them",
+    check: Check::Facts(|facts| {
+        let mailer = facts.headers.mailer().to_ascii_lowercase();
+        BULK_MAILERS.iter().any(|name| mailer.contains(name)).then(|| Evidence::new(&mailer))
+    }),
+};
+
+/// Nothing at all.
+pub const COMPLETELY_EMPTY: Rule = Rule {
+    symbol: "COMPLETELY_EMPTY",
+    group: Group::Headers,
+    weight: 15.0,
+    summary: "no author, recipient, subject, date and text at all",
+    why: "a probe that finds out which addresses exist; the group's bound makes it 8 points",
+    check: Check::Facts(|facts| {
+        let headers = ["from", "to", "cc", "subject", "date"].iter().any(|name| facts.headers.has(name));
+        when(!headers && facts.text.words() == 0 && facts.parts.len() <= 1)
+    }),
+};
+
+/// Seconds from Date to arrival; negative when Date is ahead.
+fn age(facts: &Facts) -> Option<i64> {
+    match (facts.headers.date, facts.arrival) {
+        (Date::At(date), Some(arrival)) => Some(arrival - date),
+        _ => None,
+    }
+}
+
+/// The registrable domain to which a receipt is to go.
+fn receipt_site(facts: &Facts) -> Option<String> {
+    let value = facts.headers.value("disposition-notification-to");
+    let address = value.rsplit_once('<').map_or(value, |(_, rest)| rest).trim_end_matches('>').trim();
+    let domain = address.rsplit_once('@')?.1;
+    Some(hosts::site(&hosts::canonical(domain)).to_owned())
+}
+
+/// `3F2504E0.8030102` or a UUID.
+pub(super) fn is_mozilla_id(left: &str) -> bool {
+    let hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let old = left.split_once('.').is_some_and(|(time, rest)| {
+        time.len() == 8 && hexadecimal(time) && (1..=8).contains(&rest.len()) && hexadecimal(rest)
+    });
+    let uuid = left.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && left.split('-').all(hexadecimal);
+    old || uuid
+}
+
+const DAY: i64 = 86_400;
+
+/// Fields that stand once (RFC 5322, 3.6), and what a double one is worth of the weight: those that people and filters read, most.
+const UNIQUE: [(&str, f64); 11] = [
+    ("from", 1.0),
+    ("sender", 0.2),
+    ("reply-to", 0.3),
+    ("to", 0.2),
+    ("cc", 0.1),
+    ("message-id", 0.7),
+    ("references", 0.2),
+    ("in-reply-to", 0.2),
+    ("date", 0.6),
+    ("subject", 0.7),
+    ("content-type", 0.3),
+];
+
+/// By their own names.
+const BULK_MAILERS: [&str; 16] = [
+    "advanced mass sender",
+    "atomic mail sender",
+    "bulk",
+    "e-mail extractor",
+    "emailspider",
+    "extractor pro",
+    "floodgate",
+    "globalspy",
+    "group mail",
+    "mailking",
+    "mass mail",
+    "massmail",
+    "send-safe",
+    "stealth",
+    "the bat! (v1.52f) business",
+    "turbomail",
+];

@@ -1,0 +1,401 @@
+//! Group `sender`: From, Reply-To and display names that pretend.
+
+use super::{Check, Evidence, Group, Rule, when};
+use crate::authentication::{DkimResult, DmarcResult, SpfResult};
+use crate::facts::Facts;
+use crate::facts::headers::is_list;
+use crate::facts::hosts::{self, Brand};
+use crate::facts::mailboxes::Mailbox;
+use crate::facts::scripts;
+
+/// The group's table.
+pub const RULES: &[Rule] = &[
+    FROM_INVALID,
+    SPOOF_DISPLAY_NAME,
+    FROM_NEQ_DISPLAY_NAME,
+    FROM_DN_EQ_ADDR,
+    FROM_NAME_HAS_TITLE,
+    FROM_NAME_EXCESS_SPACE,
+    FROM_NAME_BRAND,
+    FROM_NAME_MIXED,
+    FROM_NEEDS_ENCODING,
+    FROM_SERVICE_ACCT,
+    FROM_DIGITS,
+    FROM_EQ_TO,
+    R_HTTP_URL_IN_FROM,
+    OWN_DOMAIN_SPOOFED,
+    SPOOF_REPLYTO,
+    REPLYTO_EQ_TO_ADDR,
+    REPLYTO_UNPARSEABLE,
+    REPLYTO_LOCALPART_LONG,
+    FREEMAIL_FROM,
+    FREEMAIL_REPLYTO,
+    FREEMAIL_REPLYTO_NEQ_FROM,
+    FREEMAIL_REPLYTO_NEQ_FROM_DOM,
+];
+
+/// From is no address.
+pub const FROM_INVALID: Rule = Rule {
+    symbol: "FROM_INVALID",
+    group: Group::Sender,
+    weight: 2.0,
+    summary: "From has no address",
+    why: "RFC 5322, 3.6.2: at least one mailbox",
+    check: Check::Facts(|facts| {
+        let valid = facts.people.author().is_some_and(Mailbox::is_address);
+        (facts.headers.has("from") && !valid).then(|| Evidence::new(facts.headers.value("from")))
+    }),
+};
+
+/// The display name is an address at the recipient's domain.
+pub const SPOOF_DISPLAY_NAME: Rule = Rule {
+    symbol: "SPOOF_DISPLAY_NAME",
+    group: Group::Sender,
+    weight: 8.0,
+    summary: "the display name is an address of the recipient's own domain, the real one is not",
+    why: "many programs show only the display name: the message seems to come from a colleague",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let shown = address_in_name(author)?;
+        let to = facts.people.to.first()?;
+        let spoofs = shown.site == to.site && shown.site != author.site && !is_list(&facts.headers);
+        spoofs.then(|| Evidence::new(format_args!("{} is {}", shown.address, author.address)))
+    }),
+};
+
+/// The display name is an address elsewhere.
+pub const FROM_NEQ_DISPLAY_NAME: Rule = Rule {
+    symbol: "FROM_NEQ_DISPLAY_NAME",
+    group: Group::Sender,
+    weight: 4.0,
+    summary: "the display name is an address at another domain than the real one",
+    why: "many programs show only the display name; lists that rewrite From are left out",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let shown = address_in_name(author)?;
+        let recipients = facts.people.to.first().is_some_and(|to| to.site == shown.site);
+        let differs = shown.site != author.site && !recipients && !is_list(&facts.headers);
+        differs.then(|| Evidence::new(format_args!("{} is {}", shown.address, author.address)))
+    }),
+};
+
+/// The display name repeats the address.
+pub const FROM_DN_EQ_ADDR: Rule = Rule {
+    symbol: "FROM_DN_EQ_ADDR",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "the display name is the address itself",
+    why: "a template with one field filled in twice; some programs of people do it too",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        when(author.name.trim_matches(['\'', '"', ' ']).eq_ignore_ascii_case(&author.address))
+    }),
+};
+
+/// Mr., Mrs., Dr., Barrister.
+pub const FROM_NAME_HAS_TITLE: Rule = Rule {
+    symbol: "FROM_NAME_HAS_TITLE",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "the display name begins with a title",
+    why: "people do not call themselves Mr. or Barrister in their own From; advance fee letters do",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let first = author.name.split([' ', '.']).next().unwrap_or_default().to_ascii_lowercase();
+        let title = [
+            "mr",
+            "mrs",
+            "ms",
+            "miss",
+            "barrister",
+            "barr",
+            "engr",
+            "dr",
+            "prince",
+            "princess",
+            "sgt",
+            "sir",
+            "chief",
+            "attorney",
+        ];
+        (title.contains(&first.as_str()) && author.name.len() > first.len() + 2)
+            .then(|| Evidence::new(&author.name))
+    }),
+};
+
+/// Blanks in a row.
+pub const FROM_NAME_EXCESS_SPACE: Rule = Rule {
+    symbol: "FROM_NAME_EXCESS_SPACE",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "the display name has three blanks in a row",
+    why: "shifts the real address out of sight",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        author.name.contains("   ").then(|| Evidence::new(&author.name))
+    }),
+};
+
+/// A brand's name from elsewhere.
+pub const FROM_NAME_BRAND: Rule = Rule {
+    symbol: "FROM_NAME_BRAND",
+    group: Group::Sender,
+    weight: 3.0,
+    summary: "the display name is a brand that phishing likes, the address is not the brand's",
+    why: "the brand's real mail comes from its own domains; mail that DMARC confirms is still not the brand's",
+    check: Check::Facts(|facts| {
+        let author =
+            facts.people.author().filter(|author| author.is_address() && !is_list(&facts.headers))?;
+        let brand = Brand::impersonated(&author.name.to_lowercase(), &author.site)?;
+        Some(Evidence::new(format_args!("{} is {}", brand.word, author.domain)))
+    }),
+};
+
+/// Scripts mixed in a name.
+pub const FROM_NAME_MIXED: Rule = Rule {
+    symbol: "FROM_NAME_MIXED",
+    group: Group::Sender,
+    weight: 3.0,
+    summary: "the display name mixes letters of several scripts in one word, or hides characters",
+    why: "Unicode TR 39: letters that look alike get a name past filters and people",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let odd = scripts::mixed_words(&author.name) > 0
+            || author.name.chars().any(|c| scripts::is_invisible(c) || scripts::reverses(c));
+        odd.then(|| Evidence::new(&author.name))
+    }),
+};
+
+/// Raw bytes in From.
+pub const FROM_NEEDS_ENCODING: Rule = Rule {
+    symbol: "FROM_NEEDS_ENCODING",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "From has bytes beyond ASCII that are not even UTF-8",
+    why: "RFC 2047, 5: they are encoded; UTF-8 is left out, RFC 6532 allows it",
+    check: Check::Facts(|facts| when(facts.headers.field("from").is_some_and(|field| field.broken_utf8))),
+};
+
+/// An account that programs run under.
+pub const FROM_SERVICE_ACCT: Rule = Rule {
+    symbol: "FROM_SERVICE_ACCT",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "the author is an account under which web servers run",
+    why: "nobody writes mail as www-data; a script on a broken web site does",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        ["www", "www-data", "apache", "nobody", "wwwrun", "httpd", "anonymous", "ftp"]
+            .contains(&author.local.as_str())
+            .then(|| Evidence::new(&author.address))
+    }),
+};
+
+/// A local part made by a machine.
+pub const FROM_DIGITS: Rule = Rule {
+    symbol: "FROM_DIGITS",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "the author's freemail address ends in many digits",
+    why: "accounts registered by machines are numbered; people get along with a year",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| hosts::is_freemail(&author.site))?;
+        let digits = author.local.bytes().rev().take_while(u8::is_ascii_digit).count();
+        (digits >= 5 && digits < author.local.len()).then(|| Evidence::new(&author.address))
+    }),
+};
+
+/// To oneself.
+pub const FROM_EQ_TO: Rule = Rule {
+    symbol: "FROM_EQ_TO",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "author and only recipient are the same",
+    why: "a forged From that every recipient trusts; people's own notes to themselves do not come from outside",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let mut others = facts.people.recipients().filter(|to| to.address != author.address);
+        let same = facts.people.recipients().next().is_some() && others.next().is_none();
+        // An answer to a list or a message that is proven to be from there is what it seems.
+        when(same && facts.is_inbound() && !is_list(&facts.headers) && !is_confirmed(facts))
+    }),
+};
+
+/// A URL in From.
+pub const R_HTTP_URL_IN_FROM: Rule = Rule {
+    symbol: "R_HTTP_URL_IN_FROM",
+    group: Group::Sender,
+    weight: 5.0,
+    summary: "a URL in From",
+    why: "RFC 5322, 3.4: a name and an address; advertisement in the list of messages",
+    check: Check::Facts(|facts| {
+        let name = facts.people.author()?.name.to_ascii_lowercase();
+        (name.contains("http://") || name.contains("https://") || name.contains("www."))
+            .then(|| Evidence::new(&name))
+    }),
+};
+
+/// Our own domain from outside.
+pub const OWN_DOMAIN_SPOOFED: Rule = Rule {
+    symbol: "OWN_DOMAIN_SPOOFED",
+    group: Group::Sender,
+    weight: 3.0,
+    summary: "the author claims the recipient's own domain, which SPF and DKIM do not confirm",
+    why: "mail of one's own users is submitted with a login or signed; asked only where SPF and DKIM were",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let asked = !facts.authentication.missing.iter().any(|fact| matches!(*fact, "spf" | "dkim"));
+        let ours = facts.envelope.recipients.iter().any(|to| to.domain().as_str() == author.domain);
+        (facts.is_inbound() && asked && ours && !is_confirmed(facts) && !is_list(&facts.headers))
+            .then(|| Evidence::new(&author.address))
+    }),
+};
+
+/// Answers leave the house.
+pub const SPOOF_REPLYTO: Rule = Rule {
+    symbol: "SPOOF_REPLYTO",
+    group: Group::Sender,
+    weight: 6.0,
+    summary: "the author is from the recipient's domain, but answers go elsewhere",
+    why: "the boss asks for a transfer, and the answer goes to a stranger",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let answer = answer_to(facts)?;
+        let to = facts.people.to.first()?;
+        // Among the users of a freemail provider nothing follows from a common domain.
+        let house = author.site == to.site && !hosts::is_freemail(&to.site);
+        (house && answer.site != author.site && !is_list(&facts.headers) && !is_confirmed(facts))
+            .then(|| Evidence::new(format_args!("{} -> {}", author.address, answer.address)))
+    }),
+};
+
+/// Answers go to the recipient.
+pub const REPLYTO_EQ_TO_ADDR: Rule = Rule {
+    symbol: "REPLYTO_EQ_TO_ADDR",
+    group: Group::Sender,
+    weight: 2.0,
+    summary: "answers go to the recipient himself",
+    why: "a template filled with the recipient's address; lists and groups do it too and are left out where they say so",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let answer = answer_to(facts)?;
+        let mut recipients = facts.people.recipients();
+        let only =
+            recipients.next().is_some_and(|to| to.address == answer.address) && recipients.next().is_none();
+        let list = is_list(&facts.headers)
+            || facts.headers.has("list-unsubscribe")
+            || facts.headers.has("precedence");
+        (only && author.address != answer.address && !list).then(|| Evidence::new(&answer.address))
+    }),
+};
+
+/// Reply-To is no address.
+pub const REPLYTO_UNPARSEABLE: Rule = Rule {
+    symbol: "REPLYTO_UNPARSEABLE",
+    group: Group::Sender,
+    weight: 1.0,
+    summary: "Reply-To has no address",
+    why: "RFC 5322, 3.6.2: a list of addresses",
+    check: Check::Facts(|facts| {
+        let value = facts.headers.value("reply-to");
+        let valid = facts.people.answer_to().is_some_and(Mailbox::is_address);
+        (!value.is_empty() && !valid).then(|| Evidence::new(value))
+    }),
+};
+
+/// A long local part in Reply-To.
+pub const REPLYTO_LOCALPART_LONG: Rule = Rule {
+    symbol: "REPLYTO_LOCALPART_LONG",
+    group: Group::Sender,
+    weight: 2.0,
+    summary: "the left side of Reply-To is very long",
+    why: "RFC 5321, 4.5.3.1.1: at most 64 bytes",
+    check: Check::Facts(|facts| {
+        let answer = facts.people.answer_to()?;
+        (answer.local.len() > 64 && !answer.domain.is_empty()).then(|| Evidence::new(&answer.local))
+    }),
+};
+
+/// From a freemail provider.
+pub const FREEMAIL_FROM: Rule = Rule {
+    symbol: "FREEMAIL_FROM",
+    group: Group::Sender,
+    weight: 0.0,
+    summary: "the author's address is at a freemail provider",
+    why: "no sign by itself; a part of composites",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        hosts::is_freemail(&author.site).then(|| Evidence::new(&author.site))
+    }),
+};
+
+/// Answers go to a freemail provider.
+pub const FREEMAIL_REPLYTO: Rule = Rule {
+    symbol: "FREEMAIL_REPLYTO",
+    group: Group::Sender,
+    weight: 0.0,
+    summary: "answers go to a freemail provider",
+    why: "no sign by itself; a part of composites",
+    check: Check::Facts(|facts| {
+        let answer = facts.people.answer_to()?;
+        hosts::is_freemail(&answer.site).then(|| Evidence::new(&answer.address))
+    }),
+};
+
+/// Another freemail address at the same provider.
+pub const FREEMAIL_REPLYTO_NEQ_FROM: Rule = Rule {
+    symbol: "FREEMAIL_REPLYTO_NEQ_FROM",
+    group: Group::Sender,
+    weight: 2.0,
+    summary: "answers go to another freemail address than the author's",
+    why: "the author's account is stolen or invented; the answers must reach the thief",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let answer = answer_to(facts)?;
+        let same_person = author.name.len() > 3 && author.name == answer.name;
+        let hit = hosts::is_freemail(&answer.site)
+            && answer.address != author.address
+            && !(hosts::is_freemail(&author.site) && answer.site != author.site)
+            && !is_list(&facts.headers)
+            && !same_person;
+        hit.then(|| Evidence::new(format_args!("{} -> {}", author.address, answer.address)))
+    }),
+};
+
+/// A freemail address at another provider.
+pub const FREEMAIL_REPLYTO_NEQ_FROM_DOM: Rule = Rule {
+    symbol: "FREEMAIL_REPLYTO_NEQ_FROM_DOM",
+    group: Group::Sender,
+    weight: 3.0,
+    summary: "author and answers are at different freemail providers",
+    why: "the author's account is stolen or invented; the answers must reach the thief",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let answer = answer_to(facts)?;
+        let both = hosts::is_freemail(&answer.site) && hosts::is_freemail(&author.site);
+        (both && answer.site != author.site && !is_list(&facts.headers))
+            .then(|| Evidence::new(format_args!("{} -> {}", author.address, answer.address)))
+    }),
+};
+
+/// The first Reply-To that is an address.
+fn answer_to(facts: &Facts) -> Option<&Mailbox> {
+    facts.people.answer_to().filter(|answer| answer.is_address())
+}
+
+/// The address that a display name shows, if it shows one.
+fn address_in_name(author: &Mailbox) -> Option<Mailbox> {
+    let word =
+        author.name.split([' ', '<', '>', '"', '\'', '(', ')', ',']).find(|word| word.contains('@'))?;
+    Some(Mailbox::new("", word)).filter(|shown| shown.is_address() && hosts::has_public_suffix(&shown.domain))
+}
+
+/// Whether SPF, DKIM or DMARC confirm the author's domain (RFC 9989, 4.4: relaxed alignment).
+pub(super) fn is_confirmed(facts: &Facts) -> bool {
+    let Some(author) = facts.people.author() else { return false };
+    let found = &facts.authentication;
+    let aligned = |domain: &str| hosts::site(&hosts::canonical(domain)) == author.site;
+    found.dmarc.as_ref().is_some_and(|dmarc| dmarc.result == DmarcResult::Pass)
+        || found.spf.as_ref().is_some_and(|spf| spf.result == SpfResult::Pass && aligned(&spf.domain))
+        || found.dkim.iter().any(|dkim| dkim.result == DkimResult::Pass && aligned(&dkim.domain))
+}

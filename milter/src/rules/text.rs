@@ -1,0 +1,293 @@
+//! Group `text`: what the words say. The phrases of each theme are in `facts::themes`; how many different ones it takes is decided here.
+
+use super::{Check, Decision, Evidence, Group, Rule, when};
+use crate::facts::Facts;
+use crate::facts::phrases::Theme;
+use crate::facts::text::Gtube;
+
+/// The group's table.
+pub const RULES: &[Rule] = &[
+    GTUBE,
+    GTUBE_ADD_HEADER,
+    ADVANCE_FEE,
+    LOTTERY,
+    LEAKED_PASSWORD_SCAM,
+    BITCOIN_ADDR,
+    PHARMACY,
+    LOANS,
+    EASY_MONEY,
+    STOCK_TIP,
+    ADULT,
+    GOODS,
+    BULK_TALK,
+    MARKETING_TALK,
+    R_MIXED_CHARSET,
+    TEXT_INVISIBLE_CHARACTERS,
+    TEXT_GAPPY,
+    TEXT_ALL_CAPS,
+    HFILTER_URL_ONLY,
+    HFILTER_URL_ONELINE,
+    EMPTY_BODY,
+];
+
+/// The test message.
+pub const GTUBE: Rule = Rule {
+    symbol: "GTUBE",
+    group: Group::Text,
+    weight: 0.0,
+    summary: "the test pattern that every filter refuses",
+    why: "spamassassin.apache.org/gtube: for trying out a filter without real spam; it decides alone",
+    check: Check::Decides(
+        |facts| when(facts.text.gtube == Some(Gtube::Reject)),
+        Decision::Reject("Gtube pattern"),
+    ),
+};
+
+/// The test message for marking.
+pub const GTUBE_ADD_HEADER: Rule = Rule {
+    symbol: "GTUBE_ADD_HEADER",
+    group: Group::Text,
+    weight: 0.0,
+    summary: "the test pattern that marks a message",
+    why: "Rspamd's variant of GTUBE, beginning with Y: for trying out Sieve scripts; it decides alone",
+    check: Check::Decides(|facts| when(facts.text.gtube == Some(Gtube::AddHeader)), Decision::AddHeader),
+};
+
+/// Millions abroad.
+pub const ADVANCE_FEE: Rule = Rule {
+    symbol: "ADVANCE_FEE",
+    group: Group::Text,
+    weight: 5.0,
+    summary: "somebody's millions need your help",
+    why: "the Nigerian letter: from three phrases on, all points at eight",
+    check: Check::Facts(|facts| theme(facts, Theme::AdvanceFee, 3, 8)),
+};
+
+/// A prize.
+pub const LOTTERY: Rule = Rule {
+    symbol: "LOTTERY",
+    group: Group::Text,
+    weight: 4.0,
+    summary: "you have won",
+    why: "a lottery nobody took part in: from three phrases on, all points at six",
+    check: Check::Facts(|facts| theme(facts, Theme::Lottery, 3, 6)),
+};
+
+/// Extortion.
+pub const LEAKED_PASSWORD_SCAM: Rule = Rule {
+    symbol: "LEAKED_PASSWORD_SCAM",
+    group: Group::Text,
+    weight: 7.0,
+    summary: "extortion: a bitcoin address and a threat",
+    why: "a valid address (its checksum is verified) and two phrases of the threat",
+    check: Check::Facts(|facts| {
+        let address = facts.text.bitcoin.as_deref()?;
+        (facts.text.count(Theme::Extortion) >= 2).then(|| Evidence::new(address))
+    }),
+};
+
+/// A bitcoin address.
+pub const BITCOIN_ADDR: Rule = Rule {
+    symbol: "BITCOIN_ADDR",
+    group: Group::Text,
+    weight: 0.5,
+    summary: "a bitcoin address in the text",
+    why: "people pay otherwise, extortioners do not",
+    check: Check::Facts(|facts| facts.text.bitcoin.as_deref().map(Evidence::new)),
+};
+
+/// Pills.
+pub const PHARMACY: Rule = Rule {
+    symbol: "PHARMACY",
+    group: Group::Text,
+    weight: 4.0,
+    summary: "sells pills",
+    why: "from two phrases on, all points at five",
+    check: Check::Facts(|facts| theme(facts, Theme::Pharmacy, 2, 5)),
+};
+
+/// Loans.
+pub const LOANS: Rule = Rule {
+    symbol: "LOANS",
+    group: Group::Text,
+    weight: 3.0,
+    summary: "sells loans or insurance",
+    why: "from three phrases on, all points at eight; banks write so to their customers too",
+    check: Check::Facts(|facts| theme(facts, Theme::Loans, 3, 8)),
+};
+
+/// Easy money.
+pub const EASY_MONEY: Rule = Rule {
+    symbol: "EASY_MONEY",
+    group: Group::Text,
+    weight: 3.5,
+    summary: "promises money without work",
+    why: "from three phrases on, all points at eight",
+    check: Check::Facts(|facts| theme(facts, Theme::Money, 3, 8)),
+};
+
+/// Shares.
+pub const STOCK_TIP: Rule = Rule {
+    symbol: "STOCK_TIP",
+    group: Group::Text,
+    weight: 3.0,
+    summary: "praises a share that is about to rise",
+    why: "from four phrases on, all points at eight",
+    check: Check::Facts(|facts| theme(facts, Theme::Stocks, 4, 8)),
+};
+
+/// Sex.
+pub const ADULT: Rule = Rule {
+    symbol: "ADULT",
+    group: Group::Text,
+    weight: 3.5,
+    summary: "sells sex",
+    why: "from two phrases on, all points at five",
+    check: Check::Facts(|facts| theme(facts, Theme::Adult, 2, 5)),
+};
+
+/// Goods.
+pub const GOODS: Rule = Rule {
+    symbol: "GOODS",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "sells something to strangers",
+    why: "from four phrases on, all points at ten; shops write so to their customers too",
+    check: Check::Facts(|facts| theme(facts, Theme::Goods, 4, 10)),
+};
+
+/// Bulk mail's own words.
+pub const BULK_TALK: Rule = Rule {
+    symbol: "BULK_TALK",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "talks about itself as bulk mail does, without being one properly",
+    why: "removal instructions in the text but no List-Unsubscribe (RFC 2369): from two phrases on, all points at six",
+    check: Check::Facts(|facts| {
+        let proper = facts.headers.has("list-unsubscribe") || crate::facts::headers::is_list(&facts.headers);
+        if proper { None } else { theme(facts, Theme::Bulk, 2, 6) }
+    }),
+};
+
+/// Sells addresses and visitors.
+pub const MARKETING_TALK: Rule = Rule {
+    symbol: "MARKETING_TALK",
+    group: Group::Text,
+    weight: 3.0,
+    summary: "sells addresses, visitors or a place in search results",
+    why: "from three phrases on, all points at seven",
+    check: Check::Facts(|facts| theme(facts, Theme::Marketing, 3, 7)),
+};
+
+/// Scripts mixed in words.
+pub const R_MIXED_CHARSET: Rule = Rule {
+    symbol: "R_MIXED_CHARSET",
+    group: Group::Text,
+    weight: 5.0,
+    summary: "words that mix letters of scripts which look alike",
+    why: "Unicode TR 39: against filters that look for words; all points at ten such words",
+    check: Check::Facts(|facts| {
+        let mixed = facts.text.mixed_words;
+        (mixed >= 2).then(|| Evidence::new(mixed).times((mixed as f64 / 10.0).min(1.0)))
+    }),
+};
+
+/// Characters nobody sees.
+pub const TEXT_INVISIBLE_CHARACTERS: Rule = Rule {
+    symbol: "TEXT_INVISIBLE_CHARACTERS",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "many characters without width inside the text",
+    why: "words that the filter does not recognise; newsletters fill their preview line with them and are left out",
+    check: Check::Facts(|facts| {
+        let count = facts.text.invisible;
+        (count >= 10 && !facts.headers.has("list-unsubscribe")).then(|| Evidence::new(count))
+    }),
+};
+
+/// Letters with gaps.
+pub const TEXT_GAPPY: Rule = Rule {
+    symbol: "TEXT_GAPPY",
+    group: Group::Text,
+    weight: 1.0,
+    summary: "words spelled in single letters",
+    why: "V I A G R A: against filters that look for words",
+    check: Check::Facts(|facts| (facts.text.gapped >= 2).then(|| Evidence::new(facts.text.gapped))),
+};
+
+/// Shouting.
+pub const TEXT_ALL_CAPS: Rule = Rule {
+    symbol: "TEXT_ALL_CAPS",
+    group: Group::Text,
+    weight: 1.5,
+    summary: "most of the text is in capitals",
+    why: "shouting; at least 200 letters, from half of them on",
+    check: Check::Facts(|facts| {
+        let (capitals, letters) = (facts.text.capitals, facts.text.letters);
+        (letters >= 200 && capitals * 2 > letters)
+            .then(|| Evidence::new(format_args!("{}%", capitals * 100 / letters)))
+    }),
+};
+
+/// Nothing but a URL.
+pub const HFILTER_URL_ONLY: Rule = Rule {
+    symbol: "HFILTER_URL_ONLY",
+    group: Group::Text,
+    weight: 2.2,
+    summary: "the text is nothing but a URL",
+    why: "what a stolen account sends to its address book",
+    check: Check::Facts(|facts| when(words_besides_urls(facts).is_some_and(|words| words == 0))),
+};
+
+/// A URL and a few words.
+pub const HFILTER_URL_ONELINE: Rule = Rule {
+    symbol: "HFILTER_URL_ONELINE",
+    group: Group::Text,
+    weight: 1.5,
+    summary: "the text is one line with a URL",
+    why: "what a stolen account sends to its address book (Rspamd: 2.5)",
+    check: Check::Facts(|facts| {
+        let words = words_besides_urls(facts)?;
+        when((1..=12).contains(&words) && facts.text.lines <= 2 && !facts.subject.is_reply)
+    }),
+};
+
+/// Nothing to read.
+pub const EMPTY_BODY: Rule = Rule {
+    symbol: "EMPTY_BODY",
+    group: Group::Text,
+    weight: 0.5,
+    summary: "no text at all, and no attachment",
+    why: "a probe, or a mistake",
+    check: Check::Facts(|facts| {
+        let files = facts.parts.iter().any(|part| part.is_file() || !part.is_text && !part.is_multipart());
+        when(facts.text.words() == 0 && !files && facts.html.images.is_empty())
+    }),
+};
+
+/// A share of the points that grows from `least` phrases (a third) to `most` (all).
+fn theme(facts: &Facts, theme: Theme, least: usize, most: usize) -> Option<Evidence> {
+    let count = facts.text.count(theme);
+    if count < least {
+        return None;
+    }
+    let factor = 1.0 / 3.0 + 2.0 / 3.0 * (count - least) as f64 / (most - least).max(1) as f64;
+    Some(Evidence::new(facts.text.examples(theme)).times(factor.min(1.0)))
+}
+
+/// How many words there are besides the URLs, in a message that has one and is short.
+fn words_besides_urls(facts: &Facts) -> Option<usize> {
+    let text = if facts.html.present { &facts.html.visible } else { &facts.text.plain };
+    let clickable = facts.urls.iter().any(|url| url.is_clickable());
+    if !clickable || text.len() > 4_096 || facts.parts.iter().any(|part| part.is_file()) {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase();
+    let is_url = |word: &str| word.contains("://") || word.starts_with("www.");
+    Some(
+        lower
+            .split_whitespace()
+            .filter(|word| !is_url(word) && word.bytes().any(|byte| byte.is_ascii_alphanumeric()))
+            .count(),
+    )
+}

@@ -1,0 +1,334 @@
+//! One message while it comes in: envelope, header fields and body, each within a bound.
+//!
+//! For `session`, which feeds it, and `service`, which decides about the result. It knows neither rules nor DNS.
+//!
+//! Bounds, and what happens beyond each (never is mail refused or lost because of one):
+//!
+//! | what | bound | beyond it |
+//! |---|---|---|
+//! | header fields | [`MAX_FIELDS`], [`MAX_HEADER_BYTES`] | further fields are not looked at; DKIM is neither verified nor signed |
+//! | body kept for the rules | `limits.rules-body` (4 MiB) | the rules see the beginning |
+//! | body kept for DKIM verification | `limits.message` (64 MiB), and all connections together `limits.memory` | the fact `dkim` is missing |
+//! | body signed | none: the hash is computed while it arrives | |
+//! | recipients | [`MAX_RECIPIENTS`] | further ones are not listed |
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gatepost::mail::Address;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::message::{Direction, Envelope, Header, Message};
+use crate::signing::BodyHash;
+
+/// Far more than any mailer writes; Postfix itself sets no bound on their number.
+pub const MAX_FIELDS: usize = 4_000;
+
+/// All names and values together. Postfix cuts each field at 60,000 bytes (`milter8.c`), but not their sum.
+pub const MAX_HEADER_BYTES: usize = 1 << 20;
+
+/// Postfix accepts 1,000 recipients a message by default (`smtpd_recipient_limit`).
+pub const MAX_RECIPIENTS: usize = 10_000;
+
+/// How much of a body is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// For the rules.
+    pub rules_body: usize,
+    /// For DKIM verification.
+    pub message: usize,
+}
+
+/// Memory for long bodies, shared by all connections, in steps of 1 MiB.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    /// A budget of that many bytes, rounded down to whole steps.
+    pub fn new(bytes: u64) -> Self {
+        let steps = usize::try_from(bytes / STEP as u64).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(steps)))
+    }
+
+    fn step(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+}
+
+/// What a message's body is needed for, known when its header block is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be judged, and its signatures verified if it has any.
+    Verify,
+    /// To be judged by its beginning, and signed.
+    JudgeAndSign,
+    /// To be signed.
+    Sign,
+}
+
+/// A message coming in.
+pub struct Transaction {
+    /// The sender, if it is an address.
+    pub sender: Option<Address>,
+    /// The recipients that the MTA accepted.
+    pub recipients: Vec<Address>,
+    /// How many recipients the MTA refused.
+    pub refused_recipients: u32,
+    /// The header fields.
+    pub headers: Vec<Header>,
+    header_bytes: usize,
+    headers_cut: bool,
+    body: Body,
+}
+
+struct Body {
+    purpose: Purpose,
+    /// The header block, the empty line, and the body as far as it is kept.
+    raw: Vec<u8>,
+    /// Where the body begins in `raw`.
+    start: usize,
+    size: u64,
+    hash: Option<BodyHash>,
+    keep: usize,
+    memory: Vec<OwnedSemaphorePermit>,
+}
+
+/// A message that is complete.
+pub struct Received {
+    /// Headers, and the body as far as the rules may see it.
+    pub message: Message,
+    /// The message as it will be delivered, without our edits; as far as it was kept.
+    pub raw: Vec<u8>,
+    /// Whether `raw` is the whole message.
+    pub complete: bool,
+    /// Whether every header field is in `message`.
+    pub headers_complete: bool,
+    /// The body's hash, for a message that may be signed.
+    pub body_hash: Option<[u8; 32]>,
+    /// Holds the memory of `raw` until it is dropped.
+    pub memory: Vec<OwnedSemaphorePermit>,
+}
+
+impl Transaction {
+    /// A message from that sender.
+    pub fn new(sender: Option<Address>) -> Self {
+        Self {
+            sender,
+            recipients: Vec::new(),
+            refused_recipients: 0,
+            headers: Vec::new(),
+            header_bytes: 0,
+            headers_cut: false,
+            body: Body::new(),
+        }
+    }
+
+    /// A recipient that the MTA accepted.
+    pub fn recipient(&mut self, recipient: Address) {
+        if self.recipients.len() < MAX_RECIPIENTS {
+            self.recipients.push(recipient);
+        }
+    }
+
+    /// The next header field. `value` has its leading space, or gets the one that the MTA took away.
+    pub fn header(&mut self, name: &Bytes, value: &Bytes, has_leading_space: bool) {
+        let size = name.len() + value.len();
+        if self.headers.len() >= MAX_FIELDS || self.header_bytes + size > MAX_HEADER_BYTES {
+            self.headers_cut = true;
+            return;
+        }
+        self.header_bytes += size;
+        let mut kept = Vec::with_capacity(value.len() + 1);
+        if !has_leading_space && !value.is_empty() {
+            kept.push(b' ');
+        }
+        kept.extend_from_slice(value);
+        self.headers.push(Header { name: name.to_vec(), value: kept });
+    }
+
+    /// The header block is complete; from here on it is known what the body is needed for.
+    pub fn end_of_headers(&mut self, direction: Direction, bounds: Bounds) {
+        let purpose = match direction {
+            Direction::Inbound => Purpose::Verify,
+            Direction::Submitted => Purpose::JudgeAndSign,
+            Direction::Local => Purpose::Sign,
+        };
+        let signed = self.headers.iter().any(|header| header.is("DKIM-Signature"));
+        self.body.begin(purpose, &self.headers, signed, bounds);
+    }
+
+    /// The next piece of the body.
+    pub fn body(&mut self, piece: &[u8], budget: &Budget) {
+        self.body.append(piece, budget);
+    }
+
+    /// Whether no further piece of the body is needed.
+    pub fn has_enough(&self) -> bool {
+        self.body.hash.is_none() && self.body.raw.len() - self.body.start >= self.body.keep
+    }
+
+    /// The message is complete.
+    pub fn finish(self, bounds: Bounds) -> Received {
+        let Body { raw, start, size, hash, memory, .. } = self.body;
+        let kept = &raw[start..];
+        let complete = kept.len() as u64 == size && !self.headers_cut;
+        let body = kept[..kept.len().min(bounds.rules_body)].to_vec();
+        Received {
+            message: Message { headers: self.headers, body, body_size: size },
+            complete,
+            headers_complete: !self.headers_cut,
+            body_hash: hash.map(BodyHash::finish),
+            raw,
+            memory,
+        }
+    }
+}
+
+impl Body {
+    fn new() -> Self {
+        Self { purpose: Purpose::Sign, raw: Vec::new(), start: 0, size: 0, hash: None, keep: 0, memory: Vec::new() }
+    }
+
+    fn begin(&mut self, purpose: Purpose, headers: &[Header], signed: bool, bounds: Bounds) {
+        self.purpose = purpose;
+        self.keep = match purpose {
+            Purpose::Verify if signed => bounds.message.max(bounds.rules_body),
+            Purpose::Verify | Purpose::JudgeAndSign => bounds.rules_body,
+            Purpose::Sign => 0,
+        };
+        self.hash = (purpose != Purpose::Verify).then(BodyHash::new);
+        if purpose == Purpose::Verify {
+            for header in headers {
+                header.write_to(&mut self.raw);
+            }
+        }
+        self.raw.extend_from_slice(b"\r\n");
+        self.start = self.raw.len();
+    }
+
+    fn append(&mut self, piece: &[u8], budget: &Budget) {
+        self.size += piece.len() as u64;
+        if let Some(hash) = &mut self.hash {
+            hash.update(piece);
+        }
+        let kept = self.raw.len() - self.start;
+        let wanted = piece.len().min(self.keep.saturating_sub(kept));
+        // The first step of each message is free: it is bounded by the number of connections.
+        while kept + wanted > STEP * (1 + self.memory.len()) {
+            match budget.step() {
+                Some(step) => self.memory.push(step),
+                None => {
+                    self.keep = kept;
+                    return;
+                }
+            }
+        }
+        // Doubling would reserve up to twice what the budget knows of.
+        if self.raw.capacity() - self.raw.len() < wanted && self.raw.len() > STEP {
+            self.raw.reserve_exact(STEP);
+        }
+        self.raw.extend_from_slice(&piece[..wanted]);
+    }
+}
+
+/// The steps of the memory budget.
+const STEP: usize = 1 << 20;
+
+/// Builds the envelope of what was collected.
+impl Transaction {
+    /// The envelope, with what the connection and the macros say around it.
+    pub fn envelope(&self, around: Envelope) -> Envelope {
+        Envelope { sender: self.sender.clone(), recipients: self.recipients.clone(), ..around }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { rules_body: 10, message: 4 * STEP };
+
+    fn header(transaction: &mut Transaction, name: &'static str, value: &'static str) {
+        transaction.header(&Bytes::from_static(name.as_bytes()), &Bytes::from_static(value.as_bytes()), true);
+    }
+
+    #[test]
+    fn keeps_the_beginning_for_the_rules_and_all_for_dkim() {
+        for (signed, complete) in [(true, true), (false, false)] {
+            let budget = Budget::new(64 * STEP as u64);
+            let mut transaction = Transaction::new(None);
+            header(&mut transaction, "Subject", " x");
+            if signed {
+                header(&mut transaction, "DKIM-Signature", " v=1");
+            }
+            transaction.end_of_headers(Direction::Inbound, BOUNDS);
+            transaction.body(b"0123456789", &budget);
+            assert_eq!(transaction.has_enough(), !signed);
+            transaction.body(b"abc", &budget);
+            let received = transaction.finish(BOUNDS);
+            assert_eq!(received.message.body, b"0123456789");
+            assert_eq!(received.message.body_size, 13);
+            assert_eq!(received.complete, complete);
+            assert_eq!(received.raw.ends_with(b"\r\n\r\n0123456789abc"), complete);
+        }
+    }
+
+    #[test]
+    fn outgoing_mail_is_hashed_whole_and_not_kept() {
+        let budget = Budget::new(0);
+        let mut transaction = Transaction::new(None);
+        transaction.end_of_headers(Direction::Local, BOUNDS);
+        let line = [b'x'; 1000];
+        for _ in 0..10_000 {
+            transaction.body(&line, &budget);
+        }
+        let received = transaction.finish(BOUNDS);
+        assert!(received.raw.capacity() < 100);
+        let mut whole = BodyHash::new();
+        whole.update(&[b'x'; 10_000_000]);
+        assert_eq!(received.body_hash, Some(whole.finish()));
+    }
+
+    #[test]
+    fn an_empty_budget_cuts_and_a_finished_message_gives_it_back() {
+        let budget = Budget::new(2 * STEP as u64);
+        let megabyte = vec![b'x'; STEP];
+        let fill = || {
+            let mut transaction = Transaction::new(None);
+            header(&mut transaction, "DKIM-Signature", " v=1");
+            transaction.end_of_headers(Direction::Inbound, BOUNDS);
+            for _ in 0..4 {
+                transaction.body(&megabyte, &budget);
+            }
+            transaction.finish(BOUNDS)
+        };
+        let first = fill();
+        assert!(!first.complete, "three of four MiB fit");
+        assert!(first.raw.len() > 3 * STEP && first.raw.capacity() < 5 * STEP);
+        let second = fill();
+        assert!(second.raw.len() < STEP + 100);
+        drop(first);
+        assert!(fill().raw.len() > 3 * STEP);
+    }
+
+    #[test]
+    fn header_fields_beyond_the_bounds_are_not_kept() {
+        let mut transaction = Transaction::new(None);
+        for _ in 0..=MAX_FIELDS {
+            header(&mut transaction, "X", " y");
+        }
+        transaction.end_of_headers(Direction::Inbound, BOUNDS);
+        let received = transaction.finish(BOUNDS);
+        assert_eq!(received.message.headers.len(), MAX_FIELDS);
+        assert!(!received.headers_complete && !received.complete);
+    }
+
+    #[test]
+    fn the_space_that_an_old_mta_took_is_put_back() {
+        let mut transaction = Transaction::new(None);
+        transaction.header(&Bytes::from_static(b"A"), &Bytes::from_static(b"b"), false);
+        transaction.header(&Bytes::from_static(b"C"), &Bytes::new(), false);
+        assert_eq!(transaction.headers, [Header::new("A", " b"), Header::new("C", "")]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Signatures of strangers, made by dkimpy and seen on the wire as Postfix shows them.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::conversations::UNREACHABLE;
+use crate::daemon::Daemon;
+use crate::dns::Dns;
+use crate::signing::Key;
+
+const ZONE: &str = "client.test TXT v=spf1 -all\n_dmarc.client.test TXT v=DMARC1; p=reject\nmx.client.test A 192.0.2.1\n";
+
+const MESSAGE: &str = "From: Sender  <sender@client.test>\r\nTo: alice@example.com\r\n\
+                       Message-ID:\r\n <1@client.test>\r\nSubject: a \tfolded\r\n\tsubject \r\nX-Odd:none\r\n\r\n\
+                       Dear Alice,\r\n\r\nsee  you \tat ten. \r\n\r\n\r\n";
+
+struct World {
+    key: Key,
+    ed25519: Key,
+    dns: Dns,
+    daemon: Daemon,
+}
+
+fn world() -> World {
+    let (key, ed25519) = (Key::rsa(), Key::ed25519());
+    let weak = Key::rsa_of(512);
+    let dns = Dns::serve(&format!(
+        "{ZONE}s._domainkey.client.test TXT {}\nweak._domainkey.client.test TXT {}\ned._domainkey.client.test TXT {}\n\
+         s._domainkey.other.test TXT {}\nrevoked._domainkey.client.test TXT v=DKIM1; p=\n\
+         broken._domainkey.client.test TXT SERVFAIL\n",
+        key.record, weak.record, ed25519.record, key.record
+    ));
+    let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &dns.toml());
+    World { key, ed25519, dns, daemon }
+}
+
+impl World {
+    /// The message with a signature in front, made by dkimpy.
+    fn signed(&self, message: &str, options: &str) -> String {
+        sign(message, &self.key, options)
+    }
+
+    /// The results that the daemon writes for a message in RFC 5322 form.
+    fn results(&self, message: &str) -> String {
+        let (header, body) = message.split_once("\r\n\r\n").unwrap();
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for line in header.split("\r\n") {
+            match fields.last_mut() {
+                Some((_, value)) if line.starts_with([' ', '\t']) => {
+                    value.push('\n');
+                    value.push_str(line);
+                }
+                _ => {
+                    let (name, value) = line.split_once(':').unwrap();
+                    fields.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut peer = self.daemon.connect();
+        peer.begin();
+        peer.message(&fields, body.as_bytes());
+        let frames = peer.end_of_message();
+        assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]));
+        String::from_utf8_lossy(&frames[0][5..]).replace("\n\t", " ")
+    }
+}
+
+#[test]
+fn signatures_hold_in_every_canonicalization() {
+    let world = world();
+    for canonicalization in ["simple', b'simple", "simple', b'relaxed", "relaxed', b'simple", "relaxed', b'relaxed"] {
+        let message = world.signed(MESSAGE, &format!("canonicalize=(b'{canonicalization}')"));
+        let results = world.results(&message);
+        assert!(results.contains("dkim=pass header.d=client.test header.i=\"@client.test\" header.s=s header.a=rsa-sha256 header.b="), "{results}");
+        // SPF fails here, so DMARC passes by the signature alone.
+        assert!(results.contains("spf=fail") && results.contains("dmarc=pass (p=reject) header.from=client.test"), "{results}");
+    }
+    assert_eq!(world.dns.asked("s._domainkey.client.test"), 1, "the key is asked for once");
+}
+
+#[test]
+fn ed25519_and_several_signatures() {
+    let world = world();
+    let ed = sign(MESSAGE, &world.ed25519, "selector=b'ed', signature_algorithm=b'ed25519-sha256'");
+    let both = world.signed(&ed, "");
+    let results = world.results(&both);
+    assert_eq!(results.matches("dkim=pass").count(), 2, "{results}");
+    assert!(results.contains("header.s=s header.a=rsa-sha256") && results.contains("header.s=ed header.a=ed25519-sha256"), "{results}");
+}
+
+#[test]
+fn what_was_changed_does_not_hold() {
+    let world = world();
+    let message = world.signed(MESSAGE, "");
+    for (name, changed) in [
+        ("body", message.replace("at ten", "at six")),
+        ("subject", message.replace("folded", "spindled")),
+        ("cut", message.replace("see  you", "")),
+        ("appended", format!("{message}ps: and bring money\r\n")),
+    ] {
+        assert_ne!(changed, message);
+        let results = world.results(&changed);
+        assert!(results.contains("dkim=fail ("), "{name}: {results}");
+        assert!(results.contains("dmarc=fail (p=reject)"), "{name}: {results}");
+    }
+}
+
+#[test]
+fn what_cannot_be_judged_is_not_a_failure() {
+    let world = world();
+    for (name, message, result) in [
+        ("l=", world.signed(MESSAGE, "length=True"), "dkim=neutral (Insecure 'l=' tag found in Signature) header.d=client.test"),
+        ("rsa-sha1", world.signed(MESSAGE, "signature_algorithm=b'rsa-sha1'"), "dkim=neutral (rsa-sha1 is not accepted RFC 8301"),
+        ("no such key", world.signed(MESSAGE, "selector=b'none'"), "dkim=permerror ("),
+        ("a key that is no more", world.signed(MESSAGE, "selector=b'revoked'"), "dkim=permerror ("),
+        ("DNS fails", world.signed(MESSAGE, "selector=b'broken'"), "dkim=temperror ("),
+        ("garbage", format!("DKIM-Signature: v=1; what is this\r\n{MESSAGE}"), "dkim=neutral ("),
+        ("another version", world.signed(MESSAGE, "").replace("v=1;", "v=2;"), "dkim=neutral ("),
+    ] {
+        let results = world.results(&message);
+        assert!(results.contains(result), "{name}: {results}");
+        assert!(!results.contains("dkim=fail") && !results.contains("dkim=pass"), "{name}: {results}");
+    }
+    // While the key cannot be had, nobody can say that DMARC fails either.
+    let results = world.results(&world.signed(MESSAGE, "selector=b'broken'"));
+    assert!(results.contains("dmarc=temperror header.from=client.test"), "{results}");
+}
+
+#[test]
+fn a_signature_of_somebody_else_helps_nobody() {
+    let world = world();
+    let results = world.results(&world.signed(MESSAGE, "domain=b'other.test'"));
+    assert!(results.contains("dkim=pass header.d=other.test") && results.contains("dmarc=fail (p=reject)"), "{results}");
+}
+
+#[test]
+fn big_messages_are_verified_whole() {
+    let world = world();
+    let line = "A line of a hundred bytes or so, again and again, until the message is larger than what rules see.\r\n";
+    let message = world.signed(&format!("{MESSAGE}{}", line.repeat(80_000)), "");
+    assert!(message.len() > 7 << 20);
+    assert!(world.results(&message).contains("dkim=pass"));
+    let last = message.trim_end().rfind("again").unwrap();
+    let changed = format!("{}AGAIN{}", &message[..last], &message[last + 5..]);
+    assert!(world.results(&changed).contains("dkim=fail"), "the last line counts");
+}
+
+/// Beyond `limits.message`, nothing is said about signatures, and so nothing about DMARC.
+#[test]
+fn beyond_the_bound_the_fact_is_missing() {
+    let key = Key::rsa();
+    let dns = Dns::serve(&format!("{ZONE}s._domainkey.client.test TXT {}\n", key.record));
+    let limits = format!("{}[milter.limits]\nrules-body = \"1KiB\"\nmessage = \"2KiB\"\n", dns.toml());
+    let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &limits);
+    let world = World { ed25519: Key { pem: String::new(), record: String::new() }, key, dns, daemon };
+    let message = world.signed(&format!("{MESSAGE}{}", "filler\r\n".repeat(1000)), "");
+    let results = world.results(&message);
+    assert!(!results.contains("dkim=") && !results.contains("dmarc="), "{results}");
+    assert!(results.contains("spf=fail"), "{results}");
+}
+
+/// Signs with dkimpy; `options` are Python keyword arguments.
+fn sign(message: &str, key: &Key, options: &str) -> String {
+    let program = format!(
+        "import sys, dkim, tempfile\n\
+         arguments = dict(selector=b's', domain=b'client.test', include_headers=[b'from', b'subject', b'message-id', b'x-odd'])\n\
+         arguments.update(dict({options}))\n\
+         message = sys.stdin.buffer.read()\n\
+         key = {}\n\
+         sys.stdout.buffer.write(dkim.sign(message, privkey=key, **arguments) + message)\n",
+        key.for_dkimpy()
+    );
+    let mut child =
+        Command::new("/usr/bin/python3").arg("-c").arg(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let text = message.to_owned();
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success(), "dkimpy {options}");
+    String::from_utf8(output.stdout).unwrap()
+}
