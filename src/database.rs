@@ -178,7 +178,8 @@ fn connect_options(config: &config::Database, application: &str) -> Result<PgCon
     options =
         if config.host.starts_with('/') { options.socket(&config.host) } else { options.host(&config.host) };
     // As libpq: the system user where no role is named, for `peer` in pg_hba.conf.
-    let system_user = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
+    let system_user =
+        || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
     if let Some(user) = config.user.clone().or_else(system_user) {
         options = options.username(&user);
     }

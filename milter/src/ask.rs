@@ -5,7 +5,7 @@
 //!
 //! Without `--ip`, what depends on the client's address (SPF, iprev, and a DMARC "fail") is not known and named as missing.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,11 +70,20 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let facts = Facts::gather(&message, &envelope, &authentication);
     let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
     let verdict = score::judge(&facts, &Weights::new(&config.weights.0), &thresholds);
-    print!("{}", render(&verdict, &results::write(&id, &authentication, &envelope)));
+    let text = render(&verdict, &results::write(&id, &authentication, &envelope));
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.context("standard output")?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn authenticate(config: &Milter, message: &Message, envelope: &Envelope) -> anyhow::Result<Authentication> {
+async fn authenticate(
+    config: &Milter,
+    message: &Message,
+    envelope: &Envelope,
+) -> anyhow::Result<Authentication> {
     let verifier = Verifier::new(&config.dns()).context("use --offline to judge without DNS")?;
     let question = Question {
         client: envelope.client_address,
@@ -135,7 +144,11 @@ fn render(verdict: &Verdict, results: &str) -> String {
     }
     let width = verdict.symbols.iter().map(|hit| hit.symbol.len()).max().unwrap_or_default();
     for hit in &verdict.symbols {
-        let _ = writeln!(out, "{}", format!("  {:>6.2}  {:<width$}  {}", hit.weight, hit.symbol, hit.evidence).trim_end());
+        let _ = writeln!(
+            out,
+            "{}",
+            format!("  {:>6.2}  {:<width$}  {}", hit.weight, hit.symbol, hit.evidence).trim_end()
+        );
         if let Some(rule) = rules::find(hit.symbol) {
             let _ = writeln!(out, "  {:>6}  {:<width$}  {}", "", "", rule.summary);
         }

@@ -269,7 +269,8 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is no network; expected an address and a prefix length, as 192.0.2.0/24");
+        let wrong =
+            || format!("\"{text}\" is no network; expected an address and a prefix length, as 192.0.2.0/24");
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -298,7 +299,8 @@ mod tests {
     use super::*;
 
     fn milter(text: &str) -> Result<Milter, String> {
-        let parsed = gatepost::config::parse::<Milter>(&format!("[milter]\n{text}"), Path::new("gatepost.toml"));
+        let parsed =
+            gatepost::config::parse::<Milter>(&format!("[milter]\n{text}"), Path::new("gatepost.toml"));
         parsed.map(|config| config.service).map_err(|error| error.to_string())
     }
 
@@ -352,7 +354,9 @@ mod tests {
 
     #[test]
     fn networks_contain_their_addresses() {
-        let contains = |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
+        let contains = |network: &str, address: &str| {
+            network.parse::<Network>().unwrap().contains(address.parse().unwrap())
+        };
         assert!(contains("192.0.2.0/24", "192.0.2.255"));
         assert!(!contains("192.0.2.0/24", "192.0.3.0"));
         assert!(contains("0.0.0.0/0", "203.0.113.9"));

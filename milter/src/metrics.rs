@@ -33,9 +33,21 @@ impl Metrics {
             signatures: Counter::default(),
         };
         registry.register(|registry| {
-            registry.register("messages", "Messages decided, by direction and action", metrics.messages.clone());
-            registry.register("decision_seconds", "From the end of a message to its decision", metrics.seconds.clone());
-            registry.register("dns_failures", "Checks that DNS could not answer", metrics.dns_failures.clone());
+            registry.register(
+                "messages",
+                "Messages decided, by direction and action",
+                metrics.messages.clone(),
+            );
+            registry.register(
+                "decision_seconds",
+                "From the end of a message to its decision",
+                metrics.seconds.clone(),
+            );
+            registry.register(
+                "dns_failures",
+                "Checks that DNS could not answer",
+                metrics.dns_failures.clone(),
+            );
             registry.register("signatures", "DKIM signatures made", metrics.signatures.clone());
         });
         metrics

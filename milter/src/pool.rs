@@ -31,7 +31,10 @@ impl Pool {
     /// Runs work that owns its data on a thread for blocking work.
     ///
     /// A panic in it is a bug; it costs this one answer, not the connection.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
         // The semaphore is never closed, so the only other end is a permit.
         let _permit = self.permits.acquire().await;
         tokio::task::spawn_blocking(work).await.map_err(|_| Panicked)
@@ -51,7 +54,6 @@ impl Pool {
 /// Hashing runs at about 800 MB/s here, so a quarter MiB keeps a thread for less than half a millisecond.
 const SMALL: usize = 256 * 1024;
 
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -60,7 +62,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_costs_one_answer() {
         let pool = Pool::new(0);
-        assert!(pool.run(|| panic!("on purpose")).await.map(|()| ()).is_err());
+        let panicked: Result<(), Panicked> = pool.run(|| panic!("on purpose")).await;
+        assert!(panicked.is_err());
         assert_eq!(pool.run(|| 7).await.unwrap(), 7);
         assert_eq!(pool.run_here(SMALL + 1, || 8).await, 8);
     }

@@ -128,7 +128,9 @@ impl Service {
         let recipients = envelope.recipients.len();
         let decision = match direction {
             Direction::Inbound => self.inbound(&settings, received, envelope, host).await,
-            Direction::Submitted | Direction::Local => self.outgoing(&settings, received, envelope, &host).await,
+            Direction::Submitted | Direction::Local => {
+                self.outgoing(&settings, received, envelope, &host).await
+            }
         };
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.decided(direction.as_str(), decision.action, seconds);
@@ -150,7 +152,13 @@ impl Service {
     }
 
     /// Mail from outside: verified, judged, marked.
-    async fn inbound(&self, settings: &Settings, received: Received, envelope: Envelope, host: String) -> Decision {
+    async fn inbound(
+        &self,
+        settings: &Settings,
+        received: Received,
+        envelope: Envelope,
+        host: String,
+    ) -> Decision {
         let Received { message, raw, complete, memory, .. } = received;
         let question = Question {
             client: envelope.client_address,
@@ -180,7 +188,8 @@ impl Service {
             Some(verdict) => verdict,
             None => {
                 edits.push(insert(results::NAME, results));
-                return Decision::new(edits, Reply::Continue, "not judged").note("internal error; see above".to_owned());
+                return Decision::new(edits, Reply::Continue, "not judged")
+                    .note("internal error; see above".to_owned());
             }
         };
         let note = report::summary(&verdict);
@@ -202,7 +211,13 @@ impl Service {
     }
 
     /// Mail of ours: completed and signed.
-    async fn outgoing(&self, settings: &Settings, received: Received, envelope: Envelope, host: &str) -> Decision {
+    async fn outgoing(
+        &self,
+        settings: &Settings,
+        received: Received,
+        envelope: Envelope,
+        host: &str,
+    ) -> Decision {
         let Received { message, headers_complete, body_hash, .. } = received;
         let mut edits = Vec::new();
         let mut headers = message.headers.clone();
@@ -219,11 +234,14 @@ impl Service {
                 && verdict.has(GTUBE)
             {
                 let reply = Reply::Smtp(reply.clone());
-                return Decision::new(Vec::new(), reply, "reject").score(verdict.score).note("GTUBE".to_owned());
+                return Decision::new(Vec::new(), reply, "reject")
+                    .score(verdict.score)
+                    .note("GTUBE".to_owned());
             }
         }
         let Some(body_hash) = body_hash.filter(|_| headers_complete) else {
-            return Decision::new(edits, Reply::Continue, "unsigned").note("header block too long to be signed".to_owned());
+            return Decision::new(edits, Reply::Continue, "unsigned")
+                .note("header block too long to be signed".to_owned());
         };
         let signing =
             self.signer.sign(headers, body_hash, &envelope, &self.directory, &self.store, &self.pool).await;
@@ -244,11 +262,17 @@ impl Service {
                 Decision::new(edits, Reply::Continue, "unsigned").note(why.to_owned())
             }
             Signing::Unavailable(why) => {
-                self.complain(&why, || warn!(on_unavailable = ?settings.on_unavailable, "cannot sign now: {why}"));
+                self.complain(
+                    &why,
+                    || warn!(on_unavailable = ?settings.on_unavailable, "cannot sign now: {why}"),
+                );
                 unavailable(settings.on_unavailable, edits, why)
             }
             Signing::Misconfigured(why) => {
-                self.complain(&why, || error!(on_unavailable = ?settings.on_unavailable, "cannot sign: {why}"));
+                self.complain(
+                    &why,
+                    || error!(on_unavailable = ?settings.on_unavailable, "cannot sign: {why}"),
+                );
                 unavailable(settings.on_unavailable, edits, why)
             }
         }
@@ -340,7 +364,10 @@ fn unavailable(choice: OnUnavailable, edits: Vec<Edit>, why: String) -> Decision
 fn foreign_copies(message: &Message, host: &str) -> Vec<Edit> {
     let mut edits = Vec::new();
     for name in report::OWN_HEADERS.iter().copied().chain([results::NAME]) {
-        let ours = message.values(name).enumerate().filter(|(_, value)| name != results::NAME || results::claims_to_be(host, value));
+        let ours = message
+            .values(name)
+            .enumerate()
+            .filter(|(_, value)| name != results::NAME || results::claims_to_be(host, value));
         let numbers: Vec<usize> = ours.map(|(at, _)| at + 1).collect();
         for number in numbers.into_iter().rev() {
             let index = u32::try_from(number).unwrap_or(u32::MAX);

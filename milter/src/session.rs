@@ -27,8 +27,8 @@ use tracing::{Instrument, debug, info_span, trace};
 
 use crate::message::{Direction, Envelope};
 use crate::protocol::{
-    Agreement, Arguments, Command, Edit, Family, Frames, MacroStage, Macros, Peer, ProtocolError, Reply, Requests, State,
-    actions, steps,
+    Agreement, Arguments, Command, Edit, Family, Frames, MacroStage, Macros, Peer, ProtocolError, Reply,
+    Requests, State, actions, steps,
 };
 use crate::service::{Decision, Service};
 use crate::transaction::Transaction;
@@ -297,8 +297,9 @@ where
     /// Values have their leading space; an MTA that did not agree to that adds one itself.
     fn spelled(&self, mut edit: Edit) -> Edit {
         if !self.agreement.has(steps::HEADER_LEADING_SPACE)
-            && let Edit::AddHeader { value, .. } | Edit::InsertHeader { value, .. } | Edit::ChangeHeader { value, .. } =
-                &mut edit
+            && let Edit::AddHeader { value, .. }
+            | Edit::InsertHeader { value, .. }
+            | Edit::ChangeHeader { value, .. } = &mut edit
             && value.first() == Some(&b' ')
         {
             value.remove(0);
@@ -319,11 +320,10 @@ where
     fn direction(&self) -> Direction {
         let Peer { address, port, .. } = self.client.peer;
         let no_daemon = self.macros.text("daemon_port").is_none_or(|port| port == "0");
+        let not_over_smtp = port == 0 && no_daemon && address.is_some_and(|address| address.is_loopback());
         if self.macros.get("auth_authen").is_some() {
             Direction::Submitted
-        } else if port == 0 && no_daemon && address.is_some_and(|address| address.is_loopback()) {
-            Direction::Local
-        } else if address.is_some_and(|address| self.service.is_local_network(address)) {
+        } else if not_over_smtp || address.is_some_and(|address| self.service.is_local_network(address)) {
             Direction::Local
         } else {
             Direction::Inbound
@@ -336,7 +336,8 @@ where
         let hostname = std::str::from_utf8(&self.client.hostname).ok();
         // Postfix puts the address in brackets where the name is unknown; `{client_resolve}` says whether it was verified.
         let verified = self.macros.text("client_resolve").is_none_or(|resolved| resolved == "OK");
-        let client_name = hostname.filter(|name| verified && !name.is_empty() && !name.starts_with('[') && *name != "unknown");
+        let client_name = hostname
+            .filter(|name| verified && !name.is_empty() && !name.starts_with('[') && *name != "unknown");
         Envelope {
             direction,
             client_address: self.client.peer.address.map(canonical).filter(|_| from_network),
@@ -382,7 +383,8 @@ mod tests {
     #[test]
     fn addresses_with_and_without_brackets() {
         let parse = |text: &'static str| {
-            let arguments = Arguments { address: Bytes::from_static(text.as_bytes()), parameters: Vec::new() };
+            let arguments =
+                Arguments { address: Bytes::from_static(text.as_bytes()), parameters: Vec::new() };
             address(&arguments).map(|address| address.to_string())
         };
         assert_eq!(parse("<A@B.test>").as_deref(), Some("a@b.test"));

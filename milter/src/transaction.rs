@@ -186,7 +186,15 @@ impl Transaction {
 
 impl Body {
     fn new() -> Self {
-        Self { purpose: Purpose::Sign, raw: Vec::new(), start: 0, size: 0, hash: None, keep: 0, memory: Vec::new() }
+        Self {
+            purpose: Purpose::Sign,
+            raw: Vec::new(),
+            start: 0,
+            size: 0,
+            hash: None,
+            keep: 0,
+            memory: Vec::new(),
+        }
     }
 
     fn begin(&mut self, purpose: Purpose, headers: &[Header], signed: bool, bounds: Bounds) {

@@ -1,6 +1,5 @@
 //! `gatepost check`: one line per finding, `ok`, `warn` or `fail`, with what to do. Exit status 1 if anything failed.
 
-use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -34,8 +33,7 @@ impl Report {
 }
 
 fn line(word: &str, what: &str) {
-    // A reader that went away (`| head`) is no failure.
-    let _ = writeln!(std::io::stdout(), "{word:<5} {what}");
+    gatepost::daemon::print_line(&format!("{word:<5} {what}"));
 }
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {

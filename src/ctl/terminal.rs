@@ -61,6 +61,6 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
         for (cell, width) in row.iter().zip(widths) {
             line.push_str(&format!("{cell:<width$}  "));
         }
-        println!("{}", line.trim_end());
+        gatepost::daemon::print_line(line.trim_end());
     }
 }

@@ -216,8 +216,14 @@ pub fn print_table(rows: &[[String; 3]]) {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let (first, second) = (width(0), width(1));
     for [name, kind, summary] in rows {
-        println!("{name:<first$}  {kind:<second$}  {summary}");
+        print_line(&format!("{name:<first$}  {kind:<second$}  {summary}"));
     }
+}
+
+/// Prints a line; a reader that went away (`| head`) is no failure.
+pub fn print_line(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Starts logging for `ask` and the like: warnings on stderr.

@@ -64,7 +64,16 @@ fn with_an_envelope_and_dns() {
     let file = directory.path().join("gatepost.toml");
     std::fs::write(&file, format!("[milter]\nauthserv-id = \"mx.example.com\"\n{}", dns.toml())).unwrap();
     let config = file.to_str().unwrap();
-    let envelope = ["--ip", "192.0.2.7", "--helo", "mx.remote.test", "--from", "bob@remote.test", "--to", "alice@example.com"];
+    let envelope = [
+        "--ip",
+        "192.0.2.7",
+        "--helo",
+        "mx.remote.test",
+        "--from",
+        "bob@remote.test",
+        "--to",
+        "alice@example.com",
+    ];
     let mut arguments = vec!["--config", config];
     arguments.extend(envelope);
     arguments.push("-");
@@ -102,7 +111,8 @@ fn mistakes_are_said_in_a_sentence() {
 
 #[test]
 fn whatever_the_bytes_there_is_an_answer() {
-    for text in ["", "\n", "no header at all", "From:\n\n\0\0\0", ": :\r\r\n\n", "Subject: =?\n =?=?\n\n--\n"] {
+    for text in ["", "\n", "no header at all", "From:\n\n\0\0\0", ": :\r\r\n\n", "Subject: =?\n =?=?\n\n--\n"]
+    {
         let answer = ask(&["--offline", "-"], text);
         assert_eq!(answer.code, Some(0), "{text:?}: {}", answer.err);
         assert!(answer.out.starts_with("verdict  "), "{text:?}: {}", answer.out);

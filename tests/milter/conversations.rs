@@ -66,14 +66,16 @@ fn every_conversation_in_pieces_of_every_size() {
         }
         let daemon = Daemon::start(&milter, &format!("{dns_table}{}", conversation.rest));
         for piece in [1, 16, 4096] {
-            conversation.replay(daemon.connect().in_pieces(piece), &format!("{}, pieces of {piece}", path.display()));
+            conversation
+                .replay(daemon.connect().in_pieces(piece), &format!("{}, pieces of {piece}", path.display()));
         }
     }
 }
 
 impl Conversation {
     fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut conversation = Self::default();
         for (number, line) in text.lines().enumerate() {
             let number = number + 1;
@@ -118,7 +120,9 @@ impl Conversation {
                 }
                 Step::Close => peer = None,
                 Step::Expect(pattern) => {
-                    let Some(frame) = open.receive() else { panic!("{name}: line {line}: the milter has closed") };
+                    let Some(frame) = open.receive() else {
+                        panic!("{name}: line {line}: the milter has closed")
+                    };
                     assert!(
                         matches(pattern, &frame),
                         "{name}: line {line}: expected {} but got {}",

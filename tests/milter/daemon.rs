@@ -30,12 +30,22 @@ impl Daemon {
             "[milter]\nlisten = [\"unix:{}\", {elsewhere}]\n{milter}\n{dns}\n{rest}\n[log]\ntarget = \"stderr\"\n",
             directory.path().join("milter.sock").display()
         );
-        let config = if rest.contains("[database]") { config } else { format!("{config}{}", no_database(directory.path())) };
+        let config = if rest.contains("[database]") {
+            config
+        } else {
+            format!("{config}{}", no_database(directory.path()))
+        };
         let file = directory.path().join("gatepost.toml");
         std::fs::write(&file, config).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child =
-            Command::new(BINARY).arg("--config").arg(&file).arg("run").stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let child = Command::new(BINARY)
+            .arg("--config")
+            .arg(&file)
+            .arg("run")
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut daemon = Self { child, directory };
         daemon.wait_for_socket();
         daemon
@@ -115,7 +125,7 @@ impl Drop for Daemon {
 }
 
 /// A server that refuses every packet at once: the discard port of the loopback device.
-const NO_DNS: &str = "[milter.dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"200ms\"\ndeadline = \"2s\"";
+const NO_DNS: &str = "[milter.dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\ndeadline = \"2s\"";
 
 fn no_database(directory: &Path) -> String {
     format!("[database]\nhost = \"{}\"\n", directory.join("no-postgresql").display())

@@ -141,7 +141,9 @@ fn data(line: &Line) -> Vec<u8> {
             [preference.parse::<u16>().unwrap().to_be_bytes().to_vec(), encoded(host)].concat()
         }
         // Strings of at most 255 bytes, joined by the reader.
-        _ => line.value.as_bytes().chunks(255).flat_map(|text| [&[text.len() as u8], text].concat()).collect(),
+        _ => {
+            line.value.as_bytes().chunks(255).flat_map(|text| [&[text.len() as u8], text].concat()).collect()
+        }
     }
 }
 

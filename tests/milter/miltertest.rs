@@ -9,11 +9,13 @@ use crate::daemon::Daemon;
 #[test]
 fn every_script() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/milter/lua");
-    let mut scripts: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut scripts: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     scripts.sort();
     assert!(scripts.len() >= 4, "{scripts:?}");
     for script in scripts {
-        let daemon = Daemon::start(&format!("explain = false\non-unavailable = \"unsigned\"\n{UNREACHABLE}"), "");
+        let daemon =
+            Daemon::start(&format!("explain = false\non-unavailable = \"unsigned\"\n{UNREACHABLE}"), "");
         let run = Command::new("miltertest")
             .arg("-D")
             .arg(format!("socket=unix:{}", daemon.socket().display()))

@@ -10,22 +10,55 @@ const STATES: [(&str, &[Step], &str); 8] = [
     ("connected", &[Step::Negotiate, Step::Connect], "HMAQKUD"),
     ("greeted", &[Step::Negotiate, Step::Connect, Step::Ask(HELO)], "HMAQKUD"),
     ("mail", &[Step::Negotiate, Step::Connect, Step::Ask(HELO), Step::Ask(MAIL)], "RTAQKUD"),
-    ("rcpt", &[Step::Negotiate, Step::Connect, Step::Ask(HELO), Step::Ask(MAIL), Step::Ask(RCPT)], "RTLNAQKUD"),
+    (
+        "rcpt",
+        &[Step::Negotiate, Step::Connect, Step::Ask(HELO), Step::Ask(MAIL), Step::Ask(RCPT)],
+        "RTLNAQKUD",
+    ),
     (
         "headers",
-        &[Step::Negotiate, Step::Connect, Step::Ask(MAIL), Step::Ask(RCPT), Step::Ask(b"T"), Step::Tell(HEADER)],
+        &[
+            Step::Negotiate,
+            Step::Connect,
+            Step::Ask(MAIL),
+            Step::Ask(RCPT),
+            Step::Ask(b"T"),
+            Step::Tell(HEADER),
+        ],
         "LNAQKD",
     ),
     (
         "body",
-        &[Step::Negotiate, Step::Connect, Step::Ask(MAIL), Step::Ask(RCPT), Step::Ask(b"T"), Step::Tell(b"N")],
+        &[
+            Step::Negotiate,
+            Step::Connect,
+            Step::Ask(MAIL),
+            Step::Ask(RCPT),
+            Step::Ask(b"T"),
+            Step::Tell(b"N"),
+        ],
         "BEAQKD",
     ),
 ];
 
 /// Each command with data that has its grammar.
-const COMMANDS: [&[u8]; 15] =
-    [OFFER, CONNECT, HELO, MAIL, RCPT, b"T", HEADER, b"N", b"Btext\r\n", b"E", b"A", b"Q", b"K", b"UXYZZY\0", b"DMi\x001\0"];
+const COMMANDS: [&[u8]; 15] = [
+    OFFER,
+    CONNECT,
+    HELO,
+    MAIL,
+    RCPT,
+    b"T",
+    HEADER,
+    b"N",
+    b"Btext\r\n",
+    b"E",
+    b"A",
+    b"Q",
+    b"K",
+    b"UXYZZY\0",
+    b"DMi\x001\0",
+];
 
 const OFFER: &[u8] = b"O\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff";
 const CONNECT: &[u8] = b"Cclient.test\x004\x30\x39192.0.2.1\0";

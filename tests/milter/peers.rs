@@ -113,8 +113,9 @@ fn a_thousand_signatures_cost_no_more_than_ten() {
     peer.begin();
     let signature = " v=1; a=rsa-sha256; c=relaxed/relaxed; d=client.test; s=s; h=from; \
                      bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA";
-    let headers: Vec<(&str, &str)> =
-        std::iter::once(("From", " sender@client.test")).chain((0..1000).map(|_| ("DKIM-Signature", signature))).collect();
+    let headers: Vec<(&str, &str)> = std::iter::once(("From", " sender@client.test"))
+        .chain((0..1000).map(|_| ("DKIM-Signature", signature)))
+        .collect();
     peer.message(&headers, b"");
     let frames = peer.end_of_message();
     let results = String::from_utf8_lossy(&frames[0]).into_owned();

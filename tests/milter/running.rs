@@ -58,7 +58,11 @@ fn a_new_configuration_counts_at_once_and_a_bad_one_never() {
     for (change, expected, said) in [
         ("reject = 0.2\nadd-header = 0.1", true, "configuration reloaded"),
         ("reject = 900\nadd-header = 800\nno-such-key = 1", true, "unknown key"),
-        ("reject = 800\nadd-header = 700\nlisten = [\"unix:/nonexistent/socket\"]", false, "milter.listen has changed"),
+        (
+            "reject = 800\nadd-header = 700\nlisten = [\"unix:/nonexistent/socket\"]",
+            false,
+            "milter.listen has changed",
+        ),
     ] {
         daemon.reconfigure(&["reject", "add-header", "no-such-key"], change);
         assert!(Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status().unwrap().success());
@@ -75,9 +79,39 @@ fn check_and_list_tell_what_would_run() {
     let check = Command::new(crate::daemon::BINARY).arg("--config").arg(&file).arg("check").output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(check.status.success(), "{said}");
-    assert!(said.contains("is good") && said.contains("milter.sock") && said.contains("add_header: 6.0"), "{said}");
+    assert!(
+        said.contains("is good") && said.contains("milter.sock") && said.contains("add_header: 6.0"),
+        "{said}"
+    );
     let list = Command::new(crate::daemon::BINARY).arg("list").output().unwrap();
     let said = String::from_utf8_lossy(&list.stdout).into_owned();
     assert!(list.status.success() && said.lines().count() >= 25, "{said}");
     assert!(said.lines().any(|line| line.starts_with("GTUBE ")), "{said}");
+}
+
+#[test]
+fn every_key_is_in_the_man_page_and_in_the_example() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("packaging/man/gatepost-milter.8")).unwrap();
+    let example = std::fs::read_to_string(root.join("examples/gatepost.toml")).unwrap();
+    // The fields of the section as the compiler knows them; deeper ones belong to types of the library.
+    let section = format!("{:#?}", gatepost_milter::config::Milter::default());
+    let keys: Vec<String> = section
+        .lines()
+        .filter(|line| line.len() - line.trim_start().len() <= 8)
+        .filter_map(|line| line.trim().split_once(": "))
+        .map(|(field, _)| field.replace('_', "-"))
+        .collect();
+    assert!(
+        keys.contains(&"on-unavailable".to_owned()) && keys.contains(&"rules-body".to_owned()),
+        "{section}"
+    );
+    for key in keys {
+        assert!(page.contains(&key), "{key} is not in the man page");
+        assert!(
+            example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} ="))
+                || line == format!("[milter.{key}]")),
+            "{key} is not in examples/gatepost.toml"
+        );
+    }
 }

@@ -36,26 +36,93 @@ async fn signatures_verify_as_delivered() {
     activate(&database, "example.com", "20261121", "rsa-sha256", &rsa).await;
     activate(&database, "123qwe.com", "ed", "ed25519-sha256", &ed).await;
     let keys = [("20261121._domainkey.example.com.", &rsa), ("ed._domainkey.123qwe.com.", &ed)];
-    let long = format!(" {}", "<reference-of-eighty-characters-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx@example.com>\n\t".repeat(30).trim_end());
-    let binary: Vec<u8> = (0..200_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let binary: Vec<u8> = binary.into_iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b'x' } else { byte }).collect();
+    let long = format!(
+        " {}",
+        "<reference-of-eighty-characters-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx@example.com>\n\t"
+            .repeat(30)
+            .trim_end()
+    );
+    let binary: Vec<u8> =
+        (0..200_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let binary: Vec<u8> =
+        binary.into_iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b'x' } else { byte }).collect();
     for (name, sender, headers, body) in [
-        ("plain", Sender::Login("alice@example.com"), vec![("From", " Alice <alice@example.com>"), ("To", " bob@remote.test")], &b"hello\r\n"[..]),
+        (
+            "plain",
+            Sender::Login("alice@example.com"),
+            vec![("From", " Alice <alice@example.com>"), ("To", " bob@remote.test")],
+            &b"hello\r\n"[..],
+        ),
         ("complete", Sender::Login("alice@example.com"), complete(), b"hello\r\n\r\nbye\r\n"),
-        ("alias", Sender::Login("alice@example.com"), vec![("From", " boss@example.com"), ("Subject", " as the boss")], b"x\r\n"),
-        ("extension", Sender::Login("alice@example.com"), vec![("From", " alice+news@example.com")], b"x\r\n"),
-        ("alias across domains", Sender::Login("carl@123qwe.com"), vec![("From", " orders@example.com")], b"x\r\n"),
-        ("upper case", Sender::Login("ALICE@Example.COM"), vec![("from", " ALICE@EXAMPLE.com"), ("SUBJECT", "\t odd  \n\t case ")], b"x\r\n"),
+        (
+            "alias",
+            Sender::Login("alice@example.com"),
+            vec![("From", " boss@example.com"), ("Subject", " as the boss")],
+            b"x\r\n",
+        ),
+        (
+            "extension",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice+news@example.com")],
+            b"x\r\n",
+        ),
+        (
+            "alias across domains",
+            Sender::Login("carl@123qwe.com"),
+            vec![("From", " orders@example.com")],
+            b"x\r\n",
+        ),
+        (
+            "upper case",
+            Sender::Login("ALICE@Example.COM"),
+            vec![("from", " ALICE@EXAMPLE.com"), ("SUBJECT", "\t odd  \n\t case ")],
+            b"x\r\n",
+        ),
         ("ed25519", Sender::Login("carl@123qwe.com"), vec![("From", " carl@123qwe.com")], b"x\r\n"),
         ("local", Sender::Local, vec![("From", " root@example.com")], b"cron says\r\n"),
         ("empty body", Sender::Login("alice@example.com"), vec![("From", " alice@example.com")], b""),
-        ("blank lines at the end", Sender::Login("alice@example.com"), vec![("From", " alice@example.com")], b"</html>\r\n    \r\n\t\r\n\r\n"),
-        ("only blank lines", Sender::Login("alice@example.com"), vec![("From", " alice@example.com")], b" \r\n\r\n"),
-        ("white space in lines", Sender::Login("alice@example.com"), vec![("From", " alice@example.com")], b" a \t b \r\n\tc\t\r\n"),
-        ("long references", Sender::Login("alice@example.com"), vec![("From", " alice@example.com"), ("References", long.as_str())], b"x\r\n"),
-        ("8-bit", Sender::Login("alice@example.com"), vec![("From", " \u{e4} <alice@example.com>"), ("Subject", " \u{20ac}")], "\u{fc}ber\r\n".as_bytes()),
-        ("several of one name", Sender::Login("alice@example.com"), vec![("To", " a@b.test"), ("From", " alice@example.com"), ("To", " c@d.test")], b"x\r\n"),
-        ("a long line of anything", Sender::Login("alice@example.com"), vec![("From", " alice@example.com")], &[&binary[..], b"\r\n"].concat()),
+        (
+            "blank lines at the end",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice@example.com")],
+            b"</html>\r\n    \r\n\t\r\n\r\n",
+        ),
+        (
+            "only blank lines",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice@example.com")],
+            b" \r\n\r\n",
+        ),
+        (
+            "white space in lines",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice@example.com")],
+            b" a \t b \r\n\tc\t\r\n",
+        ),
+        (
+            "long references",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice@example.com"), ("References", long.as_str())],
+            b"x\r\n",
+        ),
+        (
+            "8-bit",
+            Sender::Login("alice@example.com"),
+            vec![("From", " \u{e4} <alice@example.com>"), ("Subject", " \u{20ac}")],
+            "\u{fc}ber\r\n".as_bytes(),
+        ),
+        (
+            "several of one name",
+            Sender::Login("alice@example.com"),
+            vec![("To", " a@b.test"), ("From", " alice@example.com"), ("To", " c@d.test")],
+            b"x\r\n",
+        ),
+        (
+            "a long line of anything",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice@example.com")],
+            &[&binary[..], b"\r\n"].concat(),
+        ),
     ] {
         let delivered = taken(name, send(&daemon, &sender, &headers, body));
         verified(name, &delivered, &keys);
@@ -111,8 +178,16 @@ async fn nothing_is_signed_that_is_not_the_senders_own() {
         ("nobody's address", Sender::Login("alice@example.com"), vec![("From", " nobody@example.com")]),
         ("a domain of others", Sender::Login("alice@example.com"), vec![("From", " alice@remote.test")]),
         ("a domain without key", Sender::Login("carl@123qwe.com"), vec![("From", " carl@123qwe.com")]),
-        ("two authors", Sender::Login("alice@example.com"), vec![("From", " alice@example.com, bob@example.com")]),
-        ("two From fields", Sender::Login("alice@example.com"), vec![("From", " alice@example.com"), ("From", " alice@example.com")]),
+        (
+            "two authors",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice@example.com, bob@example.com")],
+        ),
+        (
+            "two From fields",
+            Sender::Login("alice@example.com"),
+            vec![("From", " alice@example.com"), ("From", " alice@example.com")],
+        ),
         ("no From", Sender::Login("alice@example.com"), vec![("Subject", " x")]),
         ("no address", Sender::Login("alice@example.com"), vec![("From", " Alice")]),
         ("a login that is no address", Sender::Login("alice"), vec![("From", " alice@example.com")]),
@@ -130,8 +205,12 @@ async fn only_active_keys_sign_and_a_change_counts_at_once() {
     activate(&database, "example.com", "first", "rsa-sha256", &first).await;
     activate(&database, "example.com", "second", "rsa-sha256", &second).await;
     let sender = Sender::Login("alice@example.com");
-    for (state, signs) in [("new", false), ("published", false), ("retired", false), ("removed", false), ("active", true)] {
-        database.sql(&format!("UPDATE gatepost.dkim_keys SET state = '{state}' WHERE selector = 'second'")).await;
+    for (state, signs) in
+        [("new", false), ("published", false), ("retired", false), ("removed", false), ("active", true)]
+    {
+        database
+            .sql(&format!("UPDATE gatepost.dkim_keys SET state = '{state}' WHERE selector = 'second'"))
+            .await;
         // Announced by the schema's trigger; until the daemon has heard of it, the old answer counts.
         let mut delivered = String::new();
         for _ in 0..100 {
@@ -184,17 +263,26 @@ async fn without_our_schema_signing_is_off_and_says_so() {
     let database = Database::create().await;
     let daemon = Daemon::start("", &database.toml());
     for _ in 0..2 {
-        let delivered = taken("no schema", send(&daemon, &Sender::Login("alice@example.com"), &complete(), b"x\r\n"));
+        let delivered =
+            taken("no schema", send(&daemon, &Sender::Login("alice@example.com"), &complete(), b"x\r\n"));
         assert!(!String::from_utf8_lossy(&delivered).contains("DKIM-Signature"));
     }
     let log = daemon.log();
-    assert_eq!(log.matches("signing is off: schema gatepost is not installed; run `gatepost schema install`").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("signing is off: schema gatepost is not installed; run `gatepost schema install`")
+            .count(),
+        1,
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_none_is_the_operators_to_mend() {
     let (database, daemon) = world().await;
-    let broken = Key { pem: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".into(), record: String::new() };
+    let broken = Key {
+        pem: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".into(),
+        record: String::new(),
+    };
     activate(&database, "example.com", "broken", "rsa-sha256", &broken).await;
     match send(&daemon, &Sender::Login("alice@example.com"), &complete(), b"x\r\n") {
         Outcome::Refused(reply) => assert!(reply.starts_with("451 4.7.1 "), "{reply}"),
@@ -248,7 +336,7 @@ fn send(daemon: &Daemon, sender: &Sender, headers: &[(&str, &str)], body: &[u8])
         }
         Sender::Local => {
             assert!(peer.send(b"DCj\0mx.example.com\0{daemon_port}\x000\0"));
-            peer.ask(b"Clocalhost\x004\0\0127.0.0.1\0", b"c");
+            peer.ask(b"Clocalhost\x004\0\x00127.0.0.1\0", b"c");
             peer.ask(b"Hlocalhost\0", b"c");
         }
     }
@@ -336,7 +424,10 @@ fn verifies(message: &[u8], keys: &[(&str, &Key)]) -> bool {
         other => {
             let said = String::from_utf8_lossy(&output.stderr);
             // A signature that does not even parse is as bad as one that does not hold.
-            assert!(said.contains("ValidationError") || said.contains("SignatureError"), "python3-dkim: {other:?}: {said}");
+            assert!(
+                said.contains("ValidationError") || said.contains("SignatureError"),
+                "python3-dkim: {other:?}: {said}"
+            );
             false
         }
     }
@@ -348,7 +439,8 @@ impl Key {
     }
 
     pub(crate) fn rsa_of(bits: u32) -> Self {
-        let pem = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")], b"");
+        let pem =
+            openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")], b"");
         let public = openssl(&["pkey", "-pubout", "-outform", "DER"], &pem);
         Self::of(&pem, &format!("v=DKIM1; k=rsa; p={}", base64(&public)))
     }
@@ -376,8 +468,13 @@ impl Key {
 }
 
 fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child =
-        Command::new("openssl").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "openssl {arguments:?}");

@@ -8,7 +8,8 @@ use crate::daemon::Daemon;
 use crate::dns::Dns;
 use crate::signing::Key;
 
-const ZONE: &str = "client.test TXT v=spf1 -all\n_dmarc.client.test TXT v=DMARC1; p=reject\nmx.client.test A 192.0.2.1\n";
+const ZONE: &str =
+    "client.test TXT v=spf1 -all\n_dmarc.client.test TXT v=DMARC1; p=reject\nmx.client.test A 192.0.2.1\n";
 
 const MESSAGE: &str = "From: Sender  <sender@client.test>\r\nTo: alice@example.com\r\n\
                        Message-ID:\r\n <1@client.test>\r\nSubject: a \tfolded\r\n\tsubject \r\nX-Odd:none\r\n\r\n\
@@ -56,7 +57,8 @@ impl World {
                 }
             }
         }
-        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let fields: Vec<(&str, &str)> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let mut peer = self.daemon.connect();
         peer.begin();
         peer.message(&fields, body.as_bytes());
@@ -69,12 +71,17 @@ impl World {
 #[test]
 fn signatures_hold_in_every_canonicalization() {
     let world = world();
-    for canonicalization in ["simple', b'simple", "simple', b'relaxed", "relaxed', b'simple", "relaxed', b'relaxed"] {
+    for canonicalization in
+        ["simple', b'simple", "simple', b'relaxed", "relaxed', b'simple", "relaxed', b'relaxed"]
+    {
         let message = world.signed(MESSAGE, &format!("canonicalize=(b'{canonicalization}')"));
         let results = world.results(&message);
         assert!(results.contains("dkim=pass header.d=client.test header.i=\"@client.test\" header.s=s header.a=rsa-sha256 header.b="), "{results}");
         // SPF fails here, so DMARC passes by the signature alone.
-        assert!(results.contains("spf=fail") && results.contains("dmarc=pass (p=reject) header.from=client.test"), "{results}");
+        assert!(
+            results.contains("spf=fail") && results.contains("dmarc=pass (p=reject) header.from=client.test"),
+            "{results}"
+        );
     }
     assert_eq!(world.dns.asked("s._domainkey.client.test"), 1, "the key is asked for once");
 }
@@ -86,7 +93,11 @@ fn ed25519_and_several_signatures() {
     let both = world.signed(&ed, "");
     let results = world.results(&both);
     assert_eq!(results.matches("dkim=pass").count(), 2, "{results}");
-    assert!(results.contains("header.s=s header.a=rsa-sha256") && results.contains("header.s=ed header.a=ed25519-sha256"), "{results}");
+    assert!(
+        results.contains("header.s=s header.a=rsa-sha256")
+            && results.contains("header.s=ed header.a=ed25519-sha256"),
+        "{results}"
+    );
 }
 
 #[test]
@@ -110,8 +121,16 @@ fn what_was_changed_does_not_hold() {
 fn what_cannot_be_judged_is_not_a_failure() {
     let world = world();
     for (name, message, result) in [
-        ("l=", world.signed(MESSAGE, "length=True"), "dkim=neutral (Insecure 'l=' tag found in Signature) header.d=client.test"),
-        ("rsa-sha1", world.signed(MESSAGE, "signature_algorithm=b'rsa-sha1'"), "dkim=neutral (rsa-sha1 is not accepted RFC 8301"),
+        (
+            "l=",
+            world.signed(MESSAGE, "length=True"),
+            "dkim=neutral (Insecure 'l=' tag found in Signature) header.d=client.test",
+        ),
+        (
+            "rsa-sha1",
+            world.signed(MESSAGE, "signature_algorithm=b'rsa-sha1'"),
+            "dkim=neutral (rsa-sha1 is not accepted RFC 8301",
+        ),
         ("no such key", world.signed(MESSAGE, "selector=b'none'"), "dkim=permerror ("),
         ("a key that is no more", world.signed(MESSAGE, "selector=b'revoked'"), "dkim=permerror ("),
         ("DNS fails", world.signed(MESSAGE, "selector=b'broken'"), "dkim=temperror ("),
@@ -131,7 +150,10 @@ fn what_cannot_be_judged_is_not_a_failure() {
 fn a_signature_of_somebody_else_helps_nobody() {
     let world = world();
     let results = world.results(&world.signed(MESSAGE, "domain=b'other.test'"));
-    assert!(results.contains("dkim=pass header.d=other.test") && results.contains("dmarc=fail (p=reject)"), "{results}");
+    assert!(
+        results.contains("dkim=pass header.d=other.test") && results.contains("dmarc=fail (p=reject)"),
+        "{results}"
+    );
 }
 
 #[test]
@@ -171,8 +193,13 @@ fn sign(message: &str, key: &Key, options: &str) -> String {
          sys.stdout.buffer.write(dkim.sign(message, privkey=key, **arguments) + message)\n",
         key.for_dkimpy()
     );
-    let mut child =
-        Command::new("/usr/bin/python3").arg("-c").arg(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new("/usr/bin/python3")
+        .arg("-c")
+        .arg(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut input = child.stdin.take().unwrap();
     let text = message.to_owned();
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());

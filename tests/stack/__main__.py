@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--aloud", action="store_true", help="tell everything that is sent, answered and stored")
     parser.add_argument("--keep", action="store_true", help="leave the server running after the scenes, until Ctrl-C")
     parser.add_argument("--scenes", default="", metavar="LETTERS", help="play these only, such as abf")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="copy the logs of all servers there at the end")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("tests/stack: Postfix and Dovecot must be started by root")
@@ -40,7 +41,7 @@ def main() -> int:
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
         with story.scene("end", "everything stops, and nothing is left"):
-            stack.stop()
+            stack.stop(arguments.logs)
             story.check("all processes ended, the directory is gone", not (left := leftovers(stack.directory)), left)
     return 0 if story.summary() else 1
 
@@ -78,7 +79,8 @@ def memory(stack: Stack, story: Story, when: str) -> None:
 def keep(stack: Stack) -> None:
     """Tells how to use the running server, and waits for Ctrl-C."""
     ports, directory = stack.ports, stack.directory
-    print(f"""
+    print(
+        f"""
 The server keeps running. Ctrl-C, or `kill {os.getpid()}`, stops it and removes {directory}.
 
 Mail program   user {ALICE}, password {PASSWORDS[ALICE]} (bob, carl@123qwe.com alike); certificate {directory}/etc/tls/fullchain.pem
@@ -93,7 +95,9 @@ Doveadm        doveadm -c {stack.dovecot.config} user '*'
 Queue          postqueue -c {stack.postfix.config} -p
 Logs           tail -F {directory}/log/*.log
 What left      {stack.outside.mail}
-""", flush=True)
+""",
+        flush=True,
+    )
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -105,7 +109,9 @@ def leftovers(directory: Path) -> list[str]:
     found = [str(directory)] if directory.exists() else []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            traces = [(process / "cmdline").read_bytes().decode(errors="replace")] + [os.readlink(process / name) for name in ("cwd", "exe")]
+            traces = [(process / "cmdline").read_bytes().decode(errors="replace")] + [
+                os.readlink(process / name) for name in ("cwd", "exe")
+            ]
         except OSError:
             continue
         if any(str(directory) in trace for trace in traces):

@@ -128,7 +128,8 @@ class Daemon:
         found = []
         if self.process is not None and self.process.poll() is not None:
             found.append(f"{self.name} ended by itself with status {self.process.returncode}")
-        found += [line for line in self.log.read_text(errors="replace").splitlines() if "panicked at" in line]
+        if self.log.exists():
+            found += [line for line in self.log.read_text(errors="replace").splitlines() if "panicked at" in line]
         return found
 
     def tail(self, lines: int = 30) -> str:

@@ -41,7 +41,12 @@ def signed(message: EmailMessage, selector: str, domain: str, key: bytes) -> byt
     """The message with a DKIM signature by dkimpy."""
     wire = message.as_bytes()
     signature = dkim.sign(
-        wire, selector.encode(), domain.encode(), key, canonicalize=(b"relaxed", b"relaxed"), include_headers=[b"from", b"to", b"subject", b"date", b"message-id"]
+        wire,
+        selector.encode(),
+        domain.encode(),
+        key,
+        canonicalize=(b"relaxed", b"relaxed"),
+        include_headers=[b"from", b"to", b"subject", b"date", b"message-id"],
     )
     return signature + wire
 

@@ -75,20 +75,20 @@ class Postgres:
         self._log = directory / "log/postgresql.log"
         self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
         self._running = False
+
+    def create(self) -> None:
+        """Makes the cluster, starts it, and loads the tutorial's objects and test data."""
         for path in (self._data, self.socket):
             path.mkdir(parents=True)
             shutil.chown(path, "postgres", "postgres")
         self._log.touch()
         shutil.chown(self._log, "postgres")
-
-    def create(self) -> None:
-        """Makes the cluster, starts it, and loads the tutorial's objects and test data."""
         run(self._bin / "initdb", "-D", self._data, "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", user="postgres")
         (self._data / "pg_hba.conf").write_text((EXAMPLES / "pg_hba.conf").read_text())
         with (self._data / "postgresql.conf").open("a") as conf:
             conf.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = '{self.socket}'\n"
-                "max_connections = 200\nfsync = off\nfull_page_writes = off\nsynchronous_commit = off\n"
+                "max_connections = 200\nfsync = off\nfull_page_writes = off\n"
             )
         self.start()
         self.sql("CREATE DATABASE mail_server", database="postgres")
@@ -133,7 +133,6 @@ class Postfix:
         """Writes its files."""
         directory = self.config.parents[1]
         self.config.mkdir(parents=True)
-        self.spool.mkdir()
         self._data.mkdir()
         shutil.chown(self._data, "postfix")
         main = example("main.cf", directory, {})
@@ -212,7 +211,9 @@ class Dovecot:
     def configure(self) -> None:
         """Writes its files and compiles the Sieve script."""
         ports = {143: self._ports.imap, 993: self._ports.imaps, 110: self._ports.pop3, 995: self._ports.pop3s, 4190: self._ports.sieve}
-        text = example(f"dovecot-{self.version}.conf", self._directory, {f"port = {old}\n": f"port = {new}\n" for old, new in ports.items()})
+        text = example(
+            f"dovecot-{self.version}.conf", self._directory, {f"port = {old}\n": f"port = {new}\n" for old, new in ports.items()}
+        )
         text += f"""
 # --- A private instance
 listen = 127.0.0.1

@@ -43,10 +43,8 @@ class Stack:
         self.directory = Path(tempfile.mkdtemp(prefix="gatepost-"))
         os.chmod(self.directory, 0o755)
         self.ports = free_ports()
-        self._make_directories()
-        # The checkout may lie where only root can look.
+        self._built = programs
         self.programs = self.directory / "bin"
-        shutil.copytree(programs, self.programs, ignore=lambda _, names: [name for name in names if name not in self._wanted()])
         self.postgres = Postgres(self.directory, self.ports)
         self.postfix = Postfix(self.directory, self.ports)
         self.dovecot = Dovecot(self.directory, self.ports)
@@ -56,14 +54,13 @@ class Stack:
         self.stranger_key = b""
         self.trust: ssl.SSLContext
 
-    @staticmethod
-    def _wanted() -> list[str]:
-        return ["gatepost", *(f"gatepost-{name}" for name in UIDS)]
-
     def _make_directories(self) -> None:
         for name in ("log", "bin", "etc/gatepost", "etc/tls", "run/gatepost", "spool/run/gatepost", "vmail"):
             (self.directory / name).mkdir(parents=True)
         os.chown(self.directory / "vmail", VMAIL, VMAIL)
+        # The checkout may lie where only root can look.
+        for name in ("gatepost", *(f"gatepost-{name}" for name in UIDS)):
+            shutil.copy(self._built / name, self.programs)
 
     def _sockets(self) -> dict[str, list[Socket]]:
         """The `.socket` units: those of Postfix lie in its chroot."""
@@ -88,6 +85,7 @@ class Stack:
 
     def start(self) -> None:
         """Starts everything, in the order of a host that boots."""
+        self._make_directories()
         self._make_certificate()
         self.postgres.create()
         self._configure()
@@ -105,22 +103,30 @@ class Stack:
         self.dovecot.configure()
         self.dovecot.start()
 
-    def stop(self) -> None:
-        """Stops everything and removes the directory; goes on whatever fails."""
-        steps = [self.postfix.stop, self.dovecot.stop, *(daemon.close for daemon in self.daemons.values()), self.outside.stop, self.postgres.stop]
+    def stop(self, logs: Path | None = None) -> None:
+        """Stops everything and removes the directory, its logs copied if wished; goes on whatever fails."""
+        steps = [
+            self.postfix.stop,
+            self.dovecot.stop,
+            *(daemon.close for daemon in self.daemons.values()),
+            self.outside.stop,
+            self.postgres.stop,
+        ]
         errors = []
         for step in steps:
             try:
                 step()
             except Exception as error:
                 errors.append(error)
+        if logs:
+            shutil.copytree(self.directory / "log", logs, dirs_exist_ok=True)
         shutil.rmtree(self.directory)
         if errors:
             raise ExceptionGroup("stopping", errors)
 
     def gatepost(self, *arguments: str, stdin: str = "") -> str:
         """Our admin tool, as the admin runs it: `sudo -u postgres gatepost …`."""
-        return run(self.programs / "gatepost", "--config", self.config, *arguments, stdin=stdin, user="postgres")
+        return run(self.programs / "gatepost", "--config", self.config, "--role", "postgres", *arguments, stdin=stdin, user="postgres")
 
     def ailments(self) -> list[str]:
         """What no scene may cause: see `Daemon.ailments`."""
@@ -161,6 +167,6 @@ class Stack:
         self.stranger_key = run("openssl", "genrsa", "-traditional", "2048").encode()
         public = run("openssl", "rsa", "-pubout", stdin=self.stranger_key.decode()).splitlines()[1:-1]
         text = f"v=DKIM1; k=rsa; p={''.join(public)}"
-        strings = " ".join(f'"{text[at:at + 255]}"' for at in range(0, len(text), 255))
+        strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
         ours = [self.gatepost("dkim", "dns", domain) for domain in ("example.com", "123qwe.com")]
         self.outside.zone.write_text("\n".join([ZONE, f"s1._domainkey.outside.test. 3600 IN TXT ( {strings} )", *ours]))

@@ -54,7 +54,8 @@ impl Caches {
     /// The TXT record of that name could not be had: not asked again for [`FAILURE`].
     pub(super) fn txt_unanswered(&self, name: &str) {
         let name = mail_auth::dns::ToFqdn::to_fqdn(&name).into_owned().into_boxed_str();
-        let failure = TxtRecord::Error(Error::Dns(DnsError::Resolver("no answer a few seconds ago".to_owned())));
+        let failure =
+            TxtRecord::Error(Error::Dns(DnsError::Resolver("no answer a few seconds ago".to_owned())));
         self.txt.insert(name, failure, Instant::now() + FAILURE);
     }
 
@@ -87,7 +88,13 @@ impl<K, V> Expiry<K, (V, Instant)> for ByTtl {
         Some(value.1.saturating_duration_since(now).min(LONGEST))
     }
 
-    fn expire_after_update(&self, _: &K, value: &(V, Instant), now: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _: &K,
+        value: &(V, Instant),
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(value.1.saturating_duration_since(now).min(LONGEST))
     }
 }

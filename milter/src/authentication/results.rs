@@ -125,6 +125,7 @@ fn dkim(dkim: &DkimOutcome) -> String {
     if !dkim.reason.is_empty() {
         let _ = write!(text, " ({})", comment(&dkim.reason));
     }
+    let mut line = text.len();
     for (property, content) in [
         ("header.d", dkim.domain.as_str()),
         ("header.i", &dkim.identity),
@@ -133,7 +134,10 @@ fn dkim(dkim: &DkimOutcome) -> String {
         ("header.b", &dkim.signature),
     ] {
         if !content.is_empty() {
-            let _ = write!(text, " {property}={}", value(content));
+            let content = value(content);
+            let fold = line + property.len() + content.len() > MAX_LINE;
+            let _ = write!(text, "{}{property}={content}", if fold { "\n\t\t" } else { " " });
+            line = if fold { 0 } else { line } + property.len() + content.len() + 2;
         }
     }
     text
@@ -166,6 +170,9 @@ fn comment(text: &str) -> String {
 
 /// A domain name has 253 characters at most; nothing here needs more.
 const MAX_VALUE: usize = 254;
+
+/// A line may have 998 bytes (RFC 5322, 2.1.1); signatures with very long names are folded before that.
+const MAX_LINE: usize = 400;
 
 #[cfg(test)]
 mod tests {
@@ -210,6 +217,24 @@ mod tests {
     }
 
     #[test]
+    fn no_line_is_too_long_whatever_a_signature_says() {
+        let long = "x".repeat(5_000);
+        let signature = DkimOutcome {
+            result: DkimResult::Neutral,
+            domain: long.clone(),
+            selector: long.clone(),
+            algorithm: "rsa-sha256",
+            identity: long.clone(),
+            signature: "abcdefgh".into(),
+            reason: long,
+        };
+        let found = Authentication { dkim: vec![signature; 3], ..Authentication::default() };
+        let written = write("mx.test", &found, &Envelope::new(Direction::Inbound));
+        assert!(written.split('\n').all(|line| line.len() < 900), "{written}");
+        assert_eq!(written.matches("header.b=abcdefgh").count(), 3);
+    }
+
+    #[test]
     fn says_none_when_nothing_is_known() {
         let nothing = Authentication::not_asked();
         assert_eq!(write("mx.test", &nothing, &Envelope::new(Direction::Inbound)), " mx.test; none");
@@ -233,7 +258,12 @@ mod tests {
         ] {
             assert!(claims_to_be("mx.test", claim.as_bytes()), "{claim:?}");
         }
-        for other in ["mx.example; spf=pass", "mx.test.example; none", "(mx.test) other.example; none", "\"mx test\"; x"] {
+        for other in [
+            "mx.example; spf=pass",
+            "mx.test.example; none",
+            "(mx.test) other.example; none",
+            "\"mx test\"; x",
+        ] {
             assert!(!claims_to_be("mx.test", other.as_bytes()), "{other:?}");
         }
         assert!(claims_to_be("xn--bcher-kva.test", "bücher.test; none".as_bytes()));

@@ -25,8 +25,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cache::Caches;
 use super::{
-    Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevOutcome, IprevResult, SpfOutcome,
-    SpfResult, SpfScope,
+    Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevOutcome,
+    IprevResult, SpfOutcome, SpfResult, SpfScope,
 };
 use crate::pool::Pool;
 
@@ -77,7 +77,8 @@ impl Verifier {
     /// Sets up the resolver; no packet is sent yet.
     pub fn new(settings: &DnsSettings) -> Result<Self, SetupError> {
         let (config, mut options) = if settings.servers.is_empty() {
-            hickory_resolver::system_conf::read_system_conf().map_err(|error| SetupError(error.to_string()))?
+            hickory_resolver::system_conf::read_system_conf()
+                .map_err(|error| SetupError(error.to_string()))?
         } else {
             let servers = settings.servers.iter().map(name_server).collect();
             (ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default())
@@ -109,7 +110,11 @@ impl Verifier {
         let dkim = async {
             match &message {
                 Some((message, _)) if question.complete => {
-                    until(end, self.authenticator.verify_dkim(Parameters::new(message).with_cache(&self.cache))).await
+                    until(
+                        end,
+                        self.authenticator.verify_dkim(Parameters::new(message).with_cache(&self.cache)),
+                    )
+                    .await
                 }
                 // No header at all: no signature to look for.
                 None => Some(Vec::new()),
@@ -123,11 +128,17 @@ impl Verifier {
             until_some(end, question.client.zip(question.sender.as_ref()), |(client, sender)| {
                 self.spf_of_sender(question, client, sender)
             }),
-            until_some(end, question.client.zip(helo), |(client, helo)| self.spf_of_helo(question, client, helo)),
+            until_some(end, question.client.zip(helo), |(client, helo)| self
+                .spf_of_helo(question, client, helo)),
             until_some(end, question.client, |client| self.iprev(client)),
         );
         for (name, missing) in [
-            ("spf", question.client.is_none() || mail_from.is_late() || (question.sender.is_none() && helo_spf.is_late())),
+            (
+                "spf",
+                question.client.is_none()
+                    || mail_from.is_late()
+                    || (question.sender.is_none() && helo_spf.is_late()),
+            ),
             ("dkim", dkim.is_none()),
             ("iprev", question.client.is_none() || iprev.is_late()),
         ] {
@@ -140,15 +151,23 @@ impl Verifier {
         let dkim = dkim.unwrap_or_default();
         let identity = match (&mail_from, &helo_spf) {
             (Asked::Answered(output), _) => Some((output, SpfScope::MailFrom)),
-            (Asked::NotAsked, Asked::Answered(output)) if question.sender.is_none() => Some((output, SpfScope::Helo)),
+            (Asked::Skipped, Asked::Answered(output)) if question.sender.is_none() => {
+                Some((output, SpfScope::Helo))
+            }
             _ => None,
         };
         found.spf = identity.map(|(output, scope)| spf_outcome(output, scope));
-        if let (Some(SpfScope::MailFrom), Asked::Answered(output)) = (identity.map(|found| found.1), &helo_spf) {
+        if let (Some(SpfScope::MailFrom), Asked::Answered(output)) =
+            (identity.map(|found| found.1), &helo_spf)
+        {
             found.spf_helo = Some(spf_outcome(output, SpfScope::Helo));
         }
         // Without a HELO name that could have a record, the null sender has no SPF identity (RFC 7208, 2.4 and 4.3).
-        if found.spf.is_none() && question.sender.is_none() && question.client.is_some() && helo_spf.is_not_asked() {
+        if found.spf.is_none()
+            && question.sender.is_none()
+            && question.client.is_some()
+            && helo_spf.is_skipped()
+        {
             let domain = question.helo.clone().unwrap_or_default();
             found.spf = Some(SpfOutcome { result: SpfResult::None, domain, scope: SpfScope::Helo });
         }
@@ -240,13 +259,23 @@ impl Verifier {
         if let (IprevResult::TempError, Some(client)) = (result, client) {
             self.cache.names_unanswered(client);
         }
-        let name = found.ptr.as_ref().and_then(|names| names.first()).map(|name| name.trim_end_matches('.').to_owned());
+        let name = found
+            .ptr
+            .as_ref()
+            .and_then(|names| names.first())
+            .map(|name| name.trim_end_matches('.').to_owned());
         IprevOutcome { result, name }
     }
 
-    async fn dmarc(&self, message: &AuthenticatedMessage<'_>, dkim: &[DkimOutput<'_>], spf: &SpfOutput) -> DmarcOutcome {
+    async fn dmarc(
+        &self,
+        message: &AuthenticatedMessage<'_>,
+        dkim: &[DkimOutput<'_>],
+        spf: &SpfOutput,
+    ) -> DmarcOutcome {
         let parameters = DmarcParameters::new(message, dkim, spf.domain(), spf);
-        let output = self.authenticator.verify_dmarc(Parameters::new(parameters).with_cache(&self.cache)).await;
+        let output =
+            self.authenticator.verify_dmarc(Parameters::new(parameters).with_cache(&self.cache)).await;
         let domain = output.domain().to_owned();
         // No record and no answer: it was the record itself that could not be had.
         if matches!(output.result(), mail_auth::DmarcResult::TempError(_)) && output.record().is_none() {
@@ -297,9 +326,9 @@ impl Authentication {
 /// More fields than any mailer signs (RFC 6376 suggests about 20); with 10,000 a header would cost seconds to verify.
 const MAX_SIGNED_FIELDS: usize = 200;
 
-/// A question that was not asked, was asked too late, or was answered.
+/// A question that was not asked, was not answered in time, or was answered.
 enum Asked<T> {
-    NotAsked,
+    Skipped,
     Late,
     Answered(T),
 }
@@ -309,14 +338,14 @@ impl<T> Asked<T> {
         matches!(self, Self::Late)
     }
 
-    fn is_not_asked(&self) -> bool {
-        matches!(self, Self::NotAsked)
+    fn is_skipped(&self) -> bool {
+        matches!(self, Self::Skipped)
     }
 
     fn answer(self) -> Option<T> {
         match self {
             Self::Answered(answer) => Some(answer),
-            Self::NotAsked | Self::Late => None,
+            Self::Skipped | Self::Late => None,
         }
     }
 }
@@ -325,9 +354,13 @@ async fn until<T>(end: Instant, question: impl Future<Output = T>) -> Option<T> 
     timeout_at(end, question).await.ok()
 }
 
-async fn until_some<A, F: Future>(end: Instant, about: Option<A>, ask: impl FnOnce(A) -> F) -> Asked<F::Output> {
+async fn until_some<A, F: Future>(
+    end: Instant,
+    about: Option<A>,
+    ask: impl FnOnce(A) -> F,
+) -> Asked<F::Output> {
     match about {
-        None => Asked::NotAsked,
+        None => Asked::Skipped,
         Some(about) => until(end, ask(about)).await.map_or(Asked::Late, Asked::Answered),
     }
 }
@@ -369,7 +402,8 @@ fn dkim_outcome(output: &DkimOutput<'_>) -> Option<DkimOutcome> {
         mail_auth::DkimResult::Neutral(error) => (DkimResult::Neutral, error.to_string()),
         mail_auth::DkimResult::Fail(error) => (DkimResult::Fail, error.to_string()),
         mail_auth::DkimResult::PermError(error) => (DkimResult::PermError, error.to_string()),
-        mail_auth::DkimResult::TempError(error) => (DkimResult::TempError, error.to_string()),
+        // What the resolver says (servers, ports) is not for the header of somebody's mail.
+        mail_auth::DkimResult::TempError(_) => (DkimResult::TempError, "no answer from DNS".to_owned()),
         mail_auth::DkimResult::None => return None,
     };
     Some(outcome_of(signature, result, reason))

@@ -212,8 +212,11 @@ fn parse_date(value: &[u8]) -> Option<i64> {
     HeaderForm::Date.parse(value).value().as_datetime().and_then(timestamp)
 }
 
+/// Zones reach from -12 to +14 hours; mail is younger than 1980, and whoever writes a year beyond 2100 lies.
 fn timestamp(date: DateTime) -> Option<i64> {
-    date.is_valid().then(|| date.to_timestamp())
+    let minutes = u32::from(date.tz_hour) * 60 + u32::from(date.tz_minute);
+    let zone = minutes <= if date.tz_before_gmt { 12 * 60 } else { 14 * 60 };
+    (date.is_valid() && zone && (1980..=2100).contains(&date.year)).then(|| date.to_timestamp())
 }
 
 /// Whether a MIME field is there although the parser made nothing of it.

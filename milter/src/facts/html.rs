@@ -9,6 +9,7 @@ use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
 use super::colours::{Colour, Style};
+use super::elements::{is_block, is_known, is_void};
 use super::mailboxes::cut;
 use super::urls::{Finder, Origin};
 
@@ -50,6 +51,8 @@ pub struct Html {
     pub forms: Vec<Form>,
     /// Input fields for a password.
     pub password_fields: usize,
+    /// Input fields that a reader writes into.
+    pub text_fields: usize,
     /// Elements that run scripts, and event handlers.
     pub scripts: usize,
     /// Frames, objects and embedded pages.
@@ -248,13 +251,13 @@ impl Reader<'_> {
             self.html.unknown_tags += 1;
             self.gap = self.last == Last::Letter;
         }
-        if BLOCKS.contains(&tag.name.as_slice()) {
+        if is_block(&tag.name) {
             self.line_end();
         }
         self.html.scripts +=
             tag.values.iter().filter(|(name, _)| name.starts_with(b"on") && name.len() > 4).count();
         self.special(&tag);
-        if self_closing || VOID.contains(&tag.name.as_slice()) || self.open.len() >= MAX_OPEN {
+        if self_closing || is_void(&tag.name) || self.open.len() >= MAX_OPEN {
             return;
         }
         // These close an open one of their own kind (WHATWG HTML, 13.1.2.4); old mail rarely writes the end tag.
@@ -327,9 +330,11 @@ impl Reader<'_> {
                     self.html.forms.push(Form { url, by_mail });
                 }
             }
-            b"input" if tag.value(b"type").is_some_and(|kind| kind.eq_ignore_ascii_case("password")) => {
-                self.html.password_fields += 1;
-            }
+            b"input" => match tag.value(b"type").unwrap_or("text").to_ascii_lowercase().as_str() {
+                "password" => self.html.password_fields += 1,
+                "text" | "email" | "tel" | "number" => self.html.text_fields += 1,
+                _ => {}
+            },
             b"script" => self.html.scripts += 1,
             b"iframe" | b"frame" | b"object" | b"embed" | b"applet" => {
                 self.html.frames += 1;
@@ -406,7 +411,7 @@ impl Reader<'_> {
         if !is_known(name) {
             self.gap = self.last == Last::Letter;
         }
-        if BLOCKS.contains(&name) {
+        if is_block(name) {
             self.line_end();
         }
         if let Some(at) = self.open.iter().rposition(|open| open.name == name) {
@@ -477,164 +482,6 @@ impl Reader<'_> {
         }
     }
 }
-
-/// Elements that have no end (WHATWG HTML, 13.1.2).
-const VOID: [&[u8]; 16] = [
-    b"area",
-    b"base",
-    b"basefont",
-    b"bgsound",
-    b"br",
-    b"col",
-    b"embed",
-    b"frame",
-    b"hr",
-    b"img",
-    b"input",
-    b"link",
-    b"meta",
-    b"param",
-    b"source",
-    b"wbr",
-];
-
-/// Elements that begin a line of their own.
-const BLOCKS: [&[u8]; 26] = [
-    b"address",
-    b"article",
-    b"blockquote",
-    b"body",
-    b"center",
-    b"dd",
-    b"div",
-    b"dl",
-    b"dt",
-    b"form",
-    b"h1",
-    b"h2",
-    b"h3",
-    b"h4",
-    b"h5",
-    b"h6",
-    b"li",
-    b"ol",
-    b"p",
-    b"pre",
-    b"section",
-    b"table",
-    b"td",
-    b"th",
-    b"tr",
-    b"ul",
-];
-
-/// Elements of HTML, old ones included, and the namespaces that office programs write (`o:p`).
-fn is_known(name: &[u8]) -> bool {
-    name.contains(&b':')
-        || name.contains(&b'-')
-        || BLOCKS.contains(&name)
-        || VOID.contains(&name)
-        || OTHER.contains(&name)
-}
-
-const OTHER: [&[u8]; 96] = [
-    b"a",
-    b"abbr",
-    b"acronym",
-    b"applet",
-    b"aside",
-    b"audio",
-    b"b",
-    b"bdi",
-    b"bdo",
-    b"big",
-    b"blink",
-    b"button",
-    b"canvas",
-    b"caption",
-    b"cite",
-    b"code",
-    b"colgroup",
-    b"data",
-    b"datalist",
-    b"del",
-    b"details",
-    b"dfn",
-    b"dialog",
-    b"dir",
-    b"em",
-    b"fieldset",
-    b"figcaption",
-    b"figure",
-    b"font",
-    b"footer",
-    b"frameset",
-    b"g",
-    b"head",
-    b"header",
-    b"hgroup",
-    b"html",
-    b"i",
-    b"iframe",
-    b"image",
-    b"ins",
-    b"kbd",
-    b"label",
-    b"layer",
-    b"legend",
-    b"main",
-    b"map",
-    b"mark",
-    b"marquee",
-    b"math",
-    b"menu",
-    b"meter",
-    b"nav",
-    b"nobr",
-    b"noframes",
-    b"noscript",
-    b"object",
-    b"optgroup",
-    b"option",
-    b"output",
-    b"path",
-    b"picture",
-    b"plaintext",
-    b"progress",
-    b"q",
-    b"rp",
-    b"rt",
-    b"ruby",
-    b"s",
-    b"samp",
-    b"script",
-    b"select",
-    b"slot",
-    b"small",
-    b"span",
-    b"strike",
-    b"strong",
-    b"style",
-    b"sub",
-    b"summary",
-    b"sup",
-    b"svg",
-    b"tbody",
-    b"template",
-    b"textarea",
-    b"tfoot",
-    b"thead",
-    b"time",
-    b"title",
-    b"tt",
-    b"u",
-    b"var",
-    b"video",
-    b"xml",
-    b"xmp",
-    b"listing",
-    b"rect",
-];
 
 #[cfg(test)]
 mod tests {

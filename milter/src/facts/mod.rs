@@ -18,7 +18,9 @@
 //! | archive members | [`archives::MAX_MEMBERS`] | `archives` |
 
 pub mod archives;
+pub mod brands;
 pub mod colours;
+pub mod elements;
 pub mod headers;
 pub mod hosts;
 pub mod html;

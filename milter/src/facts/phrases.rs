@@ -156,11 +156,16 @@ pub struct Phrase {
     pub text: &'static str,
 }
 
+/// Whether a phrase begins with that word.
+pub(super) fn begins_phrase(word: &str) -> bool {
+    INDEX.contains_key(word)
+}
+
 /// The phrases by their first word: the table of `themes` in the order in which it is searched.
 static INDEX: LazyLock<HashMap<&'static str, Vec<Phrase>>> = LazyLock::new(|| {
     let mut index: HashMap<&'static str, Vec<Phrase>> = HashMap::new();
     for (theme, texts) in THEMES {
-        for text in *texts {
+        for text in texts.split(", ") {
             let first = text.split(' ').next().unwrap_or_default();
             index.entry(first).or_default().push(Phrase { theme: *theme, text });
         }
@@ -187,10 +192,10 @@ mod tests {
     #[test]
     fn every_phrase_of_the_table_is_written_in_words() {
         for (theme, texts) in THEMES {
-            for text in *texts {
+            for text in texts.split(", ") {
                 let words = Words::of(text.replace('#', "1").as_str(), 100);
                 let spelled = words.iter().collect::<Vec<_>>().join(" ");
-                assert_eq!(spelled, *text, "{theme:?}");
+                assert_eq!(spelled, text, "{theme:?}");
             }
         }
     }

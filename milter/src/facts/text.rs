@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use mail_parser::{DecodeProblems, MessagePart};
 
 use super::html::Html;
-use super::phrases::{Phrase, Theme, Words};
+use super::phrases::{self, Phrase, Theme, Words};
 use super::scripts;
 use super::urls::Finder;
 
@@ -17,6 +17,8 @@ pub const MAX_DECODED: usize = 4 << 20;
 pub const MAX_VISIBLE: usize = 256 << 10;
 /// Words looked at, for each of the two.
 const MAX_WORDS: usize = 50_000;
+/// In honest mail about one phrase of a theme comes up in so many words.
+const WORDS_OF_CHANCE: usize = 400;
 /// Lines of one part that are looked at one by one.
 const MAX_LINES: usize = 20_000;
 
@@ -47,7 +49,7 @@ pub struct Text {
     pub letters: usize,
     /// See `letters`.
     pub capitals: usize,
-    /// Words of one letter in rows of at least four: `V I A G R A`.
+    /// Words of the themes that are spelled in single letters: `V I A G R A`.
     pub gapped: usize,
     /// What the decoder complained about.
     pub problems: Problems,
@@ -134,9 +136,10 @@ impl Text {
         }
     }
 
-    /// How many different phrases of a theme there are.
+    /// How many different phrases of a theme there are, less those that a text of that length has by chance.
     pub fn count(&self, theme: Theme) -> usize {
-        self.phrases.iter().filter(|phrase| phrase.theme == theme).count()
+        let found = self.phrases.iter().filter(|phrase| phrase.theme == theme).count();
+        found.saturating_sub(self.words() / WORDS_OF_CHANCE)
     }
 
     /// The first phrases of a theme, for evidence.
@@ -202,13 +205,18 @@ fn difference(plain: &Words, shown: &Words) -> Option<u8> {
     u8::try_from(100 - 100 * common / small.len()).ok()
 }
 
-/// How many words are spelled in single letters.
+/// How many words of the themes are spelled in single letters. Other rows of letters are tables, enumerations and code.
 fn gapped(words: &Words) -> usize {
-    let (mut row, mut found) = (0, 0);
-    for word in words.iter() {
-        let single = word.len() == 1 && word.bytes().all(|byte| byte.is_ascii_lowercase());
-        row = if single { row + 1 } else { 0 };
-        found += usize::from(row == 4);
+    let (mut row, mut found) = (String::new(), 0);
+    for word in words.iter().chain([""]) {
+        if word.len() == 1 && word.bytes().all(|byte| byte.is_ascii_lowercase()) && row.len() < 64 {
+            row.push_str(word);
+            continue;
+        }
+        if row.len() >= 4 {
+            found += usize::from(phrases::begins_phrase(&row));
+        }
+        row.clear();
     }
     found
 }
@@ -272,6 +280,6 @@ mod tests {
 
     #[test]
     fn letters_with_gaps_are_words() {
-        assert_eq!(gapped(&Words::of("buy V I A G R A now, a b c", 100)), 1);
+        assert_eq!(gapped(&Words::of("buy V I A G R A now, a b c d e f, m o r t g a g e", 100)), 2);
     }
 }

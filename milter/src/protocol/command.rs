@@ -114,7 +114,9 @@ impl Command {
             false => Err(malformed("no data is expected")),
         };
         match command {
-            b'O' => Offer::parse(&frame).map(Self::Negotiate).ok_or(malformed("three 32-bit numbers are expected")),
+            b'O' => Offer::parse(&frame)
+                .map(Self::Negotiate)
+                .ok_or(malformed("three 32-bit numbers are expected")),
             b'C' => parse_connect(frame).ok_or(malformed("host name, family, port and address are expected")),
             b'H' => Ok(Self::Helo(take_string(&mut frame))),
             b'M' => Ok(Self::Mail(Arguments::parse(frame))),
@@ -309,7 +311,10 @@ mod tests {
             (Bytes::from_static(b"i"), Bytes::from_static(b"4bQ")),
             (Bytes::from_static(b"{auth_authen}"), Bytes::new()),
         ];
-        assert_eq!(parse(b"DMi\x004bQ\0{auth_authen}\0\0"), Command::Macros { command: b'M', pairs: pairs.clone() });
+        assert_eq!(
+            parse(b"DMi\x004bQ\0{auth_authen}\0\0"),
+            Command::Macros { command: b'M', pairs: pairs.clone() }
+        );
         assert_eq!(parse(b"DMi\x004bQ\0{auth_authen}\0\0\0"), Command::Macros { command: b'M', pairs });
         assert_eq!(parse(b"DN"), Command::Macros { command: b'N', pairs: Vec::new() });
     }

@@ -30,7 +30,8 @@ impl Decoder for Frames {
     type Error = ProtocolError;
 
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ProtocolError> {
-        let Some(length) = buffer.first_chunk::<LENGTH_BYTES>().map(|bytes| u32::from_be_bytes(*bytes)) else {
+        let Some(length) = buffer.first_chunk::<LENGTH_BYTES>().map(|bytes| u32::from_be_bytes(*bytes))
+        else {
             return Ok(None);
         };
         if length == 0 || length > MAX_FRAME {

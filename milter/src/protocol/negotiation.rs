@@ -123,7 +123,8 @@ pub struct Agreement {
 
 impl Offer {
     pub(super) fn parse(data: &[u8]) -> Option<Self> {
-        let word = |at: usize| data.get(at..at + 4)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+        let word =
+            |at: usize| data.get(at..at + 4)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
         Some(Self { version: word(0)?, actions: word(4)?, steps: word(8)? })
     }
 

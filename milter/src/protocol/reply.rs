@@ -195,7 +195,11 @@ mod tests {
         let reply = Reply::Smtp(SmtpReply::new(554, "5.7.1", "100% spam\r\n250 ok\0"));
         let frame = reply.encode();
         assert!(frame.starts_with(b"y554 5.7.1 100%% spam"), "{}", frame.escape_ascii());
-        assert_eq!(frame.iter().filter(|byte| matches!(byte, 0 | b'\r' | b'\n')).count(), 1, "only the last NUL");
+        assert_eq!(
+            frame.iter().filter(|byte| matches!(byte, 0 | b'\r' | b'\n')).count(),
+            1,
+            "only the last NUL"
+        );
         assert_eq!(frame.last(), Some(&0));
     }
 
@@ -206,13 +210,19 @@ mod tests {
             (Edit::AddHeader { name: text("X-A"), value: b" 1\n\t2".to_vec() }, &b"hX-A\0 1\n\t2\0"[..]),
             (Edit::InsertHeader { index: 1, name: text("X"), value: b" v".to_vec() }, b"i\0\0\0\x01X\0 v\0"),
             (Edit::ChangeHeader { index: 2, name: text("X"), value: Vec::new() }, b"m\0\0\0\x02X\0\0"),
-            (Edit::ChangeHeader { index: 1, name: text("X"), value: b" a\0b\r\n c".to_vec() }, b"m\0\0\0\x01X\0 ab\n c\0"),
+            (
+                Edit::ChangeHeader { index: 1, name: text("X"), value: b" a\0b\r\n c".to_vec() },
+                b"m\0\0\0\x01X\0 ab\n c\0",
+            ),
             (Edit::ReplaceBody(Vec::new()), b"b"),
             (Edit::ReplaceBody(b"a\0b\r\n".to_vec()), b"ba\0b\r\n"),
             (Edit::ChangeFrom { address: text("<>"), arguments: text("") }, b"e<>\0"),
             (Edit::ChangeFrom { address: text("a@b"), arguments: text("RET=HDRS") }, b"ea@b\0RET=HDRS\0"),
             (Edit::AddRecipient { address: text("a@b"), arguments: text("") }, b"+a@b\0"),
-            (Edit::AddRecipient { address: text("a@b"), arguments: text("NOTIFY=NEVER") }, b"2a@b\0NOTIFY=NEVER\0"),
+            (
+                Edit::AddRecipient { address: text("a@b"), arguments: text("NOTIFY=NEVER") },
+                b"2a@b\0NOTIFY=NEVER\0",
+            ),
             (Edit::DeleteRecipient(text("<a@b>")), b"-<a@b>\0"),
             (Edit::Quarantine(text("why")), b"qwhy\0"),
         ] {

@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn closing_is_free_only_between_messages() {
-        let free: String = STATES.iter().map(|state| if state.is_between_messages() { '1' } else { '0' }).collect();
+        let free: String =
+            STATES.iter().map(|state| if state.is_between_messages() { '1' } else { '0' }).collect();
         assert_eq!(free, "1111000001");
     }
 }

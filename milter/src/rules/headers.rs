@@ -26,6 +26,8 @@ pub const RULES: &[Rule] = &[
     FORGED_MUA_OUTLOOK,
     FORGED_MUA_THUNDERBIRD_MSGID,
     MAILER_OF_BULK,
+    MUA_OBSOLETE,
+    PRIORITY_NO_NAME,
     COMPLETELY_EMPTY,
 ];
 
@@ -289,7 +291,10 @@ pub const FORGED_MUA_THUNDERBIRD_MSGID: Rule = Rule {
             return None;
         }
         let id = facts.headers.message_id.as_ref()?;
-        (!is_mozilla_id(&id.left)).then(|| Evidence::new(&id.text))
+        // Exchange Online and news gateways number messages anew.
+        let renumbered =
+            id.right.ends_with("outlook.com") || id.right.ends_with("gmane.org") || id.left.contains('$');
+        (!is_mozilla_id(&id.left) && !renumbered && !is_list(&facts.headers)).then(|| Evidence::new(&id.text))
     }),
 };
 
@@ -303,6 +308,41 @@ pub const MAILER_OF_BULK: Rule = Rule {
     check: Check::Facts(|facts| {
         let mailer = facts.headers.mailer().to_ascii_lowercase();
         BULK_MAILERS.iter().any(|name| mailer.contains(name)).then(|| Evidence::new(&mailer))
+    }),
+};
+
+/// A program nobody runs any more.
+pub const MUA_OBSOLETE: Rule = Rule {
+    symbol: "MUA_OBSOLETE",
+    group: Group::Headers,
+    weight: 3.0,
+    summary: "claims to be from a program that has been dead for years",
+    why: "Outlook Express ended in 2006, Windows Mail in 2009, Thunderbird 2 in 2009: bots go on copying their names",
+    check: Check::Facts(|facts| {
+        let Date::At(date) = facts.headers.date else { return None };
+        let mailer = facts.headers.mailer();
+        OBSOLETE
+            .iter()
+            .any(|(name, until)| mailer.contains(name) && date > *until)
+            .then(|| Evidence::new(mailer))
+    }),
+};
+
+/// A priority, but no program.
+pub const PRIORITY_NO_NAME: Rule = Rule {
+    symbol: "PRIORITY_NO_NAME",
+    group: Group::Headers,
+    weight: 0.7,
+    summary: "has a priority, but does not name the program that gave it one",
+    why: "programs of people that write X-Priority write X-Mailer or User-Agent too; templates of bulk mailers leave it out",
+    check: Check::Facts(|facts| {
+        let priority = facts.headers.has("x-priority") || facts.headers.has("x-msmail-priority");
+        when(
+            priority
+                && facts.headers.mailer().is_empty()
+                && !facts.headers.has("x-mimeole")
+                && !is_list(&facts.headers),
+        )
     }),
 };
 
@@ -360,6 +400,22 @@ const UNIQUE: [(&str, f64); 11] = [
     ("date", 0.6),
     ("subject", 0.7),
     ("content-type", 0.3),
+];
+
+/// Programs, and five years after their last version (in seconds since 1970).
+const OBSOLETE: &[(&str, i64)] = &[
+    ("Outlook Express", 1_483_228_800), // ended in 2006, on Windows XP until 2014; counted from 2017
+    ("Microsoft Windows Mail 6", 1_483_228_800), // Vista's, ended in 2009, supported until 2017
+    ("Microsoft Office Outlook 11", 1_577_836_800), // 2003, supported until 2014; counted from 2020
+    ("Microsoft Office Outlook, Build 11", 1_577_836_800),
+    ("Thunderbird/1.", 1_388_534_400), // ended in 2007
+    ("Thunderbird/2.", 1_420_070_400), // ended in 2010
+    ("The Bat! (v1", 1_262_304_000),   // ended in 2005
+    ("The Bat! (v2", 1_293_840_000),
+    ("The Bat! (v3", 1_388_534_400), // ended in 2008
+    ("Mozilla 3.", 1_009_843_200),   // Netscape 3, ended in 1997
+    ("Mozilla 4.", 1_167_609_600),   // Netscape 4, ended in 2002
+    ("QUALCOMM Windows Eudora", 1_420_070_400),
 ];
 
 /// By their own names.

@@ -191,7 +191,7 @@ pub const DATA_URI_OBFU: Rule = Rule {
 pub const HTML_FORM: Rule = Rule {
     symbol: "HTML_FORM",
     group: Group::Html,
-    weight: 1.5,
+    weight: 0.4,
     summary: "a form in the message",
     why: "honest senders link to their page; phishing asks at once; searches in newsletters have one too",
     check: Check::Facts(|facts| {
@@ -215,7 +215,7 @@ pub const HTML_PASSWORD_FIELD: Rule = Rule {
 pub const HTML_SCRIPT: Rule = Rule {
     symbol: "HTML_SCRIPT",
     group: Group::Html,
-    weight: 1.0,
+    weight: 0.8,
     summary: "a script in the message",
     why: "mail programs do not run it; a copied or hostile page",
     check: Check::Facts(|facts| (facts.html.scripts > 0).then(|| Evidence::new(facts.html.scripts))),
@@ -225,7 +225,7 @@ pub const HTML_SCRIPT: Rule = Rule {
 pub const HTML_FRAME: Rule = Rule {
     symbol: "HTML_FRAME",
     group: Group::Html,
-    weight: 2.0,
+    weight: 0.3,
     summary: "a frame or object that loads something",
     why: "mail programs do not load it; the worms of the nineties did",
     check: Check::Facts(|facts| when(facts.html.frames > 0)),

@@ -2,7 +2,7 @@
 
 use super::{Check, Evidence, Group, Rule, when};
 use crate::facts::Facts;
-use crate::facts::headers::MessageId;
+use crate::facts::headers::{MessageId, is_list};
 use crate::facts::hosts;
 
 /// The group's table.
@@ -18,6 +18,8 @@ pub const RULES: &[Rule] = &[
     MID_CONTAINS_TO,
     MID_RHS_MATCH_TO,
     MID_END_EQ_FROM_USER_PART,
+    RATWARE_MS_HASH,
+    RATWARE_MID_ZEROS,
 ];
 
 /// None.
@@ -76,7 +78,7 @@ pub const MID_RHS_IP_LITERAL: Rule = Rule {
 pub const MID_RHS_NOT_FQDN: Rule = Rule {
     symbol: "MID_RHS_NOT_FQDN",
     group: Group::Headers,
-    weight: 0.5,
+    weight: 0.3,
     summary: "the right side of the Message-ID is no fully qualified name",
     why: "RFC 5322, 3.6.4 recommends a domain name, which makes it unique; desktop computers have none",
     check: Check::Facts(|facts| {
@@ -116,7 +118,7 @@ pub const MID_MISSING_BRACKETS: Rule = Rule {
 pub const MID_CONTAINS_FROM: Rule = Rule {
     symbol: "MID_CONTAINS_FROM",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.3,
     summary: "the Message-ID contains the author's address",
     why: "an identifier made of what was at hand",
     check: Check::Facts(|facts| {
@@ -160,15 +162,50 @@ pub const MID_RHS_MATCH_TO: Rule = Rule {
 pub const MID_END_EQ_FROM_USER_PART: Rule = Rule {
     symbol: "MID_END_EQ_FROM_USER_PART",
     group: Group::Headers,
-    weight: 4.0,
+    weight: 2.0,
     summary: "the right side of the Message-ID is the left side of the author's address",
-    why: "a bot's template with two fields exchanged",
+    why: "a bot's template with two fields exchanged; people who name their computer after themselves write to lists, which are left out (Rspamd: 4)",
     check: Check::Facts(|facts| {
         let id = id(facts)?;
         let author = facts.people.author().filter(|author| author.is_address())?;
-        (id.right == author.local).then(|| Evidence::new(&id.text))
+        (id.right == author.local && !is_list(&facts.headers)).then(|| Evidence::new(&id.text))
     }),
 };
+
+/// Outlook's Message-ID without Outlook.
+pub const RATWARE_MS_HASH: Rule = Rule {
+    symbol: "RATWARE_MS_HASH",
+    group: Group::Headers,
+    weight: 2.0,
+    summary: "a Message-ID as Outlook Express writes it, in a message that is not from there",
+    why: "bots copied the form and forgot X-Mailer and X-MimeOLE; lists that remove headers are left out",
+    check: Check::Facts(|facts| {
+        let id = id(facts)?;
+        let named = !facts.headers.mailer().is_empty() || facts.headers.has("x-mimeole");
+        (is_express(&id.left) && !named && !is_list(&facts.headers)).then(|| Evidence::new(&id.text))
+    }),
+};
+
+/// Zeros in it.
+pub const RATWARE_MID_ZEROS: Rule = Rule {
+    symbol: "RATWARE_MID_ZEROS",
+    group: Group::Headers,
+    weight: 3.0,
+    summary: "a Message-ID like that of Outlook Express, whose numbers begin with zeros",
+    why: "there are a time, a counter and an address in it; random numbers of 16 bits are a bot's",
+    check: Check::Facts(|facts| {
+        let id = id(facts)?;
+        let pieces: Vec<_> = id.left.split('$').collect();
+        (is_express(&id.left) && pieces[1..].iter().all(|piece| piece.starts_with("0000")))
+            .then(|| Evidence::new(&id.text))
+    }),
+};
+
+/// `000a01c23c86$e252b2f0$6600a8c0`.
+fn is_express(left: &str) -> bool {
+    let digits = left.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'$');
+    digits && left.split('$').map(str::len).eq([12, 8, 8])
+}
 
 fn id(facts: &Facts) -> Option<&MessageId> {
     facts.headers.message_id.as_ref()

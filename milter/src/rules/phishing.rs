@@ -4,7 +4,7 @@ use super::{Check, Evidence, Group, Rule};
 use crate::facts::html::Link;
 use crate::facts::phrases::Theme;
 use crate::facts::urls::{Origin, Url};
-use crate::facts::{Facts, hosts};
+use crate::facts::{Facts, brands, hosts};
 
 /// The group's table.
 pub const RULES: &[Rule] = &[
@@ -78,7 +78,7 @@ pub const BRAND_IN_URL_HOST: Rule = Rule {
     why: "www.paypal.com.login.example: the eye stops at the name it knows",
     check: Check::Facts(|facts| {
         facts.urls.iter().filter(|url| url.is_clickable() && url.is_named()).find_map(|url| {
-            let brand = hosts::brands()
+            let brand = brands::brands()
                 .iter()
                 .find(|brand| names_brand(&url.host, brand.word) && !brand.owns(&url.site))?;
             Some(Evidence::new(format_args!("{} in {}", brand.word, url.host)))
@@ -102,7 +102,7 @@ pub const BRAND_IN_URL_PATH: Rule = Rule {
             })
             .find_map(|url| {
                 let path = url.path.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-                let brand = hosts::brands().iter().find(|brand| {
+                let brand = brands::brands().iter().find(|brand| {
                     brand.sites.iter().any(|site| path.contains(site)) && !brand.owns(&url.site)
                 })?;
                 Some(Evidence::new(format_args!("{} at {}", brand.word, url.host)))
@@ -114,9 +114,9 @@ pub const BRAND_IN_URL_PATH: Rule = Rule {
 pub const PHISHED_CREDENTIALS: Rule = Rule {
     symbol: "PHISHED_CREDENTIALS",
     group: Group::Phishing,
-    weight: 3.0,
+    weight: 4.0,
     summary: "asks to confirm an account, and links to a place that is not the author's",
-    why: "several phrases of account phishing, and a link elsewhere than to the author's own domain",
+    why: "from three phrases of account phishing on, all points at seven, and a link elsewhere than to the author's own domain",
     check: Check::Facts(|facts| {
         let count = facts.text.count(Theme::Credentials);
         let author = facts.people.author().map_or("", |author| author.site.as_str());
@@ -133,9 +133,9 @@ pub const PHISHED_CREDENTIALS: Rule = Rule {
 pub const FORM_TO_STRANGER: Rule = Rule {
     symbol: "FORM_TO_STRANGER",
     group: Group::Phishing,
-    weight: 2.0,
-    summary: "a form that is sent to another site than the author's",
-    why: "what is typed there goes to somebody else than the sender",
+    weight: 3.0,
+    summary: "a form with three or more fields to write into, sent to another site than the author's",
+    why: "what is typed there goes to somebody else than the sender; a search has one field",
     check: Check::Facts(|facts| {
         let author = facts.people.author().map_or("", |author| author.site.as_str());
         let target = facts
@@ -144,7 +144,8 @@ pub const FORM_TO_STRANGER: Rule = Rule {
             .iter()
             .filter_map(|form| facts.urls.get(form.url?))
             .find(|url| url.site != author)?;
-        Some(Evidence::new(&target.host))
+        let fields = facts.html.text_fields + facts.html.password_fields;
+        (fields >= 3).then(|| Evidence::new(format_args!("{fields} fields to {}", target.host)))
     }),
 };
 

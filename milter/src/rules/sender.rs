@@ -3,8 +3,9 @@
 use super::{Check, Evidence, Group, Rule, when};
 use crate::authentication::{DkimResult, DmarcResult, SpfResult};
 use crate::facts::Facts;
+use crate::facts::brands::Brand;
 use crate::facts::headers::is_list;
-use crate::facts::hosts::{self, Brand};
+use crate::facts::hosts;
 use crate::facts::mailboxes::Mailbox;
 use crate::facts::scripts;
 
@@ -21,6 +22,8 @@ pub const RULES: &[Rule] = &[
     FROM_NEEDS_ENCODING,
     FROM_SERVICE_ACCT,
     FROM_DIGITS,
+    FROM_LOCAL_RANDOM,
+    FREEMAIL_NO_TRACE,
     FROM_EQ_TO,
     R_HTTP_URL_IN_FROM,
     OWN_DOMAIN_SPOOFED,
@@ -140,7 +143,7 @@ pub const FROM_NAME_EXCESS_SPACE: Rule = Rule {
 pub const FROM_NAME_BRAND: Rule = Rule {
     symbol: "FROM_NAME_BRAND",
     group: Group::Sender,
-    weight: 3.0,
+    weight: 2.5,
     summary: "the display name is a brand that phishing likes, the address is not the brand's",
     why: "the brand's real mail comes from its own domains; mail that DMARC confirms is still not the brand's",
     check: Check::Facts(|facts| {
@@ -199,9 +202,56 @@ pub const FROM_DIGITS: Rule = Rule {
     summary: "the author's freemail address ends in many digits",
     why: "accounts registered by machines are numbered; people get along with a year",
     check: Check::Facts(|facts| {
-        let author = facts.people.author().filter(|author| hosts::is_freemail(&author.site))?;
+        let author = facts.people.author().filter(|author| hosts::is_freemail(&author.domain))?;
         let digits = author.local.bytes().rev().take_while(u8::is_ascii_digit).count();
         (digits >= 5 && digits < author.local.len()).then(|| Evidence::new(&author.address))
+    }),
+};
+
+/// Letters and digits in turns.
+pub const FROM_LOCAL_RANDOM: Rule = Rule {
+    symbol: "FROM_LOCAL_RANDOM",
+    group: Group::Sender,
+    weight: 1.5,
+    summary: "the left side of the author's address is a row of letters and digits in turns",
+    why: "made by a machine; so are bounce addresses, which do not stand in From, and those of shops, which have hyphens",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let local = author.local.as_bytes();
+        let turns =
+            local.windows(2).filter(|pair| pair[0].is_ascii_alphabetic() && pair[1].is_ascii_digit()).count();
+        let plain = local.iter().all(|byte| byte.is_ascii_alphanumeric());
+        let hexadecimal = local.len() >= 16 && local.iter().all(u8::is_ascii_hexdigit);
+        (plain
+            && !hexadecimal
+            && turns >= 2
+            && local.iter().filter(|byte| byte.is_ascii_digit()).count() >= 3)
+            .then(|| Evidence::new(&author.address))
+    }),
+};
+
+/// A freemail author without a trace of the provider.
+pub const FREEMAIL_NO_TRACE: Rule = Rule {
+    symbol: "FREEMAIL_NO_TRACE",
+    group: Group::Sender,
+    weight: 2.0,
+    summary: "the author is at a big freemail provider, but nothing in the header comes from there",
+    why: "its servers sign, and name themselves in Received; asked only where DKIM and SPF do not confirm it, and there is a trace of others",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let (_, marks) = PROVIDERS.iter().find(|(domains, _)| domains.contains(&author.domain.as_str()))?;
+        let host = |name: &str| marks.iter().any(|mark| hosts::is_under(name, mark));
+        let hops = &facts.headers.received;
+        let trace =
+            hops.iter().flat_map(|hop| [&hop.from, &hop.by]).flatten().any(|name| host(name))
+                || facts.headers.fields.iter().any(|field| {
+                    field.name == "dkim-signature" && field.value.contains(author.domain.as_str())
+                })
+                || facts.envelope.client_name.as_deref().is_some_and(host)
+                || facts.headers.fields.iter().any(|field| TRACES.contains(&field.name.as_str()));
+        let known = !hops.is_empty() || facts.envelope.client_name.is_some();
+        (known && !trace && !is_list(&facts.headers) && !is_confirmed(facts))
+            .then(|| Evidence::new(&author.address))
     }),
 };
 
@@ -263,7 +313,7 @@ pub const SPOOF_REPLYTO: Rule = Rule {
         let answer = answer_to(facts)?;
         let to = facts.people.to.first()?;
         // Among the users of a freemail provider nothing follows from a common domain.
-        let house = author.site == to.site && !hosts::is_freemail(&to.site);
+        let house = author.site == to.site && !hosts::is_freemail(&to.domain);
         (house && answer.site != author.site && !is_list(&facts.headers) && !is_confirmed(facts))
             .then(|| Evidence::new(format_args!("{} -> {}", author.address, answer.address)))
     }),
@@ -325,7 +375,7 @@ pub const FREEMAIL_FROM: Rule = Rule {
     why: "no sign by itself; a part of composites",
     check: Check::Facts(|facts| {
         let author = facts.people.author()?;
-        hosts::is_freemail(&author.site).then(|| Evidence::new(&author.site))
+        hosts::is_freemail(&author.domain).then(|| Evidence::new(&author.site))
     }),
 };
 
@@ -338,7 +388,7 @@ pub const FREEMAIL_REPLYTO: Rule = Rule {
     why: "no sign by itself; a part of composites",
     check: Check::Facts(|facts| {
         let answer = facts.people.answer_to()?;
-        hosts::is_freemail(&answer.site).then(|| Evidence::new(&answer.address))
+        hosts::is_freemail(&answer.domain).then(|| Evidence::new(&answer.address))
     }),
 };
 
@@ -353,10 +403,10 @@ pub const FREEMAIL_REPLYTO_NEQ_FROM: Rule = Rule {
         let author = facts.people.author().filter(|author| author.is_address())?;
         let answer = answer_to(facts)?;
         let same_person = author.name.len() > 3 && author.name == answer.name;
-        let hit = hosts::is_freemail(&answer.site)
+        let hit = hosts::is_freemail(&answer.domain)
             && answer.address != author.address
-            && !(hosts::is_freemail(&author.site) && answer.site != author.site)
-            && !is_list(&facts.headers)
+            && !(hosts::is_freemail(&author.domain) && answer.domain != author.domain)
+            && !is_rewritten(facts, author)
             && !same_person;
         hit.then(|| Evidence::new(format_args!("{} -> {}", author.address, answer.address)))
     }),
@@ -372,11 +422,17 @@ pub const FREEMAIL_REPLYTO_NEQ_FROM_DOM: Rule = Rule {
     check: Check::Facts(|facts| {
         let author = facts.people.author()?;
         let answer = answer_to(facts)?;
-        let both = hosts::is_freemail(&answer.site) && hosts::is_freemail(&author.site);
-        (both && answer.site != author.site && !is_list(&facts.headers))
+        let both = hosts::is_freemail(&answer.domain) && hosts::is_freemail(&author.domain);
+        (both && answer.site != author.site && !is_rewritten(facts, author))
             .then(|| Evidence::new(format_args!("{} -> {}", author.address, answer.address)))
     }),
 };
+
+/// Whether a list wrote its own address into From for DMARC's sake, so that Reply-To is the author's.
+fn is_rewritten(facts: &Facts, author: &Mailbox) -> bool {
+    let sender = facts.headers.value("list-post").to_lowercase();
+    is_list(&facts.headers) && (sender.contains(&author.address) || author.name.contains(" via "))
+}
 
 /// The first Reply-To that is an address.
 fn answer_to(facts: &Facts) -> Option<&Mailbox> {
@@ -399,3 +455,44 @@ pub(super) fn is_confirmed(facts: &Facts) -> bool {
         || found.spf.as_ref().is_some_and(|spf| spf.result == SpfResult::Pass && aligned(&spf.domain))
         || found.dkim.iter().any(|dkim| dkim.result == DkimResult::Pass && aligned(&dkim.domain))
 }
+
+/// Big providers: their domains, and the domains of the servers that their mail passes.
+const PROVIDERS: &[(&[&str], &[&str])] = &[
+    (&["gmail.com", "googlemail.com"], &["google.com", "gmail.com", "googlemail.com"]),
+    (
+        &["hotmail.com", "outlook.com", "msn.com", "live.com", "hotmail.co.uk", "hotmail.fr"],
+        &["hotmail.com", "outlook.com", "msn.com", "live.com", "phx.gbl", "microsoft.com"],
+    ),
+    (
+        &[
+            "yahoo.com",
+            "yahoo.co.uk",
+            "yahoo.fr",
+            "yahoo.de",
+            "yahoo.it",
+            "yahoo.es",
+            "yahoo.ca",
+            "ymail.com",
+            "rocketmail.com",
+        ],
+        &[
+            "yahoo.com",
+            "yahoo.net",
+            "yahoodns.net",
+            "yahoo.co.uk",
+            "yahoo.fr",
+            "yahoo.de",
+            "yahoo.it",
+            "bullet.mail.yahoo.com",
+        ],
+    ),
+    (&["aol.com", "aim.com"], &["aol.com", "aol.net", "yahoo.com", "yahoodns.net", "verizon.net"]),
+    (
+        &["gmx.de", "gmx.net", "gmx.com", "web.de", "gmx.at", "gmx.ch"],
+        &["gmx.net", "gmx.de", "gmx.com", "web.de", "kundenserver.de"],
+    ),
+];
+
+/// Fields that these providers' web pages write, and that nobody copies.
+const TRACES: &[&str] =
+    &["x-originating-ip", "x-yahoo-newman-id", "x-ymail-osg", "x-gm-message-state", "x-aol-ip", "x-oesp"];

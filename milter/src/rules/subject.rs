@@ -1,7 +1,7 @@
 //! Group `subject`.
 
 use super::{Check, Evidence, Group, Rule, when};
-use crate::facts::phrases::Words;
+use crate::facts::phrases::{Phrase, Theme, Words};
 use crate::facts::urls::Origin;
 
 /// The group's table.
@@ -22,6 +22,10 @@ pub const RULES: &[Rule] = &[
     RCPT_ADDR_IN_SUBJECT,
     RCPT_LOCAL_IN_SUBJECT,
     SUBJECT_TRACKING_NUMBER,
+    SUBJECT_ADV,
+    SUBJECT_SELLS,
+    SUBJECT_PERCENT_OFF,
+    DRUG_NAME_IN_HEADER,
 ];
 
 /// Empty.
@@ -230,29 +234,124 @@ pub const RCPT_LOCAL_IN_SUBJECT: Rule = Rule {
 pub const SUBJECT_TRACKING_NUMBER: Rule = Rule {
     symbol: "SUBJECT_TRACKING_NUMBER",
     group: Group::Subject,
-    weight: 1.0,
+    weight: 1.5,
     summary: "the subject ends with a random word or number",
     why: "makes every copy different, against filters that count equal subjects",
     check: Check::Facts(|facts| {
         let last = facts.subject.bare.rsplit([' ', '\t']).next().unwrap_or_default();
         let gap = facts.subject.text.contains("     ");
-        let letters = last.bytes().filter(u8::is_ascii_lowercase).count();
-        let digits = last.bytes().filter(u8::is_ascii_digit).count();
-        let random = last.len() >= 4
-            && letters + digits == last.len()
-            && (gap || digits >= 2 && letters >= 4 && last.len() >= 8 && mixed(last));
-        random.then(|| Evidence::new(last))
+        (last.len() < facts.subject.bare.len() && !facts.subject.is_reply && is_random(last, gap))
+            .then(|| Evidence::new(last))
     }),
 };
 
-/// Whether letters and digits change places at least three times.
-fn mixed(word: &str) -> bool {
-    word.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count()
-        >= 3
+/// Advertisement, by its own word.
+pub const SUBJECT_ADV: Rule = Rule {
+    symbol: "SUBJECT_ADV",
+    group: Group::Subject,
+    weight: 4.0,
+    summary: "the subject begins with ADV",
+    why: "laws of some states want advertisement to call itself so; nobody else does",
+    check: Check::Facts(|facts| {
+        let bare = facts.subject.bare.as_bytes();
+        let adv = bare.get(..3).is_some_and(|head| head.eq_ignore_ascii_case(b"ADV"));
+        when(adv && bare.get(3).is_some_and(|byte| matches!(byte, b':' | b'-' | b' ' | b'.')))
+    }),
+};
+
+/// Sells.
+pub const SUBJECT_SELLS: Rule = Rule {
+    symbol: "SUBJECT_SELLS",
+    group: Group::Subject,
+    weight: 1.5,
+    summary: "the subject has a phrase of pills, loans, easy money, millions, sex or prizes",
+    why: "what stands in the subject is what the message is about; replies are left out",
+    check: Check::Facts(|facts| {
+        let mut found = Vec::new();
+        Words::of(&facts.subject.bare, 100).phrases(&mut found);
+        let theme = |phrase: &&Phrase| {
+            matches!(
+                phrase.theme,
+                Theme::Pharmacy
+                    | Theme::Loans
+                    | Theme::Money
+                    | Theme::AdvanceFee
+                    | Theme::Adult
+                    | Theme::Lottery
+                    | Theme::Stocks
+            )
+        };
+        let phrase = found.iter().find(theme).filter(|_| !facts.subject.is_reply)?;
+        Some(Evidence::new(phrase.text))
+    }),
+};
+
+/// Percents off.
+pub const SUBJECT_PERCENT_OFF: Rule = Rule {
+    symbol: "SUBJECT_PERCENT_OFF",
+    group: Group::Subject,
+    weight: 1.0,
+    summary: "the subject promises a discount in percent",
+    why: "shops write so to their customers too, who can leave: mail with List-Unsubscribe is left out",
+    check: Check::Facts(|facts| {
+        let words = Words::of(&facts.subject.bare, 100);
+        let off = (0..words.len()).any(|at| {
+            words.get(at) == Some("%")
+                && matches!(
+                    words.get(at + 1),
+                    Some("off" | "discount" | "sale" | "less" | "cheaper" | "rabatt")
+                )
+        });
+        when(off && !facts.headers.has("list-unsubscribe"))
+    }),
+};
+
+/// The name of a drug.
+pub const DRUG_NAME_IN_HEADER: Rule = Rule {
+    symbol: "DRUG_NAME_IN_HEADER",
+    group: Group::Subject,
+    weight: 3.5,
+    summary: "the name of a much advertised drug in the subject or the author's name",
+    why: "patients and doctors write about them in the text, not in the subject; also as a part of a word",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().map_or("", |author| author.name.as_str());
+        let text = format!("{} {author}", facts.subject.bare).to_lowercase();
+        DRUGS.iter().find(|name| text.contains(*name)).map(Evidence::new)
+    }),
+};
+
+/// Whether a word is made by chance: behind a gap, of letters and digits that take turns, or of letters that nobody can speak.
+fn is_random(word: &str, gap: bool) -> bool {
+    let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    if letters + digits != word.len() || word.len() < 3 {
+        return word
+            .rsplit(['!', '?', '.'])
+            .next()
+            .is_some_and(|tail| tail.len() < word.len() && tail.len() >= 4 && is_random(tail, true));
+    }
+    let lower = word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let silent = !word.bytes().any(|byte| b"aeiouyAEIOUY".contains(&byte));
+    gap && (digits == 0 || letters == 0 || word.len() >= 4)
+        || digits >= 2 && letters >= 4 && changes(word) >= 3
+        || digits == 0 && lower && silent && word.len() >= 5
 }
 
+/// How often letters and digits take turns.
+fn changes(word: &str) -> usize {
+    word.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count()
+}
+
+/// Drugs that are sold by mail to strangers.
+#[rustfmt::skip]
+const DRUGS: &[&str] = &[
+    "viagra", "cialis", "levitra", "xanax", "valium", "vicodin", "phentermine", "hydrocodone", "oxycodone", "oxycontin", "tadalafil", "sildenafil",
+    "tramadol", "v1agra", "vi@gra", "c1alis",
+];
+
 /// Local parts that are words, which stand in honest subjects.
-const ROLES: [&str; 24] = [
+#[rustfmt::skip]
+const ROLES: &[&str] = &[
     "abuse",
     "accounts",
     "admin",

@@ -2,6 +2,8 @@
 
 use super::{Check, Decision, Evidence, Group, Rule, when};
 use crate::facts::Facts;
+use crate::facts::kinds::{self, Kind};
+use crate::facts::parts::Part;
 use crate::facts::phrases::Theme;
 use crate::facts::text::Gtube;
 
@@ -21,6 +23,7 @@ pub const RULES: &[Rule] = &[
     GOODS,
     BULK_TALK,
     MARKETING_TALK,
+    PRETEXT_ATTACHMENT,
     R_MIXED_CHARSET,
     TEXT_INVISIBLE_CHARACTERS,
     TEXT_GAPPY,
@@ -57,7 +60,7 @@ pub const GTUBE_ADD_HEADER: Rule = Rule {
 pub const ADVANCE_FEE: Rule = Rule {
     symbol: "ADVANCE_FEE",
     group: Group::Text,
-    weight: 5.0,
+    weight: 6.0,
     summary: "somebody's millions need your help",
     why: "the Nigerian letter: from three phrases on, all points at eight",
     check: Check::Facts(|facts| theme(facts, Theme::AdvanceFee, 3, 8)),
@@ -100,7 +103,7 @@ pub const BITCOIN_ADDR: Rule = Rule {
 pub const PHARMACY: Rule = Rule {
     symbol: "PHARMACY",
     group: Group::Text,
-    weight: 4.0,
+    weight: 5.0,
     summary: "sells pills",
     why: "from two phrases on, all points at five",
     check: Check::Facts(|facts| theme(facts, Theme::Pharmacy, 2, 5)),
@@ -110,62 +113,62 @@ pub const PHARMACY: Rule = Rule {
 pub const LOANS: Rule = Rule {
     symbol: "LOANS",
     group: Group::Text,
-    weight: 3.0,
+    weight: 4.0,
     summary: "sells loans or insurance",
-    why: "from three phrases on, all points at eight; banks write so to their customers too",
-    check: Check::Facts(|facts| theme(facts, Theme::Loans, 3, 8)),
+    why: "from three phrases on, all points at seven; banks write so to their customers too",
+    check: Check::Facts(|facts| theme(facts, Theme::Loans, 3, 7)),
 };
 
 /// Easy money.
 pub const EASY_MONEY: Rule = Rule {
     symbol: "EASY_MONEY",
     group: Group::Text,
-    weight: 3.5,
+    weight: 4.0,
     summary: "promises money without work",
-    why: "from three phrases on, all points at eight",
-    check: Check::Facts(|facts| theme(facts, Theme::Money, 3, 8)),
+    why: "from three phrases on, all points at seven",
+    check: Check::Facts(|facts| theme(facts, Theme::Money, 3, 7)),
 };
 
 /// Shares.
 pub const STOCK_TIP: Rule = Rule {
     symbol: "STOCK_TIP",
     group: Group::Text,
-    weight: 3.0,
+    weight: 4.0,
     summary: "praises a share that is about to rise",
-    why: "from four phrases on, all points at eight",
-    check: Check::Facts(|facts| theme(facts, Theme::Stocks, 4, 8)),
+    why: "from three phrases on, all points at six",
+    check: Check::Facts(|facts| theme(facts, Theme::Stocks, 3, 6)),
 };
 
 /// Sex.
 pub const ADULT: Rule = Rule {
     symbol: "ADULT",
     group: Group::Text,
-    weight: 3.5,
+    weight: 4.0,
     summary: "sells sex",
-    why: "from two phrases on, all points at five",
-    check: Check::Facts(|facts| theme(facts, Theme::Adult, 2, 5)),
+    why: "from two phrases on, all points at four",
+    check: Check::Facts(|facts| theme(facts, Theme::Adult, 2, 4)),
 };
 
 /// Goods.
 pub const GOODS: Rule = Rule {
     symbol: "GOODS",
     group: Group::Text,
-    weight: 2.0,
+    weight: 2.5,
     summary: "sells something to strangers",
-    why: "from four phrases on, all points at ten; shops write so to their customers too",
-    check: Check::Facts(|facts| theme(facts, Theme::Goods, 4, 10)),
+    why: "from four phrases on, all points at nine; shops write so to their customers too",
+    check: Check::Facts(|facts| theme(facts, Theme::Goods, 4, 9)),
 };
 
 /// Bulk mail's own words.
 pub const BULK_TALK: Rule = Rule {
     symbol: "BULK_TALK",
     group: Group::Text,
-    weight: 2.0,
+    weight: 2.5,
     summary: "talks about itself as bulk mail does, without being one properly",
-    why: "removal instructions in the text but no List-Unsubscribe (RFC 2369): from two phrases on, all points at six",
+    why: "removal instructions in the text but no List-Unsubscribe (RFC 2369): from two phrases on, all points at seven",
     check: Check::Facts(|facts| {
         let proper = facts.headers.has("list-unsubscribe") || crate::facts::headers::is_list(&facts.headers);
-        if proper { None } else { theme(facts, Theme::Bulk, 2, 6) }
+        if proper { None } else { theme(facts, Theme::Bulk, 2, 7) }
     }),
 };
 
@@ -173,10 +176,37 @@ pub const BULK_TALK: Rule = Rule {
 pub const MARKETING_TALK: Rule = Rule {
     symbol: "MARKETING_TALK",
     group: Group::Text,
-    weight: 3.0,
+    weight: 3.5,
     summary: "sells addresses, visitors or a place in search results",
-    why: "from three phrases on, all points at seven",
-    check: Check::Facts(|facts| theme(facts, Theme::Marketing, 3, 7)),
+    why: "from three phrases on, all points at five",
+    check: Check::Facts(|facts| theme(facts, Theme::Marketing, 3, 5)),
+};
+
+/// A pretext and a file that is none.
+pub const PRETEXT_ATTACHMENT: Rule = Rule {
+    symbol: "PRETEXT_ATTACHMENT",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "an invoice, parcel or order as a pretext for a page, an archive or a macro document",
+    why: "who sends an invoice sends a document that cannot run anything",
+    check: Check::Facts(|facts| {
+        let count = facts.text.count(Theme::Pretext);
+        let odd = |part: &Part| {
+            let page = matches!(part.extension.as_deref(), Some("htm" | "html" | "shtml" | "svg"));
+            let archive = matches!(part.kind, Kind::Archive | Kind::Zip)
+                && part.extension.as_deref().is_none_or(kinds::is_archive);
+            let macros = part.extension.as_deref().is_some_and(kinds::has_macros);
+            part.is_file() && (page || archive || macros)
+        };
+        let part = facts.parts.iter().find(|part| odd(part))?;
+        (count >= 1).then(|| {
+            Evidence::new(format_args!(
+                "{}: {}",
+                part.name.as_deref().unwrap_or_default(),
+                facts.text.examples(Theme::Pretext)
+            ))
+        })
+    }),
 };
 
 /// Scripts mixed in words.
@@ -209,10 +239,10 @@ pub const TEXT_INVISIBLE_CHARACTERS: Rule = Rule {
 pub const TEXT_GAPPY: Rule = Rule {
     symbol: "TEXT_GAPPY",
     group: Group::Text,
-    weight: 1.0,
+    weight: 2.0,
     summary: "words spelled in single letters",
     why: "V I A G R A: against filters that look for words",
-    check: Check::Facts(|facts| (facts.text.gapped >= 2).then(|| Evidence::new(facts.text.gapped))),
+    check: Check::Facts(|facts| (facts.text.gapped >= 1).then(|| Evidence::new(facts.text.gapped))),
 };
 
 /// Shouting.
@@ -265,13 +295,13 @@ pub const EMPTY_BODY: Rule = Rule {
     }),
 };
 
-/// A share of the points that grows from `least` phrases (a third) to `most` (all).
+/// A share of the points that grows from `least` phrases (half) to `most` (all).
 fn theme(facts: &Facts, theme: Theme, least: usize, most: usize) -> Option<Evidence> {
     let count = facts.text.count(theme);
     if count < least {
         return None;
     }
-    let factor = 1.0 / 3.0 + 2.0 / 3.0 * (count - least) as f64 / (most - least).max(1) as f64;
+    let factor = 0.5 + 0.5 * (count - least) as f64 / (most - least).max(1) as f64;
     Some(Evidence::new(facts.text.examples(theme)).times(factor.min(1.0)))
 }
 

@@ -1,6 +1,7 @@
 //! Group `urls`: URLs that are odd in themselves, wherever they stand in the text.
 
 use super::{Check, Evidence, Group, Rule};
+use crate::facts::headers::is_list;
 use crate::facts::urls::{Origin, Url};
 use crate::facts::{Facts, hosts};
 
@@ -26,6 +27,9 @@ pub const RULES: &[Rule] = &[
     HAS_IPFS_GATEWAY_URL,
     URL_SHORTENER,
     URL_FREE_HOSTING,
+    URL_HOST_SELLS,
+    URL_TLD_NOT_OF_TEXT,
+    URL_WILDCARD_HOSTS,
 ];
 
 /// A name before the host.
@@ -260,6 +264,75 @@ pub const URL_FREE_HOSTING: Rule = Rule {
     check: Check::Facts(|facts| found(facts, |url| hosts::is_free_hosting(&url.host))),
 };
 
+/// A host named after what it sells.
+pub const URL_HOST_SELLS: Rule = Rule {
+    symbol: "URL_HOST_SELLS",
+    group: Group::Urls,
+    weight: 2.5,
+    summary: "a link to a host that is named after pills, loans, copies, gambling or sex",
+    why: "strangers' shops are named after their goods; the author's own host is left out",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().map_or("", |author| author.site.as_str());
+        found(facts, |url| {
+            let label = url.site.split('.').next().unwrap_or_default();
+            url.is_named() && url.site != author && SELLING.iter().any(|word| label.contains(word))
+        })
+    }),
+};
+
+/// A country's link in another country's text.
+pub const URL_TLD_NOT_OF_TEXT: Rule = Rule {
+    symbol: "URL_TLD_NOT_OF_TEXT",
+    group: Group::Urls,
+    weight: 1.5,
+    summary: "a link to Russia or China in a text without a letter of the language",
+    why: "registered where it was cheap; correspondents there write their language, have their own domain, or write to lists",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().map_or("", |author| author.domain.as_str());
+        let foreign = |label: &str, c: fn(char) -> bool| {
+            hosts::top_level(author) != label
+                && !facts.text.plain.contains(c)
+                && !facts.html.visible.contains(c)
+                && !facts.subject.text.contains(c)
+        };
+        if is_list(&facts.headers) {
+            return None;
+        }
+        let cyrillic = foreign("ru", |c| ('\u{400}'..='\u{4FF}').contains(&c));
+        let han = foreign("cn", |c| ('\u{4E00}'..='\u{9FFF}').contains(&c));
+        found(facts, |url| {
+            url.is_named() && matches!(hosts::top_level(&url.host), "ru" | "su") && cyrillic
+                || hosts::top_level(&url.host) == "cn" && han
+        })
+    }),
+};
+
+/// Many hosts of one site.
+pub const URL_WILDCARD_HOSTS: Rule = Rule {
+    symbol: "URL_WILDCARD_HOSTS",
+    group: Group::Urls,
+    weight: 2.0,
+    summary: "links to four or more hosts of one site, none of them the author's",
+    why: "a wildcard record lets every link be another one, against filters that count equal links",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().map_or("", |author| author.site.as_str());
+        if is_list(&facts.headers) || facts.headers.has("list-unsubscribe") {
+            return None;
+        }
+        let mut hosts: Vec<(&str, &str)> = facts
+            .urls
+            .iter()
+            .filter(|url| url.is_clickable() && url.is_named() && url.site != author && url.host != url.site)
+            .map(|url| (url.site.as_str(), url.host.as_str()))
+            .take(200)
+            .collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let many = hosts.windows(4).find(|four| four.iter().all(|(site, _)| *site == four[0].0))?;
+        Some(Evidence::new(format_args!("{} {} {}", many[0].1, many[1].1, many[2].1)))
+    }),
+};
+
 /// The first clickable URL that is so.
 fn found(facts: &Facts, is: impl Fn(&Url) -> bool) -> Option<Evidence> {
     facts.urls.iter().find(|url| url.is_clickable() && is(url)).map(|url| Evidence::new(&url.host))
@@ -272,3 +345,10 @@ fn user_length(url: &Url) -> usize {
 fn is_numeric(url: &Url) -> bool {
     url.address.is_some_and(hosts::is_public)
 }
+
+/// Words in the names of shops that write to strangers.
+#[rustfmt::skip]
+const SELLING: &[&str] = &[
+    "cialis", "viagra", "pharm", "pills", "meds", "rxmed", "drugstore", "replica", "rolex", "watchesoutlet", "casino", "poker", "jackpot", "mortgage",
+    "payday", "freeloan", "refinanc", "porn", "xxx", "sexdat", "livesex", "hotgirls", "diplomas", "enlarge", "weightloss", "erect",
+];

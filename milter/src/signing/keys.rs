@@ -33,13 +33,15 @@ impl Keys {
         }
         let parsed = match key.algorithm {
             KeyAlgorithm::RsaSha256 => {
-                let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "not a private key in PEM".to_owned())?;
-                let key = RsaKey::<Sha256>::from_key_der(der).map_err(|_| "not an RSA key of 2048 bits or more".to_owned())?;
+                let der =
+                    PrivateKeyDer::from_pem_slice(pem).map_err(|_| "not a private key in PEM".to_owned())?;
+                let key = RsaKey::<Sha256>::from_key_der(der)
+                    .map_err(|_| "not an RSA key of 2048 bits or more".to_owned())?;
                 DkimKey::from(key)
             }
             KeyAlgorithm::Ed25519Sha256 => {
-                let der =
-                    PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| "not a private key in PKCS#8 PEM".to_owned())?;
+                let der = PrivatePkcs8KeyDer::from_pem_slice(pem)
+                    .map_err(|_| "not a private key in PKCS#8 PEM".to_owned())?;
                 let key = Ed25519Key::from_pkcs8_maybe_unchecked_der(der.secret_pkcs8_der())
                     .map_err(|_| "not an Ed25519 key".to_owned())?;
                 DkimKey::from(key)

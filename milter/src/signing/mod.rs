@@ -72,7 +72,9 @@ impl Signer {
             return refused;
         }
         let keys = match store.signing_keys(from.domain()).await {
-            Lookup::Found(keys) if keys.is_empty() => return Signing::NotOurs("the domain has no active key"),
+            Lookup::Found(keys) if keys.is_empty() => {
+                return Signing::NotOurs("the domain has no active key");
+            }
             Lookup::Found(keys) => keys,
             Lookup::None => return Signing::NotOurs("the domain has no active key"),
             Lookup::Unavailable(why) => return Signing::Unavailable(why),
@@ -88,13 +90,17 @@ impl Signer {
             .run(move || {
                 usable
                     .iter()
-                    .map(|(domain, selector, key)| signature::sign(&headers, body_hash, domain, selector, key, now))
+                    .map(|(domain, selector, key)| {
+                        signature::sign(&headers, body_hash, domain, selector, key, now)
+                    })
                     .collect::<Result<Vec<_>, _>>()
             })
             .await;
         match signed {
             Ok(Ok(values)) => Signing::Signed(values),
-            Ok(Err(error)) => Signing::Misconfigured(format!("signing for {} failed: {error}", from.domain())),
+            Ok(Err(error)) => {
+                Signing::Misconfigured(format!("signing for {} failed: {error}", from.domain()))
+            }
             Err(panicked) => Signing::Misconfigured(panicked.to_string()),
         }
     }
@@ -105,7 +111,9 @@ impl Signer {
         for key in keys {
             match self.keys.parse(key) {
                 Ok(parsed) => usable.push((key.domain.to_string(), key.selector.clone(), parsed)),
-                Err(why) => error!(domain = %key.domain, selector = %key.selector, "signing key cannot be used: {why}"),
+                Err(why) => {
+                    error!(domain = %key.domain, selector = %key.selector, "signing key cannot be used: {why}")
+                }
             }
         }
         usable

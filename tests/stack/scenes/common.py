@@ -9,7 +9,9 @@ from stack import PASSWORDS, Stack
 from waiting import until
 
 
-def from_outside(stack: Stack, story: Story, recipient: str, message: EmailMessage, ip: str = STRANGER_IP, host: str = STRANGER_HOST) -> Reply:
+def from_outside(
+    stack: Stack, story: Story, recipient: str, message: EmailMessage, ip: str = STRANGER_IP, host: str = STRANGER_HOST
+) -> Reply:
     """Sends a message from another host to one recipient, telling the dialogue. The stranger's mail is signed."""
     domain = STRANGER.partition("@")[2]
     sender = str(message["From"]).rpartition("<")[2].rstrip(">")

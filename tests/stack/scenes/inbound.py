@@ -15,10 +15,7 @@ GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 SPAM = """<html><body bgcolor="#ffffff">
 <p><font color="#fefefe" size="1">harvest lantern copper meadow seventeen</font></p>
 <h1>CONGRATULATIONS!!! YOU HAVE WON $1,500,000.00 USD!!!</h1>
-<p>Dear Friend, act now! 100% free, no risk, this is not spam. Click here to claim your prize money:
-<a href="http://203.0.113.66/claim.php?id=YWxpY2U">https://www.your-bank.example/login</a></p>
-<p>Viagra, Cialis, cheap meds without prescription. Bitcoin investment guaranteed 300% profit.</p>
-<img src="http://203.0.113.66/pixel.gif" width="1" height="1">
+<p>Dear Friend, act now! To claim your prize money: <a href="http://203.0.113.66/claim.php?id=YWxpY2U">click here</a></p>
 </body></html>
 """
 
@@ -77,7 +74,10 @@ def aliases(stack: Stack, story: Story) -> None:
 
 
 def refusals(stack: Stack, story: Story) -> None:
-    cases = [("nobody@example.com", r"550 5\.1\.1 ", "an unknown recipient"), ("someone@elsewhere.test", r"554 5\.7\.1 .*Relay access denied", "a foreign domain")]
+    cases = [
+        ("nobody@example.com", r"550 5\.1\.1 ", "an unknown recipient"),
+        ("someone@elsewhere.test", r"554 5\.7\.1 .*Relay access denied", "a foreign domain"),
+    ]
     for recipient, expected, kind in cases:
         story.say(f"To {recipient}, {kind}:")
         reply = from_outside(stack, story, recipient, letter(f"Berta <{STRANGER}>", recipient, "Hello"))
@@ -94,11 +94,9 @@ def gtube(stack: Stack, story: Story) -> None:
 
 
 def junk(stack: Stack, story: Story) -> None:
-    message = letter("Prize Department <winner@203-0-113-66.spammer.test>", ALICE, "RE: YOU HAVE WON $$$ - ACT NOW!!!", "")
+    message = letter("Prize Department <winner@prizes.test>", ALICE, "YOU HAVE WON $$$ - ACT NOW!!!", "")
     message.set_content(SPAM, subtype="html")
-    del message["Date"]
-    message["X-Mailer"] = "The Bat! (v1.52f) Business"
-    reply = from_outside(stack, story, ALICE, message, "203.0.113.66", "unknown")
+    reply = from_outside(stack, story, ALICE, message, "203.0.113.66", "mail.prizes.test")
     story.check("accepted", reply.accepted, reply)
     folder, stored = arrival(stack, ALICE, message["Message-ID"])
     story.mail(f"{ALICE}, folder {folder}", stored)

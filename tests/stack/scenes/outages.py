@@ -39,12 +39,18 @@ def during(stack: Stack, story: Story) -> dict[str, str]:
     story.check(f"to alice, known: accepted from the cache or 4xx ({reply.code})", reply.accepted or reply.temporary, reply)
     if reply.accepted:
         sent[ALICE] = message["Message-ID"]
-    for recipient, kind in (("nobody-yet@example.com", "never asked for"), (DORA, "a user never asked for"), ("x@never-asked.test", "in a domain never asked for")):
+    for recipient, kind in (
+        ("nobody-yet@example.com", "never asked for"),
+        (DORA, "a user never asked for"),
+        ("x@never-asked.test", "in a domain never asked for"),
+    ):
         reply = from_outside(stack, story, recipient, letter(f"Berta <{STRANGER}>", recipient, "During the outage"))
         story.check(f"to {recipient}, {kind}: 4xx ({reply.code})", reply.temporary, reply)
 
     error = login_error(stack.ports, stack.trust, ALICE, PASSWORDS[ALICE])
-    story.check(f"IMAP: alice logs in from the cache, or [UNAVAILABLE] ({error or 'logged in'})", not error or "[UNAVAILABLE]" in error, error)
+    story.check(
+        f"IMAP: alice logs in from the cache, or [UNAVAILABLE] ({error or 'logged in'})", not error or "[UNAVAILABLE]" in error, error
+    )
     for user, password in ((DORA, PASSWORDS[DORA]), ("nobody-yet@example.com", "x")):
         error = login_error(stack.ports, stack.trust, user, password)
         story.check(f"IMAP: {user} hears [UNAVAILABLE], not that the password is wrong", "[UNAVAILABLE]" in error, error)

@@ -53,7 +53,9 @@ class Stream:
                 with outsider(self.stack.ports) as smtp:
                     working = True
                     while working and not self.stopping.is_set():
-                        working = self.send_until_accepted(f"Berta <{STRANGER}>", CARL, lambda wire: deliver(smtp, STRANGER, [CARL], wire), once=True)
+                        working = self.send_until_accepted(
+                            f"Berta <{STRANGER}>", CARL, lambda wire: deliver(smtp, STRANGER, [CARL], wire), once=True
+                        )
             except (OSError, smtplib.SMTPException) as error:
                 self.retries[f"{type(error).__name__}"] += 1
 

@@ -21,7 +21,11 @@ def sharing(stack: Stack, story: Story) -> None:
         mailbox.ask("create", FOLDER)
         mailbox.ask("append", FOLDER, "", "", message.as_bytes())
         with bob() as other:
-            story.check("before: bob sees no shared folder", not [folder for folder in other.folders() if folder.startswith("shared/")], other.folders())
+            story.check(
+                "before: bob sees no shared folder",
+                not [folder for folder in other.folders() if folder.startswith("shared/")],
+                other.folders(),
+            )
         story.sent(f"alice: SETACL {FOLDER} {BOB} lrs")
         mailbox.ask("setacl", FOLDER, BOB, "lrs")
         story.check("there is a row in shared_mailboxes", rows() == f"{ALICE}\t{BOB}", rows())

@@ -42,7 +42,9 @@ def senders(stack: Stack, story: Story) -> None:
         story.say(f"alice is logged in and sends as {sender}:")
         _, reply = submit(stack, story, sender)
         story.check("refused by Postfix: not owned by alice", reply.code == 553 and "not owned by user" in reply.text, reply)
-    rows = stack.postgres.sql("SELECT login, messages FROM (SELECT login, count(*) AS messages FROM gatepost.sent GROUP BY login) AS counted")
+    rows = stack.postgres.sql(
+        "SELECT login, messages FROM (SELECT login, count(*) AS messages FROM gatepost.sent GROUP BY login) AS counted"
+    )
     story.say("the policy daemon counted, for the rate limit per login:")
     story.printed(rows)
     story.check("the policy daemon counted alice's messages", f"{ALICE}\t" in rows, rows)
@@ -56,10 +58,17 @@ def verification(stack: Stack, story: Story) -> None:
     story.check("accepted", reply.accepted, reply)
     wire = leaves(stack, message_id)
     asked: list[str] = []
-    story.check("dkimpy verifies what left", dkim.verify(wire, dnsfunc=lambda name, timeout=5: txt(stack, name, asked)), parsed(wire)["DKIM-Signature"])
+    story.check(
+        "dkimpy verifies what left",
+        dkim.verify(wire, dnsfunc=lambda name, timeout=5: txt(stack, name, asked)),
+        parsed(wire)["DKIM-Signature"],
+    )
     story.say(f"(it asked DNS for {', '.join(asked)})")
     changed = wire.replace(b"second item", b"third item")
-    story.check("dkimpy refuses the same mail with a word changed", changed != wire and not dkim.verify(changed, dnsfunc=lambda name, timeout=5: txt(stack, name, asked)))
+    story.check(
+        "dkimpy refuses the same mail with a word changed",
+        changed != wire and not dkim.verify(changed, dnsfunc=lambda name, timeout=5: txt(stack, name, asked)),
+    )
     opendkim(stack, story, wire, changed)
 
 
@@ -99,7 +108,11 @@ def sendmail(stack: Stack, story: Story) -> None:
     wire = leaves(stack, message["Message-ID"])
     story.mail("outside", parsed(wire))
     asked: list[str] = []
-    story.check("it is signed, and dkimpy verifies it", b"DKIM-Signature:" in wire and dkim.verify(wire, dnsfunc=lambda name, timeout=5: txt(stack, name, asked)), wire.decode())
+    story.check(
+        "it is signed, and dkimpy verifies it",
+        b"DKIM-Signature:" in wire and dkim.verify(wire, dnsfunc=lambda name, timeout=5: txt(stack, name, asked)),
+        wire.decode(),
+    )
 
 
 SCENES = [

@@ -1,0 +1,22 @@
+//! gatepost-dovecot-auth: every login of Dovecot and Postfix, and Dovecot's user lookups and dictionaries, answered from the database
+//! `mail_server`. Dovecot's own auth process is not needed.
+//!
+//! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` (one connection
+//! of each kind), [`mechanisms`] and [`verdict`] (is this login who it claims to be), [`logins`] (until the mail process asks), [`userdb`],
+//! [`dicts`], [`ask`], `metrics`.
+//!
+//! The only daemon that reads password hashes. Refuses to read mail, to write anything but shares, and to say why a login was refused.
+
+pub mod ask;
+pub mod config;
+pub mod dicts;
+pub mod logins;
+pub mod mechanisms;
+mod metrics;
+pub mod protocol;
+pub mod service;
+mod session;
+pub mod userdb;
+pub mod verdict;
+
+pub use service::DovecotAuth;

@@ -1,0 +1,106 @@
+//! The master socket: imap, pop3 and managesieve processes, still root, ask who it is that was handed over to them.
+//!
+//! | | answer |
+//! |---|---|
+//! | found | `USER id login uid= gid= home= …` |
+//! | none, or taken already, or too old | `FAIL id` |
+//! | a name that makes no path | `FAIL id reason=`, and an error in the log |
+//!
+//! Needs no database: that the login is there was known a moment ago. Refuses peers that are neither root nor the daemon's own user,
+//! and processes that speak for another.
+
+use std::sync::Arc;
+
+use gatepost::net::{Credentials, Peer};
+
+use super::{Conversation, Fault, Work};
+use crate::protocol::auth::MAJOR;
+use crate::protocol::auth::master::{Command, MAX_LINE, Reply};
+use crate::service::DovecotAuth;
+
+/// One connection.
+pub(crate) struct Master {
+    service: Arc<DovecotAuth>,
+    peer: Option<Credentials>,
+    greeted: bool,
+}
+
+impl Master {
+    pub(crate) fn new(service: Arc<DovecotAuth>, peer: &Peer) -> Self {
+        Self { service, peer: peer.credentials, greeted: false }
+    }
+
+    fn request(&self, command: Command, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let Command::Request { id, cpid, auth_id, cookie, session_pid } = command else {
+            return Err(Fault::Protocol("a command of the userdb socket".to_owned()));
+        };
+        let own = nix::unistd::geteuid().as_raw();
+        match self.peer {
+            Some(peer) if peer.uid == 0 || peer.uid == own => {}
+            peer => {
+                let who = peer.map_or("an unknown user".to_owned(), |peer| format!("uid {}", peer.uid));
+                return Err(Fault::Forbidden(format!("{who} asks for a login; only root may")));
+            }
+        }
+        // As Dovecot's own server: compared where both sides are known. Another pid namespace shows as none, or 0.
+        if let (Some(said), Some(real)) = (session_pid, self.peer.and_then(|peer| peer.pid))
+            && real > 0
+            && said != real
+        {
+            return Err(Fault::Forbidden(format!("process {real} asks for a login of process {said}")));
+        }
+        let Some(login) = self.service.logins().take((cpid, auth_id), &cookie) else {
+            tracing::warn!(cpid, auth_id, "a login that is not known, was given out already, or is too old");
+            Reply::Fail(id, "").render(out);
+            return Ok(());
+        };
+        match self.service.fields(&login) {
+            Ok(fields) => Reply::User(id, &login.to_string(), &fields).render(out),
+            Err(error) => {
+                self.service.complain("userdb", &error.to_string());
+                Reply::Fail(id, TRY_LATER).render(out);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Conversation for Master {
+    const LONGEST: usize = MAX_LINE;
+    const AT_ONCE: usize = 1;
+    type Outcome = std::convert::Infallible;
+
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        Reply::Version.render(out);
+        Reply::Spid(self.service.process()).render(out);
+    }
+
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<Self::Outcome>>, Fault> {
+        let command = Command::parse(line).map_err(|error| Fault::Protocol(error.to_string()))?;
+        in_order(&mut self.greeted, &command)?;
+        if !matches!(command, Command::Version(_)) {
+            self.request(command, out)?;
+        }
+        Ok(None)
+    }
+
+    fn done(&mut self, outcome: Self::Outcome, _out: &mut Vec<u8>) -> Result<(), Fault> {
+        match outcome {}
+    }
+}
+
+/// The order of commands on both master sockets: the version first, once, and then anything else.
+pub(super) fn in_order(greeted: &mut bool, command: &Command) -> Result<(), Fault> {
+    match (std::mem::replace(greeted, true), command) {
+        (false, Command::Version(version)) if version.major == MAJOR => Ok(()),
+        (false, Command::Version(version)) => {
+            Err(Fault::Protocol(format!("protocol version {}, expected {MAJOR}", version.major)))
+        }
+        (false, _) => Err(Fault::Protocol("out of order: VERSION comes now".to_owned())),
+        (true, Command::Version(_)) => Err(Fault::Protocol("VERSION twice".to_owned())),
+        (true, _) => Ok(()),
+    }
+}
+
+/// What Dovecot logs; the reason itself is in our log.
+pub(super) const TRY_LATER: &str = "temporary failure, see the log of gatepost-dovecot-auth";

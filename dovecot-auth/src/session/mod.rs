@@ -1,0 +1,165 @@
+//! One connection of each kind of listener: a line in, work that may take its time, a line out.
+//!
+//! All kinds share the loop here. Lines are read while earlier requests are still being worked on, up to a bound per connection; work
+//! runs inside the connection's own task (the hashing itself on the hasher's threads), so nothing is spawned per line and everything
+//! ends with the connection. Draining: what is under way is answered, then the connection is closed at a line's end.
+
+mod client;
+mod dict;
+mod master;
+mod userdb;
+mod wire;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use gatepost::net::{Drain, Stream};
+use gatepost::telemetry::printable;
+
+pub(crate) use client::{Client, Kind};
+pub(crate) use dict::{Dict, Shelf};
+pub(crate) use master::Master;
+pub(crate) use userdb::Users;
+
+use wire::{Line, PATIENCE, Wire, WireError};
+
+/// What one kind of peer and we say to each other.
+pub(crate) trait Conversation: Send {
+    /// The longest line that the peer sends.
+    const LONGEST: usize;
+    /// How many requests of one connection are worked on at once; further lines wait unread. 1 keeps the answers in order.
+    const AT_ONCE: usize;
+    /// What the work behind a line ends with.
+    type Outcome: Send + 'static;
+
+    /// What is said at once.
+    fn greet(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Takes one line in: answers it, or says what work is to be done first.
+    ///
+    /// # Errors
+    /// Why the connection ends.
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<Self::Outcome>>, Fault>;
+
+    /// Answers a line whose work is done.
+    ///
+    /// # Errors
+    /// Why the connection ends.
+    fn done(&mut self, outcome: Self::Outcome, out: &mut Vec<u8>) -> Result<(), Fault>;
+
+    /// What is said before a connection is closed because the daemon ends.
+    fn farewell(&mut self, _out: &mut Vec<u8>) {}
+}
+
+/// Work behind a line.
+pub(crate) type Work<T> = BoxFuture<'static, T>;
+
+/// Why a connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The peer does not speak this protocol: the operator has most likely named the wrong socket somewhere.
+    #[error("{0}")]
+    Protocol(String),
+    /// The peer speaks it, and may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Closing is the answer.
+    #[error("closed as an answer")]
+    Answer,
+    /// The connection itself.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// Serves one connection until the peer closes it, breaks the protocol, or the daemon ends.
+pub(crate) async fn serve<C: Conversation>(stream: Stream, drain: Drain, mut conversation: C) {
+    let mut wire = Wire::new(stream, C::LONGEST, PATIENCE);
+    let mut shown = String::new();
+    let outcome = converse(&mut wire, &drain, &mut conversation, &mut shown).await;
+    match &outcome {
+        Ok(()) => {}
+        Err(Fault::Protocol(why)) => {
+            tracing::warn!(line = %shown, "connection closed: {why}; does the peer's configuration name the right socket?");
+        }
+        Err(Fault::Forbidden(why)) => tracing::warn!("connection closed: {why}"),
+        Err(Fault::Answer) => tracing::debug!("connection closed as an answer"),
+        Err(Fault::Wire(error @ WireError::TooLong(_))) => tracing::warn!("connection closed: {error}"),
+        Err(Fault::Wire(error)) => tracing::debug!("connection closed: {error}"),
+    }
+    wire.close().await;
+}
+
+async fn converse<C: Conversation>(
+    wire: &mut Wire<Stream>,
+    drain: &Drain,
+    conversation: &mut C,
+    shown: &mut String,
+) -> Result<(), Fault> {
+    let mut under_way = FuturesUnordered::new();
+    conversation.greet(wire.output());
+    loop {
+        // What can be done without waiting comes first, so that many small answers go out together.
+        while let Some(Some(outcome)) = under_way.next().now_or_never() {
+            conversation.done(outcome, wire.output())?;
+        }
+        while under_way.len() < C::AT_ONCE
+            && wire.output().len() < OUTPUT_AT_ONCE
+            && let Some(line) = wire.buffered()?
+        {
+            take(conversation, &line, wire.output(), &mut under_way, shown)?;
+        }
+        wire.flush().await?;
+        let (busy, may_read, draining) =
+            (!under_way.is_empty(), under_way.len() < C::AT_ONCE, drain.is_started());
+        let may_end = draining && !busy && wire.is_between_lines();
+        tokio::select! {
+            biased;
+            // An empty set is always "done"; it is looked at only while there is something in it.
+            Some(outcome) = under_way.next(), if busy => {
+                conversation.done(outcome, wire.output())?;
+            }
+            // A line that is here already is answered even while draining.
+            line = wire.next(), if may_read => match line? {
+                Some(line) => take(conversation, &line, wire.output(), &mut under_way, shown)?,
+                None => {
+                    // The peer may have closed its sending side only; it is owed the answers.
+                    while let Some(outcome) = under_way.next().await {
+                        conversation.done(outcome, wire.output())?;
+                    }
+                    return Ok(());
+                }
+            },
+            () = std::future::ready(()), if may_end => {
+                conversation.farewell(wire.output());
+                return Ok(());
+            }
+            () = drain.started(), if !draining => {}
+        }
+    }
+}
+
+fn take<C: Conversation>(
+    conversation: &mut C,
+    line: &Line,
+    out: &mut Vec<u8>,
+    under_way: &mut FuturesUnordered<Work<C::Outcome>>,
+    shown: &mut String,
+) -> Result<(), Fault> {
+    match conversation.line(line, out) {
+        Ok(work) => {
+            under_way.extend(work);
+            Ok(())
+        }
+        Err(fault) => {
+            // Only the first word: what follows may be somebody's password.
+            let word = line.split(|byte| *byte == b'\t').next().unwrap_or_default();
+            *shown = printable(word, WORD_SHOWN);
+            Err(fault)
+        }
+    }
+}
+
+/// A peer that sends many requests at once gets its answers in pieces of about this size.
+const OUTPUT_AT_ONCE: usize = 64 * 1024;
+/// The longest command word has 11 characters.
+const WORD_SHOWN: usize = 16;
