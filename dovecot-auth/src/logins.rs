@@ -104,6 +104,17 @@ impl Logins {
         (entry.at.elapsed() <= self.lifetime).then_some(entry.login)
     }
 
+    /// Waits until nothing has waited to be asked for during [`QUIET`]: the daemon ends, and no other process knows these logins.
+    pub async fn settled(&self) {
+        let mut quiet_since = Instant::now();
+        while quiet_since.elapsed() < QUIET {
+            tokio::time::sleep(QUIET / 10).await;
+            if !self.is_empty() {
+                quiet_since = Instant::now();
+            }
+        }
+    }
+
     /// How many wait to be asked for.
     pub fn len(&self) -> usize {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).logins.len()
@@ -128,6 +139,8 @@ impl Entries {
 
 /// Login processes let a request live for up to 150 s (AUTH_REQUEST_TIMEOUT_SECS); a little more, so that ours is never the shorter.
 const LIFETIME: Duration = Duration::from_secs(165);
+/// Longer than a login process takes to hand its client over, and than a hash of the usual cost that was under way.
+const QUIET: Duration = Duration::from_millis(500);
 /// 100 logins a second that nobody asks for, over the lifetime; some 200 bytes each.
 const MOST: usize = 16_384;
 

@@ -111,10 +111,16 @@ impl Daemon for DovecotAuth {
         let dict = |name, shelf, listen: &[ListenAddress]| {
             self.endpoint(name, listen, move |service, _| session::Dict::new(service, shelf))
         };
+        // A login that this process has accepted is known to no other: its mail process must still find it.
+        let service = Arc::clone(self);
+        let settled = move || {
+            let service = Arc::clone(&service);
+            async move { service.logins.settled().await }
+        };
         vec![
             client("login", Kind::Dovecot, &settings.listen_login),
             client("postfix", Kind::Postfix, &settings.listen_postfix),
-            self.endpoint("master", &settings.listen_master, Master::new),
+            self.endpoint("master", &settings.listen_master, Master::new).lingering(settled),
             self.endpoint("userdb", &settings.listen_userdb, |service, _| Users::new(service)),
             dict("dict", Shelf::Mail, &settings.listen_dict),
             dict("dict-auth", Shelf::Auth, &settings.listen_dict_auth),

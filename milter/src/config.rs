@@ -23,7 +23,7 @@ use crate::transaction::Bounds;
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Milter {
     /// Where Postfix reaches us: what stands in `smtpd_milters` and `non_smtpd_milters`. A unix socket must lie where Postfix
-    /// can open it (a chrooted smtpd sees only below its queue directory).
+    /// can open it (a chrooted smtpd sees only below its queue directory). By default the socket that the `.socket` unit passes.
     pub listen: Vec<ListenAddress>,
     /// Where this daemon's metrics are read, if not at `limits.metrics`.
     pub metrics: Option<ListenAddress>,
@@ -57,7 +57,7 @@ pub struct Milter {
 impl Default for Milter {
     fn default() -> Self {
         Self {
-            listen: vec![ListenAddress::unix("/run/gatepost/milter.sock")],
+            listen: vec![ListenAddress::Systemd("milter".into())],
             metrics: None,
             database_user: None,
             database_password_file: None,

@@ -36,7 +36,7 @@ pub mod verdict;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gatepost::config::Config;
+use gatepost::config::{Config, ConfigError, Section as _};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::net::Endpoint;
 use tracing::warn;
@@ -57,7 +57,8 @@ impl Daemon for Milter {
     type Ask = ask::Ask;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
-        let service = Service::new(&config.service, config.limits.threads, parts)?;
+        let service = Service::new(&config.service, config.limits.threads, parts)
+            .map_err(|error| in_config(config, &error))?;
         Ok(Self { service: Arc::new(service), built: config.service.clone() })
     }
 
@@ -73,7 +74,7 @@ impl Daemon for Milter {
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
-        self.service.reload(&config.service)?;
+        self.service.reload(&config.service).map_err(|error| in_config(config, &error))?;
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
             ("milter.metrics", self.built.metrics != config.service.metrics),
@@ -95,5 +96,14 @@ impl Daemon for Milter {
 
     async fn ask(source: ConfigSource, ask: ask::Ask) -> anyhow::Result<ExitCode> {
         ask::ask(source, ask).await
+    }
+}
+
+/// A resolver that cannot be set up is a matter of the configuration: exit code 78, and what to set.
+fn in_config(config: &Config<config::Milter>, error: &authentication::SetupError) -> ConfigError {
+    ConfigError::Contradiction {
+        path: config.path.clone().unwrap_or_default(),
+        section: config::Milter::NAME,
+        message: error.to_string(),
     }
 }

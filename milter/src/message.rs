@@ -239,4 +239,17 @@ mod tests {
         assert_eq!(Message::from_eml(b""), Message::default());
         assert_eq!(Message::from_eml(b"Subject : x\n").first("subject"), Some(&b" x"[..]));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn writing_and_reading_again_changes_nothing(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec!["A: b", "X:", " fold", "\t", "\n", "\r\n", "\n\n", "no header", "\u{e4}", ": x", "From "]),
+                0..20,
+            )
+        ) {
+            let message = Message::from_eml(pieces.concat().as_bytes());
+            proptest::prop_assert_eq!(Message::from_eml(&message.to_rfc5322()), message);
+        }
+    }
 }

@@ -35,8 +35,14 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
-        // The semaphore is never closed, so the only other end is a permit.
-        let _permit = self.permits.acquire().await;
+        // The semaphore is never closed, so the only other end is a permit. It belongs to the work: a session that ends frees
+        // nothing before the work is done.
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let work = move || {
+            let result = work();
+            drop(permit);
+            result
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| Panicked)
     }
 

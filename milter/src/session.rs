@@ -5,10 +5,10 @@
 //!
 //! Time: Postfix gives us 30 s for each command (`milter_command_timeout`) and 300 s from DATA on (`milter_content_timeout`);
 //! everything before the end of the message is answered at once, and while a message is judged a progress notice goes out every
-//! [`PROGRESS`]. We wait for Postfix longer than Postfix lets its clients idle (`smtpd_timeout`, 300 s): a milter that
+//! `PROGRESS`. We wait for Postfix longer than Postfix lets its clients idle (`smtpd_timeout`, 300 s): a milter that
 //! hangs up costs every later message of that SMTP session a 451.
 //!
-//! End of the daemon: no message under way is cut, and a session between two messages may go on for [`GRACE`], because most clients
+//! End of the daemon: no message under way is cut, and a session between two messages may go on for `GRACE`, because most clients
 //! are about to leave anyway. Then it is closed; its client is told 451 or 421 and comes again.
 
 use std::net::IpAddr;

@@ -11,6 +11,9 @@
 //! | body kept for DKIM verification | `limits.message` (64 MiB), and all connections together `limits.memory` | the fact `dkim` is missing |
 //! | body signed | none: the hash is computed while it arrives | |
 //! | recipients | [`MAX_RECIPIENTS`] | further ones are not listed |
+//!
+//! So one connection holds at most 1 MiB of header, 1 MiB of body and one frame of its own; whatever a body is longer comes from
+//! `limits.memory`, which all connections share.
 
 use std::sync::Arc;
 

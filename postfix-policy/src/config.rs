@@ -34,7 +34,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            socketmap: vec![ListenAddress::unix(SOCKETMAP)],
+            socketmap: vec![ListenAddress::Systemd("socketmap".into())],
             policy: vec![PolicyEndpoint::default()],
             rate_limit: rate_limit::Limits::default(),
             database_user: None,
@@ -100,7 +100,7 @@ pub struct PolicyEndpoint {
 impl Default for PolicyEndpoint {
     fn default() -> Self {
         let checks = CHECKS.iter().map(|check| Step { check, mode: Mode::Enforce }).collect();
-        Self { listen: vec![ListenAddress::unix(POLICY)], checks }
+        Self { listen: vec![ListenAddress::Systemd("policy".into())], checks }
     }
 }
 
@@ -174,10 +174,6 @@ fn check_named(name: &str) -> Result<&'static Check, String> {
         .unwrap_or_default();
     Err(format!("unknown check \"{name}\", expected one of {}{hint}", names.join(", ")))
 }
-
-/// Below Debian's queue directory; `examples/main.cf` names both by their paths relative to it.
-const SOCKETMAP: &str = "/var/spool/postfix/run/gatepost/socketmap.sock";
-const POLICY: &str = "/var/spool/postfix/run/gatepost/policy.sock";
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,11 @@ pub struct Endpoint {
     name: &'static str,
     listen: Vec<ListenAddress>,
     handler: Handler,
+    settled: Option<Settled>,
 }
+
+/// Waits until an endpoint may stop accepting.
+type Settled = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 type Handler = Arc<dyn Fn(Stream, Drain) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -33,7 +37,24 @@ impl Endpoint {
         F: Fn(Stream, Drain) -> S + Send + Sync + 'static,
         S: Future<Output = ()> + Send + 'static,
     {
-        Self { name, listen, handler: Arc::new(move |stream, drain| Box::pin(handler(stream, drain))) }
+        Self {
+            name,
+            listen,
+            handler: Arc::new(move |stream, drain| Box::pin(handler(stream, drain))),
+            settled: None,
+        }
+    }
+
+    /// Lets this endpoint serve on after draining has started, until `settled` is done but no longer than [`MAX_LINGER`]: for
+    /// questions about what other endpoints of this process have just answered, which no other process could answer.
+    #[must_use]
+    pub fn lingering<F, S>(mut self, settled: F) -> Self
+    where
+        F: Fn() -> S + Send + Sync + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        self.settled = Some(Arc::new(move || Box::pin(settled())));
+        self
     }
 
     /// Its name, for logs.
@@ -68,9 +89,17 @@ impl Drain {
     }
 }
 
+/// One listener and what it is for.
+struct Bound {
+    listener: Listener,
+    name: &'static str,
+    handler: Handler,
+    settled: Option<Settled>,
+}
+
 /// All listeners of one process, bound, and the connections they accepted.
 pub struct Server {
-    listeners: Vec<(Listener, &'static str, Handler)>,
+    listeners: Vec<Bound>,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
     drain: Drain,
@@ -87,10 +116,15 @@ impl Server {
         passed: &mut PassedSockets,
     ) -> Result<Self, ListenError> {
         let mut listeners = Vec::new();
-        for Endpoint { name, listen, handler } in endpoints {
+        for Endpoint { name, listen, handler, settled } in endpoints {
             for address in &listen {
                 for listener in Listener::bind(address, passed).await? {
-                    listeners.push((listener, name, Arc::clone(&handler)));
+                    listeners.push(Bound {
+                        listener,
+                        name,
+                        handler: Arc::clone(&handler),
+                        settled: settled.clone(),
+                    });
                 }
             }
         }
@@ -100,7 +134,7 @@ impl Server {
 
     /// The tcp ports in use, in the order of the addresses; for addresses with port 0.
     pub fn ports(&self) -> Vec<u16> {
-        self.listeners.iter().filter_map(|(listener, ..)| listener.port()).collect()
+        self.listeners.iter().filter_map(|bound| bound.listener.port()).collect()
     }
 
     /// The handle that starts draining.
@@ -111,13 +145,25 @@ impl Server {
     /// Accepts until draining starts, then waits up to `deadline` for the open connections to end. Returns how many were cut.
     pub async fn run(self, deadline: Duration) -> usize {
         let loops = TaskTracker::new();
-        for (listener, name, handler) in self.listeners {
-            let (permits, connections, drain) =
+        for Bound { listener, name, handler, settled } in self.listeners {
+            let (permits, connections, all) =
                 (Arc::clone(&self.permits), self.connections.clone(), self.drain.clone());
+            let own = settled.as_ref().map(|_| Drain::default());
+            let drain = own.clone().unwrap_or_else(|| all.clone());
             loops.spawn(async move {
+                let end = async {
+                    all.started().await;
+                    if let Some(settled) = settled {
+                        let _ = tokio::time::timeout(MAX_LINGER, settled()).await;
+                    }
+                };
                 tokio::select! {
-                    () = drain.started() => {}
+                    () = end => {}
                     () = accept(&listener, name, &handler, &permits, &connections, &drain) => {}
+                }
+                if let Some(own) = own {
+                    all.started().await;
+                    own.start();
                 }
             });
         }
@@ -203,6 +249,8 @@ fn sort(error: &io::Error) -> AcceptError {
     }
 }
 
+/// Short against `limits.drain`, long against what a mail process needs to ask about its login.
+const MAX_LINGER: Duration = Duration::from_secs(3);
 /// Long enough not to spin, short against Postfix's connect timeout of 30 s.
 const RESOURCE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -246,6 +294,39 @@ mod tests {
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, b"x");
+        assert_eq!(running.await.unwrap(), 0);
+        assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_lingering_endpoint_serves_until_it_is_settled() {
+        let settled = Arc::new(tokio::sync::Notify::new());
+        let wait = Arc::clone(&settled);
+        let hello = Endpoint::new(
+            "hello",
+            vec!["inet:127.0.0.1:0".parse_address()],
+            |mut stream, drain| async move {
+                stream.write_all(if drain.is_started() { b"late" } else { b"here" }).await.unwrap();
+            },
+        )
+        .lingering(move || {
+            let wait = Arc::clone(&wait);
+            async move { wait.notified().await }
+        });
+        let server = Server::bind(vec![hello], 2, &mut PassedSockets::default()).await.unwrap();
+        let (port, drain) = (server.ports()[0], server.drain());
+        let running = tokio::spawn(server.run(Duration::from_secs(5)));
+        drain.start();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut answer = Vec::new();
+        tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .unwrap()
+            .read_to_end(&mut answer)
+            .await
+            .unwrap();
+        assert_eq!(answer, b"here");
+        settled.notify_one();
         assert_eq!(running.await.unwrap(), 0);
         assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
     }

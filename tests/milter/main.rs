@@ -3,6 +3,7 @@
 //! - [`conversations`]: dialogues as data files, replayed in pieces of 1, 16 and 4096 bytes.
 //! - [`pairs`]: every command in every state.
 //! - [`peers`]: slow peers, memory, the end of the daemon.
+//! - [`rules`]: a message that hits each rule, and one that nearly does.
 //! - [`running`]: TCP, metrics, reload.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
@@ -17,6 +18,7 @@ mod dns;
 mod miltertest;
 mod pairs;
 mod peers;
+mod rules;
 mod running;
 mod signing;
 mod verification;

@@ -27,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("tests/stack: Postfix and Dovecot must be started by root")
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, interrupted)
     story = Story(arguments.aloud)
     stack = Stack(arguments.programs)

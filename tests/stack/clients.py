@@ -18,6 +18,8 @@ from settings import Ports
 
 #: Longer than any timeout of the servers that a scene could run into.
 PATIENCE = 200.0
+#: STARTTLS; what is longer is no command but an answer to an AUTH challenge.
+LONGEST_COMMAND = 8
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,13 @@ class Smtp(smtplib.SMTP):
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         if self.story:
-            line = f"{cmd.upper()} {args}".strip() if len(cmd) < 10 else cmd
-            secret = cmd.upper().startswith("AUTH") or not re.fullmatch(r"[A-Za-z]+", cmd.split(" ")[0])
-            self.story.sent(" ".join(line.split()[:2]) + " …" if secret else line)
+            command, _, rest = f"{cmd} {args}".strip().partition(" ")
+            if command.upper() == "AUTH":
+                self.story.sent(f"AUTH {rest.split(' ')[0]} …")
+            elif command.isalpha() and len(command) <= LONGEST_COMMAND:
+                self.story.sent(f"{command.upper()} {rest}".strip())
+            else:
+                self.story.sent("(an answer in base64)")
         super().putcmd(cmd, args)
 
     def getreply(self) -> tuple[int, bytes]:
@@ -175,10 +181,12 @@ class Mailbox:
 
 
 def login_error(ports: Ports, trust: ssl.SSLContext, user: str, password: str) -> str:
-    """What IMAP says to a login: the words of the refusal, or nothing when it succeeds."""
+    """What IMAP says to a login: the words of the refusal, or nothing when it succeeds. A lost connection is raised."""
     try:
         with Mailbox(ports, trust, user, password):
             return ""
+    except imaplib.IMAP4.abort:
+        raise
     except imaplib.IMAP4.error as error:
         reason = error.args[0] if error.args else b""
         return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)

@@ -268,4 +268,14 @@ mod tests {
         }
         assert!(claims_to_be("xn--bcher-kva.test", "bücher.test; none".as_bytes()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_value_is_ours_or_not(value in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100)) {
+            // Ours in front of anything that begins a new word is always ours.
+            let ours = [b" mx.test ", value.as_slice()].concat();
+            proptest::prop_assert!(claims_to_be("mx.test", &ours));
+            let _ = claims_to_be("mx.test", &value);
+        }
+    }
 }

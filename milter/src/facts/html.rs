@@ -51,8 +51,6 @@ pub struct Html {
     pub forms: Vec<Form>,
     /// Input fields for a password.
     pub password_fields: usize,
-    /// Input fields that a reader writes into.
-    pub text_fields: usize,
     /// Elements that run scripts, and event handlers.
     pub scripts: usize,
     /// Frames, objects and embedded pages.
@@ -122,6 +120,8 @@ pub struct Form {
     pub url: Option<usize>,
     /// Whether it is sent by mail.
     pub by_mail: bool,
+    /// How many fields it has that a reader writes into.
+    pub fields: usize,
 }
 
 impl Html {
@@ -327,14 +327,18 @@ impl Reader<'_> {
                 let url = self.finder.attribute(action, Origin::Form);
                 let by_mail = cut(action.trim_start(), 7).eq_ignore_ascii_case("mailto:");
                 if self.html.forms.len() < MAX_LINKS {
-                    self.html.forms.push(Form { url, by_mail });
+                    self.html.forms.push(Form { url, by_mail, fields: 0 });
                 }
             }
-            b"input" => match tag.value(b"type").unwrap_or("text").to_ascii_lowercase().as_str() {
-                "password" => self.html.password_fields += 1,
-                "text" | "email" | "tel" | "number" => self.html.text_fields += 1,
-                _ => {}
-            },
+            b"input" => {
+                let kind = tag.value(b"type").unwrap_or("text").to_ascii_lowercase();
+                self.html.password_fields += usize::from(kind == "password");
+                if matches!(kind.as_str(), "password" | "text" | "email" | "tel" | "number")
+                    && let Some(form) = self.html.forms.last_mut()
+                {
+                    form.fields += 1;
+                }
+            }
             b"script" => self.html.scripts += 1,
             b"iframe" | b"frame" | b"object" | b"embed" | b"applet" => {
                 self.html.frames += 1;

@@ -6,6 +6,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use mail_parser::{DecodeProblems, MessagePart};
 
+use super::hosts::contains_word;
 use super::html::Html;
 use super::phrases::{self, Phrase, Theme, Words};
 use super::scripts;
@@ -120,6 +121,7 @@ impl Text {
             words.phrases(&mut self.phrases);
             self.gapped += gapped(words);
         }
+        self.drop_contained();
         for text in [&self.plain, &html.visible] {
             self.mixed_words += scripts::mixed_words(text);
             if !text.is_ascii() {
@@ -134,6 +136,16 @@ impl Text {
                     .map(str::to_owned);
             }
         }
+    }
+
+    /// Drops phrases that are a part of another one that was found: `mortgage` of `mortgage rates`.
+    fn drop_contained(&mut self) {
+        let all = self.phrases.clone();
+        self.phrases.retain(|phrase| {
+            !all.iter().any(|other| {
+                other.theme == phrase.theme && other.text.len() > phrase.text.len() && contains_word(other.text, phrase.text)
+            })
+        });
     }
 
     /// How many different phrases of a theme there are, less those that a text of that length has by chance.
@@ -280,6 +292,6 @@ mod tests {
 
     #[test]
     fn letters_with_gaps_are_words() {
-        assert_eq!(gapped(&Words::of("buy V I A G R A now, a b c d e f, m o r t g a g e", 100)), 2);
+        assert_eq!(gapped(&Words::of("buy V I A G R A now, a b c d e f and m o r t g a g e", 100)), 2);
     }
 }

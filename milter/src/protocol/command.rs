@@ -342,4 +342,18 @@ mod tests {
             assert!(Command::parse(Bytes::from_static(frame)).is_err(), "{frame:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_bytes_there_is_a_command_or_an_error(
+            letter in proptest::sample::select(&b"OCHMRTLNBEAQKUDXo"[..]),
+            data in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        ) {
+            let frame = [&[letter], data.as_slice()].concat();
+            if let Ok(command) = Command::parse(Bytes::from(frame)) {
+                // Every command has its place in the order.
+                let _ = command.event();
+            }
+        }
+    }
 }

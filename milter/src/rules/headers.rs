@@ -65,9 +65,9 @@ pub const MISSING_SUBJECT: Rule = Rule {
 pub const MISSING_MIME_VERSION: Rule = Rule {
     symbol: "MISSING_MIME_VERSION",
     group: Group::Headers,
-    weight: 2.0,
+    weight: 1.0,
     summary: "MIME headers without MIME-Version",
-    why: "RFC 2045, 4: it must be there when MIME is used; home-made mail programs forget it",
+    why: "RFC 2045, 4: it must be there when MIME is used; home-made mail programs forget it (Rspamd: 2)",
     check: Check::Facts(|facts| {
         let mime = facts.headers.has("content-type") || facts.headers.has("content-transfer-encoding");
         when(mime && !facts.headers.has("mime-version"))

@@ -64,7 +64,7 @@ pub const MID_BARE_IP: Rule = Rule {
 pub const MID_RHS_IP_LITERAL: Rule = Rule {
     symbol: "MID_RHS_IP_LITERAL",
     group: Group::Headers,
-    weight: 0.5,
+    weight: 0.3,
     summary: "the right side of the Message-ID is an address in brackets",
     why: "RFC 5322, 3.6.4 allows it; servers have names",
     check: Check::Facts(|facts| {
@@ -92,7 +92,7 @@ pub const MID_RHS_NOT_FQDN: Rule = Rule {
 pub const MID_RHS_WWW: Rule = Rule {
     symbol: "MID_RHS_WWW",
     group: Group::Headers,
-    weight: 0.5,
+    weight: 0.2,
     summary: "the right side of the Message-ID is a web server's name",
     why: "sent by a script on a web site, the place where intruders send from",
     check: Check::Facts(|facts| {

@@ -138,14 +138,10 @@ pub const FORM_TO_STRANGER: Rule = Rule {
     why: "what is typed there goes to somebody else than the sender; a search has one field",
     check: Check::Facts(|facts| {
         let author = facts.people.author().map_or("", |author| author.site.as_str());
-        let target = facts
-            .html
-            .forms
-            .iter()
-            .filter_map(|form| facts.urls.get(form.url?))
-            .find(|url| url.site != author)?;
-        let fields = facts.html.text_fields + facts.html.password_fields;
-        (fields >= 3).then(|| Evidence::new(format_args!("{fields} fields to {}", target.host)))
+        facts.html.forms.iter().filter(|form| form.fields >= 3).find_map(|form| {
+            let target = facts.urls.get(form.url?).filter(|url| url.site != author)?;
+            Some(Evidence::new(format_args!("{} fields to {}", form.fields, target.host)))
+        })
     }),
 };
 

@@ -21,9 +21,10 @@ pub const MISSING_TO: Rule = Rule {
     group: Group::Recipients,
     weight: 2.0,
     summary: "no To header, nor Cc",
-    why: "RFC 5322, 3.6.3 makes it optional; people address their mail",
+    why: "RFC 5322, 3.6.3 makes it optional; people address their mail; lists are left out",
     check: Check::Facts(|facts| {
-        when(!["to", "cc", "apparently-to"].iter().any(|name| facts.headers.has(name)))
+        let named = ["to", "cc", "apparently-to"].iter().any(|name| facts.headers.has(name));
+        when(!named && !is_list(&facts.headers))
     }),
 };
 
@@ -86,7 +87,7 @@ pub const TO_DN_RECIPIENTS: Rule = Rule {
 pub const TO_EQ_DOMAIN_DN: Rule = Rule {
     symbol: "TO_EQ_DOMAIN_DN",
     group: Group::Recipients,
-    weight: 1.0,
+    weight: 0.5,
     summary: "the recipient's display name is his domain",
     why: "a template that has nothing but the address",
     check: Check::Facts(|facts| {

@@ -70,14 +70,16 @@ pub const SPOOF_DISPLAY_NAME: Rule = Rule {
 pub const FROM_NEQ_DISPLAY_NAME: Rule = Rule {
     symbol: "FROM_NEQ_DISPLAY_NAME",
     group: Group::Sender,
-    weight: 4.0,
+    weight: 3.0,
     summary: "the display name is an address at another domain than the real one",
-    why: "many programs show only the display name; lists that rewrite From are left out",
+    why: "many programs show only the display name; lists, and services whose answers go to the address shown, are left out (Rspamd: 4)",
     check: Check::Facts(|facts| {
         let author = facts.people.author()?;
         let shown = address_in_name(author)?;
         let recipients = facts.people.to.first().is_some_and(|to| to.site == shown.site);
-        let differs = shown.site != author.site && !recipients && !is_list(&facts.headers);
+        // Who sends for somebody else has the answers sent to him.
+        let agent = facts.people.answer_to().is_some_and(|answer| answer.address == shown.address);
+        let differs = shown.site != author.site && !recipients && !agent && !is_list(&facts.headers);
         differs.then(|| Evidence::new(format_args!("{} is {}", shown.address, author.address)))
     }),
 };

@@ -163,7 +163,7 @@ pub const GOODS: Rule = Rule {
 pub const BULK_TALK: Rule = Rule {
     symbol: "BULK_TALK",
     group: Group::Text,
-    weight: 2.5,
+    weight: 2.0,
     summary: "talks about itself as bulk mail does, without being one properly",
     why: "removal instructions in the text but no List-Unsubscribe (RFC 2369): from two phrases on, all points at seven",
     check: Check::Facts(|facts| {

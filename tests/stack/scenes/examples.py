@@ -10,7 +10,7 @@ from settings import EXAMPLES
 from stack import Stack
 
 #: What the example sets otherwise than the default, and says so.
-EXAMPLE_KEYS = ("database-user", "database-password-file")
+NO_DEFAULTS = r"^(?:database-user|database-password-file) = .*\n|^[a-z-]+ = \[\"systemd:.*\n"
 #: The account that owns the mail is the operator's; here it has only a number.
 ACCOUNT = {'uid = "vmail"\n': f'uid = "{VMAIL}"\n', 'gid = "vmail"\n': f'gid = "{VMAIL}"\n'}
 
@@ -18,7 +18,7 @@ ACCOUNT = {'uid = "vmail"\n': f'uid = "{VMAIL}"\n', 'gid = "vmail"\n': f'gid = "
 def examples(stack: Stack, story: Story) -> None:
     text = (EXAMPLES / "gatepost.toml").read_text()
     shown = stack.directory / "etc/gatepost/example.toml"
-    shown.write_text(replaced(re.sub(rf"^(?:{'|'.join(EXAMPLE_KEYS)}) = .*\n", "", text, flags=re.M)))
+    shown.write_text(replaced(re.sub(NO_DEFAULTS, "", text, flags=re.M)))
     defaults = stack.directory / "etc/gatepost/defaults.toml"
     defaults.write_text(replaced('[dovecot-auth]\nuid = "vmail"\ngid = "vmail"\n'))
     for daemon in stack.daemons.values():

@@ -94,7 +94,7 @@ def gtube(stack: Stack, story: Story) -> None:
 
 
 def junk(stack: Stack, story: Story) -> None:
-    message = letter("Prize Department <winner@prizes.test>", ALICE, "YOU HAVE WON $$$ - ACT NOW!!!", "")
+    message = letter("Prize Department <winner@prizes.test>", ALICE, "You have won $1,500,000", "")
     message.set_content(SPAM, subtype="html")
     reply = from_outside(stack, story, ALICE, message, "203.0.113.66", "mail.prizes.test")
     story.check("accepted", reply.accepted, reply)

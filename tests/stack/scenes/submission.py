@@ -1,6 +1,7 @@
 """Scenes g to i: our own users send, and what leaves is signed."""
 
 import subprocess
+import sys
 
 import dkim
 import dns.message
@@ -82,14 +83,15 @@ def txt(stack: Stack, name: bytes | str, asked: list[str]) -> bytes:
 
 def opendkim(stack: Stack, story: Story, wire: bytes, changed: bytes) -> None:
     """opendkim-testmsg knows only /etc/resolv.conf and port 53: it gets a network and a resolv.conf of its own."""
-    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
-        story.skip("opendkim-testmsg verifies the signature", "this machine does not allow namespaces")
+    allowed = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True)
+    if allowed.returncode:
+        story.skip("opendkim-testmsg verifies the signature", f"no namespaces here: {allowed.stderr.strip()}")
         return
     resolv = stack.directory / "etc/resolv.conf"
     resolv.write_text("nameserver 127.0.0.1\n")
     script = f"""
         ip link set lo up && mount --bind {resolv} /etc/resolv.conf || exit 99
-        {run("which", "python3").strip()} {HERE}/nameserver.py {stack.outside.zone} 127.0.0.1 53 & server=$!
+        {sys.executable} {HERE}/nameserver.py {stack.outside.zone} 127.0.0.1 53 & server=$!
         for _ in $(seq 100); do (: </dev/tcp/127.0.0.1/53) 2>/dev/null && break; sleep 0.1; done
         opendkim-testmsg; status=$?
         kill $server; exit $status

@@ -1,0 +1,479 @@
+//! A stock Dovecot as the peer: imap-login, imap, pop3, managesieve, lmtp and doveadm of a private instance on loopback ports, without any
+//! auth process of its own. What is asserted is what a mail program, Postfix or the operator sees.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::instance::{Instance, plain, soon, until};
+
+/// A running Dovecot, with our daemon behind it.
+struct Dovecot {
+    gatepost: Instance,
+    directory: tempfile::TempDir,
+    ports: [u16; 3],
+    process: Child,
+}
+
+impl Dovecot {
+    /// Dovecot in the configuration of that file.
+    async fn start(configuration: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (uid, gid, users) = owners(dir);
+        let mail = dir.join("mail");
+        let settings = format!("uid = \"{uid}\"\ngid = \"{gid}\"\nhome = \"{}/{{domain}}/{{local}}\"", mail.display());
+        let gatepost = Instance::start(&settings).await;
+        let ports = free_ports();
+        for (from, to) in [(configuration, "dovecot.conf"), ("2.3-dict.conf", "dict.conf")] {
+            let text = std::fs::read_to_string(folder().join(from)).unwrap();
+            let filled = [
+                ("@DIR@", dir.display().to_string()),
+                ("@SOCKETS@", gatepost.directory().display().to_string()),
+                ("@USERS@", users.clone()),
+                ("@IMAP@", ports[0].to_string()),
+                ("@POP3@", ports[1].to_string()),
+                ("@SIEVE@", ports[2].to_string()),
+            ]
+            .into_iter()
+            .fold(text, |text, (mark, value)| text.replace(mark, &value));
+            std::fs::write(dir.join(to), filled).unwrap();
+        }
+        // managesieve has no option for it: it looks into its working directory.
+        std::os::unix::fs::symlink(gatepost.socket("master"), dir.join("auth-master")).unwrap();
+        let process = Command::new("dovecot")
+            .args(["-F", "-c"])
+            .arg(dir.join("dovecot.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("dovecot is installed");
+        let mut dovecot = Self { gatepost, directory, ports, process };
+        until("dovecot listens", async || {
+            if let Some(status) = dovecot.process.try_wait().unwrap() {
+                panic!("dovecot ended: {status}\n{}", dovecot.log());
+            }
+            TcpStream::connect(("127.0.0.1", dovecot.ports[0])).await.is_ok()
+        })
+        .await;
+        dovecot
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// An IMAP connection, its greeting read.
+    async fn imap(&self) -> Talk<TcpStream> {
+        let mut talk = Talk::new(TcpStream::connect(("127.0.0.1", self.ports[0])).await.unwrap());
+        let greeting = talk.hear().await;
+        assert!(greeting.starts_with("* OK ") && greeting.contains("AUTH=PLAIN"), "{greeting}");
+        talk
+    }
+
+    /// An IMAP connection of a user.
+    async fn imap_as(&self, user: &str, password: &str) -> Talk<TcpStream> {
+        let mut imap = self.imap().await;
+        let answer = imap.command(&format!("LOGIN {user} {password}")).await;
+        assert!(answer.contains(" OK "), "{answer}\n{}", self.log());
+        imap
+    }
+
+    async fn tool(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new("doveadm");
+        command.arg("-c").arg(self.path("dovecot.conf")).args(arguments).stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    async fn sql(&self, statements: &str) -> String {
+        let answer = self.gatepost.database.sql(statements).await;
+        self.gatepost.parts.directory.flush();
+        answer
+    }
+
+    /// The names of all processes that Dovecot has started.
+    fn processes(&self) -> Vec<String> {
+        let parent = self.process.id().to_string();
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+            .filter(|stat| stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)) == Some(&parent))
+            .filter_map(|stat| Some(stat.split_once('(')?.1.split_once(')')?.0.to_owned()))
+            .collect()
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        for _ in 0..100 {
+            if self.process.try_wait().is_ok_and(|status| status.is_some()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A conversation in lines that end with CRLF.
+struct Talk<S> {
+    stream: BufReader<S>,
+    tag: u32,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    fn new(stream: S) -> Self {
+        Self { stream: BufReader::new(stream), tag: 0 }
+    }
+
+    async fn hear(&mut self) -> String {
+        let mut line = String::new();
+        soon("a line", self.stream.read_line(&mut line)).await.unwrap();
+        line.trim_end().to_owned()
+    }
+
+    async fn say(&mut self, line: &str) {
+        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+    }
+
+    /// One line said, one heard.
+    async fn ask(&mut self, line: &str) -> String {
+        self.say(line).await;
+        self.hear().await
+    }
+
+    /// An IMAP command: everything up to its tagged answer. What the server asks for on the way (`+`) is answered with `more`.
+    async fn command_with(&mut self, command: &str, more: &[&str]) -> String {
+        self.tag += 1;
+        let tag = format!("t{} ", self.tag);
+        self.say(&format!("{tag}{command}")).await;
+        let (mut all, mut more) = (String::new(), more.iter());
+        loop {
+            let line = self.hear().await;
+            assert!(!line.is_empty() || !all.is_empty(), "the connection ended after {command}");
+            all.push_str(&line);
+            all.push('\n');
+            if line.starts_with(&tag) {
+                return all;
+            }
+            if line.starts_with('+') {
+                self.say(more.next().unwrap_or_else(|| panic!("{command} asks for more: {line}"))).await;
+            }
+        }
+    }
+
+    async fn command(&mut self, command: &str) -> String {
+        self.command_with(command, &[]).await
+    }
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/dovecot-auth/dovecot"))
+}
+
+/// uid and gid of the mail, whose directory is made, and Dovecot's settings of its own users. Started by root, Dovecot becomes its usual
+/// users; started by anybody else, all is that user's.
+fn owners(dir: &Path) -> (u32, u32, String) {
+    let (own, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    std::fs::create_dir(dir.join("mail")).unwrap();
+    if own.is_root() {
+        let (uid, gid) = (5000, 5001);
+        nix::unistd::chown(&dir.join("mail"), Some(uid.into()), Some(gid.into())).unwrap();
+        return (uid, gid, String::new());
+    }
+    let user = nix::unistd::User::from_uid(own).unwrap().expect("a user with a name").name;
+    let group_name = nix::unistd::Group::from_gid(group).unwrap().expect("a group with a name").name;
+    let users = format!(
+        "default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group_name}"
+    );
+    (own.as_raw(), group.as_raw(), users)
+}
+
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imap_lets_in_whom_it_should_and_nobody_else() {
+    let dovecot = Dovecot::start("2.3.conf").await;
+    dovecot.sql("INSERT INTO users (local, domain) VALUES ('nopass', 'example.com')").await;
+    // Every way to say it.
+    let initial = plain("alice@example.com", "alice123");
+    let login = ["YWxpY2VAZXhhbXBsZS5jb20=", "YWxpY2UxMjM="];
+    for (command, more) in [
+        ("LOGIN alice@example.com alice123", &[][..]),
+        ("LOGIN ALICE@Example.com alice123", &[]),
+        (&format!("AUTHENTICATE PLAIN {initial}"), &[]),
+        ("AUTHENTICATE PLAIN", &[initial.as_str()]),
+        ("AUTHENTICATE LOGIN", &login),
+    ] {
+        let mut imap = dovecot.imap().await;
+        let answer = imap.command_with(command, more).await;
+        assert!(answer.contains(" OK ") && answer.contains("Logged in"), "{command}: {answer}\n{}", dovecot.log());
+        assert!(imap.command("SELECT INBOX").await.contains("0 EXISTS"), "{}", dovecot.log());
+    }
+    // The canonical name is the user's name, so there is one home.
+    assert!(dovecot.path("mail/example.com/alice/Maildir").is_dir());
+    assert_eq!(std::fs::read_dir(dovecot.path("mail/example.com")).unwrap().count(), 1);
+    let mut answers = Vec::new();
+    for (user, password) in [
+        ("alice@example.com", "wrong"),
+        ("nobody@example.com", "alice123"),
+        ("nopass@example.com", "alice123"),
+        ("boss@example.com", "alice123"),
+        ("alice", "alice123"),
+        ("alice@example.com", "\"\""),
+    ] {
+        let answer = dovecot.imap().await.command(&format!("LOGIN {user} {password}")).await;
+        assert!(answer.contains(" NO [AUTHENTICATIONFAILED] Authentication failed."), "{user}: {answer}");
+        answers.push(answer);
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "refusals differ: {answers:?}");
+    // Wrong, and then right, on one connection.
+    let mut imap = dovecot.imap().await;
+    assert!(imap.command("LOGIN bob@example.com no").await.contains(" NO "));
+    assert!(imap.command("LOGIN bob@example.com bob123").await.contains(" OK "));
+    let processes = dovecot.processes();
+    assert!(processes.iter().any(|name| name == "imap") || processes.iter().any(|name| name == "imap-login"), "{processes:?}");
+    assert!(!processes.iter().any(|name| name == "auth"), "Dovecot has an auth process: {processes:?}");
+    assert_eq!(dovecot.gatepost.metric("logins_total{service=\"imap\",result=\"ok\"}"), 6);
+    assert_eq!(dovecot.gatepost.metric("logins_total{service=\"imap\",result=\"wrong-password\"}"), 3);
+    assert_eq!(dovecot.gatepost.metric("logins_total{service=\"imap\",result=\"no-password\"}"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_never_a_wrong_password() {
+    let dovecot = Dovecot::start("2.3.conf").await;
+    drop(dovecot.imap_as("alice@example.com", "alice123").await);
+    dovecot.gatepost.database.take_away().await;
+    // bob was never seen; alice's hash is still known, and counts.
+    for (user, password) in [("bob@example.com", "bob123"), ("bob@example.com", "wrong"), ("nobody@example.com", "x")] {
+        let answer = dovecot.imap().await.command(&format!("LOGIN {user} {password}")).await;
+        assert!(answer.contains(" NO [UNAVAILABLE] "), "{user}: {answer}");
+    }
+    drop(dovecot.imap_as("alice@example.com", "alice123").await);
+    let answer = dovecot.imap().await.command("LOGIN alice@example.com wrong").await;
+    assert!(answer.contains("[AUTHENTICATIONFAILED]"), "{answer}");
+    dovecot.gatepost.database.give_back().await;
+    until("bob may in", async || {
+        dovecot.imap().await.command("LOGIN bob@example.com bob123").await.contains(" OK ")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pop3_and_managesieve_log_in_too() {
+    let dovecot = Dovecot::start("2.3.conf").await;
+    let mut pop3 = Talk::new(TcpStream::connect(("127.0.0.1", dovecot.ports[1])).await.unwrap());
+    assert!(pop3.hear().await.starts_with("+OK"));
+    assert!(pop3.ask("USER bob@example.com").await.starts_with("+OK"));
+    assert!(pop3.ask("PASS wrong").await.starts_with("-ERR [AUTH] Authentication failed."));
+    assert!(pop3.ask("USER bob@example.com").await.starts_with("+OK"));
+    let answer = pop3.ask("PASS bob123").await;
+    assert!(answer.starts_with("+OK Logged in."), "{answer}\n{}", dovecot.log());
+    assert_eq!(pop3.ask("STAT").await, "+OK 0 0");
+
+    let mut sieve = Talk::new(TcpStream::connect(("127.0.0.1", dovecot.ports[2])).await.unwrap());
+    while !sieve.hear().await.starts_with("OK") {}
+    let wrong = plain("carl@123qwe.com", "wrong");
+    assert!(sieve.ask(&format!("AUTHENTICATE \"PLAIN\" \"{wrong}\"")).await.starts_with("NO"));
+    let right = plain("carl@123qwe.com", "carl123");
+    let answer = sieve.ask(&format!("AUTHENTICATE \"PLAIN\" \"{right}\"")).await;
+    assert!(answer.starts_with("OK"), "{answer}\n{}", dovecot.log());
+    assert!(sieve.ask("LISTSCRIPTS").await.starts_with("OK"));
+    assert_eq!(dovecot.gatepost.metric("logins_total{service=\"sieve\",result=\"ok\"}"), 1);
+}
+
+/// What Postfix hears at RCPT.
+async fn rcpt(dovecot: &Dovecot, recipient: &str) -> String {
+    let mut lmtp = Talk::new(UnixStream::connect(dovecot.path("run/lmtp")).await.unwrap());
+    assert!(lmtp.hear().await.starts_with("220"));
+    lmtp.say("LHLO test").await;
+    while !lmtp.hear().await.starts_with("250 ") {}
+    assert!(lmtp.ask("MAIL FROM:<x@elsewhere.test>").await.starts_with("250"));
+    let answer = lmtp.ask(&format!("RCPT TO:<{recipient}>")).await;
+    if answer.starts_with("250") {
+        assert!(lmtp.ask("DATA").await.starts_with("354"));
+        lmtp.say("Subject: hello\r\n\r\nhello\r\n.").await;
+        let saved = lmtp.hear().await;
+        assert!(saved.starts_with("250"), "{saved}\n{}", dovecot.log());
+    }
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lmtp_delivers_refuses_and_defers() {
+    let dovecot = Dovecot::start("2.3.conf").await;
+    assert!(rcpt(&dovecot, "alice@example.com").await.starts_with("250 2.1.5"), "{}", dovecot.log());
+    assert!(rcpt(&dovecot, "Alice+news@Example.com").await.starts_with("250 2.1.5"), "{}", dovecot.log());
+    let answer = rcpt(&dovecot, "nobody@example.com").await;
+    assert!(answer.starts_with("550 5.1.1"), "{answer}");
+    let answer = dovecot.imap_as("alice@example.com", "alice123").await.command("SELECT INBOX").await;
+    assert!(answer.contains("* 2 EXISTS"), "{answer}");
+    dovecot.gatepost.database.take_away().await;
+    for recipient in ["bob@example.com", "nobody@example.com"] {
+        let answer = rcpt(&dovecot, recipient).await;
+        assert!(answer.starts_with("451 4.3.0"), "{recipient}: {answer}");
+    }
+    assert!(rcpt(&dovecot, "alice@example.com").await.starts_with("250 2.1.5"), "{}", dovecot.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doveadm_asks_and_is_answered() {
+    let dovecot = Dovecot::start("2.3.conf").await;
+    let (ok, text) = dovecot.tool(&["user", "Alice@Example.com"]).await;
+    let home = dovecot.path("mail/example.com/alice").display().to_string();
+    assert!(ok && text.contains("uid\t") && text.contains(&format!("home\t{home}")), "{text}");
+    let (ok, text) = dovecot.tool(&["user", "nobody@example.com"]).await;
+    assert!(!ok && text.contains("doesn't exist"), "{text}");
+    let (ok, text) = dovecot.tool(&["user", "*"]).await;
+    assert_eq!((ok, text.as_str()), (true, "alice@example.com\nbob@example.com\ncarl@123qwe.com\n"));
+    let (ok, text) = dovecot.tool(&["user", "*@123qwe.com"]).await;
+    assert_eq!((ok, text.as_str()), (true, "carl@123qwe.com\n"));
+    let login = dovecot.gatepost.socket("login").display().to_string();
+    for (password, expected) in [("alice123", true), ("wrong", false)] {
+        let (ok, text) = dovecot.tool(&["auth", "test", "-a", &login, "alice@example.com", password]).await;
+        assert_eq!(ok, expected, "{text}");
+        assert!(text.contains(if expected { "auth succeeded" } else { "auth failed" }), "{text}");
+    }
+    let userdb = dovecot.gatepost.socket("userdb").display().to_string();
+    let (ok, text) = dovecot.tool(&["auth", "lookup", "-a", &userdb, "ALICE@example.com"]).await;
+    assert!(ok && text.contains("alice@example.com"), "{text}");
+    assert!(!text.contains("argon2"), "{text}");
+    let (ok, _) = dovecot.tool(&["auth", "lookup", "-a", &userdb, "nobody@example.com"]).await;
+    assert!(!ok);
+    let (ok, text) = dovecot.tool(&["auth", "cache", "flush", "-a", &userdb]).await;
+    assert!(ok && text.contains("cache entries flushed"), "{text}");
+    let (ok, text) = dovecot.tool(&["mailbox", "list", "-A"]).await;
+    assert!(ok && text.matches("INBOX").count() == 3, "{text}\n{}", dovecot.log());
+    // Nobody has asked for her yet, so nothing is known.
+    dovecot.sql("INSERT INTO users (local, domain) VALUES ('dora', 'example.com')").await;
+    dovecot.gatepost.database.take_away().await;
+    let (ok, text) = dovecot.tool(&["user", "dora@example.com"]).await;
+    assert!(!ok && !text.contains("doesn't exist"), "{text}");
+    let (ok, text) = dovecot.tool(&["user", "*"]).await;
+    assert!(!ok, "an incomplete list counts as whole: {text}");
+}
+
+const SHARES: &str = "SELECT shared_mailbox || ' ' || shared_to FROM view_shared_mailboxes ORDER BY 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_is_shared_seen_and_taken_back() {
+    let dovecot = Dovecot::start("2.3.conf").await;
+    dovecot.sql("DELETE FROM shared_mailboxes").await;
+    assert!(rcpt(&dovecot, "bob@example.com").await.starts_with("250"));
+    let mut bob = dovecot.imap_as("bob@example.com", "bob123").await;
+    assert!(bob.command("CREATE Plans").await.contains(" OK "));
+    let letter = "Subject: the plan\r\n\r\nnothing\r\n";
+    let answer = bob.command_with(&format!("APPEND Plans {{{}}}", letter.len()), &[letter]).await;
+    assert!(answer.contains(" OK "), "{answer}");
+    let mut alice = dovecot.imap_as("alice@example.com", "alice123").await;
+    assert!(!alice.command("LIST \"\" \"*\"").await.contains("Plans"));
+
+    let answer = bob.command("SETACL Plans alice@example.com lr").await;
+    assert!(answer.contains(" OK "), "{answer}\n{}", dovecot.log());
+    until("the share is in the table", async || dovecot.sql(SHARES).await == "bob@example.com alice@example.com").await;
+    let mut alice = dovecot.imap_as("alice@example.com", "alice123").await;
+    let answer = alice.command("LIST \"\" \"*\"").await;
+    assert!(answer.contains("shared/bob@example.com/Plans"), "{answer}\n{}", dovecot.log());
+    let answer = alice.command("SELECT shared/bob@example.com/Plans").await;
+    assert!(answer.contains("* 1 EXISTS"), "{answer}\n{}", dovecot.log());
+    assert!(alice.command("FETCH 1 BODY.PEEK[TEXT]").await.contains("nothing"));
+    // Only what was shared, and only to whom.
+    assert!(alice.command("SELECT shared/bob@example.com/INBOX").await.contains(" NO "));
+    let mut carl = dovecot.imap_as("carl@123qwe.com", "carl123").await;
+    assert!(!carl.command("LIST \"\" \"*\"").await.contains("Plans"));
+
+    // A second one, so that the next change sets and unsets both.
+    assert!(bob.command("SETACL Plans carl@123qwe.com lr").await.contains(" OK "));
+    let both = "bob@example.com alice@example.com\nbob@example.com carl@123qwe.com";
+    until("both are there", async || dovecot.sql(SHARES).await == both).await;
+    let answer = bob.command("DELETEACL Plans alice@example.com").await;
+    assert!(answer.contains(" OK "), "{answer}");
+    until("one is gone", async || dovecot.sql(SHARES).await == "bob@example.com carl@123qwe.com").await;
+    let mut alice = dovecot.imap_as("alice@example.com", "alice123").await;
+    assert!(!alice.command("LIST \"\" \"*\"").await.contains("Plans"));
+    let log = dovecot.log();
+    assert!(!log.contains("Error: "), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doveadm_acl_and_dict_speak_to_our_dictionary() {
+    let dovecot = Dovecot::start("2.3.conf").await;
+    assert!(rcpt(&dovecot, "bob@example.com").await.starts_with("250"));
+    dovecot.sql("DELETE FROM shared_mailboxes").await;
+    let (ok, text) = dovecot.tool(&["acl", "set", "-u", "bob@example.com", "INBOX", "user=carl@123qwe.com", "lookup", "read"]).await;
+    assert!(ok, "{text}\n{}", dovecot.log());
+    assert_eq!(dovecot.sql(SHARES).await, "bob@example.com carl@123qwe.com");
+    // Lost, and made again from the files.
+    dovecot.sql("DELETE FROM shared_mailboxes").await;
+    let (ok, text) = dovecot.tool(&["acl", "recalc", "-u", "bob@example.com"]).await;
+    assert!(ok, "{text}\n{}", dovecot.log());
+    assert_eq!(dovecot.sql(SHARES).await, "bob@example.com carl@123qwe.com");
+    let (ok, text) = dovecot.tool(&["acl", "delete", "-u", "bob@example.com", "INBOX", "user=carl@123qwe.com"]).await;
+    assert!(ok, "{text}");
+    assert_eq!(dovecot.sql(SHARES).await, "");
+
+    let uri = format!("proxy:{}:acl", dovecot.gatepost.socket("dict").display());
+    let key = "shared/shared-boxes/user/carl@123qwe.com/alice@example.com";
+    let as_alice = |verb: &str| ["dict", verb, "-u", "alice@example.com"].map(str::to_owned).to_vec();
+    let dict = async |verb: &str, rest: &[&str]| {
+        let arguments: Vec<String> = as_alice(verb).into_iter().chain(rest.iter().map(|&word| word.to_owned())).collect();
+        dovecot.tool(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+    };
+    let (ok, text) = dict("set", &[&uri, key, "1"]).await;
+    assert!(ok, "{text}");
+    let (ok, text) = dict("set", &[&uri, key, "1"]).await;
+    assert!(ok, "{text}");
+    let (ok, text) = dict("get", &[&uri, key]).await;
+    assert_eq!((ok, text.trim()), (true, "1"));
+    assert_eq!(dovecot.sql(SHARES).await, "alice@example.com carl@123qwe.com");
+    let (ok, text) = dict("iter", &["-R", &uri, "shared/shared-boxes/"]).await;
+    assert!(ok && text.contains(key), "{text}");
+    let (ok, text) = dict("iter", &["-R", "-V", &uri, "shared/shared-boxes/"]).await;
+    assert!(ok && text.contains(key), "{text}");
+    let (ok, text) = dict("iter", &["-1", &uri, key]).await;
+    assert!(ok && text.contains("1"), "{text}");
+    assert!(dict("unset", &[&uri, key]).await.0);
+    assert!(dict("unset", &[&uri, key]).await.0);
+    assert!(!dict("get", &[&uri, key]).await.0);
+    let (ok, text) = dict("set", &[&uri, "shared/shared-boxes/user/alice@example.com/bob@example.com", "1"]).await;
+    assert!(!ok && text.contains("must not change the shares of bob@example.com"), "{text}");
+    let (ok, text) = dict("inc", &[&uri, key, "1"]).await;
+    assert!(!ok && text.contains("is no number"), "{text}");
+    dovecot.gatepost.database.take_away().await;
+    let (ok, text) = dict("set", &[&uri, key, "1"]).await;
+    assert!(!ok, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dovecots_own_auth_reads_hashes_from_our_dictionary() {
+    let dovecot = Dovecot::start("2.3-own-auth.conf").await;
+    drop(dovecot.imap_as("alice@example.com", "alice123").await);
+    for user in ["alice@example.com", "nobody@example.com"] {
+        let answer = dovecot.imap().await.command(&format!("LOGIN {user} wrong")).await;
+        assert!(answer.contains("[AUTHENTICATIONFAILED]"), "{answer}");
+    }
+    assert!(dovecot.processes().iter().any(|name| name == "auth"));
+    let (ok, text) = dovecot.tool(&["user", "bob@example.com"]).await;
+    assert!(ok && text.contains("mail/example.com/bob"), "{text}\n{}", dovecot.log());
+    let (ok, text) = dovecot.tool(&["user", "*"]).await;
+    assert!(ok && text.contains("carl@123qwe.com"), "{text}\n{}", dovecot.log());
+    dovecot.gatepost.database.take_away().await;
+    let answer = dovecot.imap().await.command("LOGIN bob@example.com bob123").await;
+    assert!(answer.contains("[UNAVAILABLE]"), "{answer}\n{}", dovecot.log());
+}

@@ -1,0 +1,16 @@
+//! gatepost-dovecot-auth against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test -p gatepost-dovecot-auth`.
+//!
+//! The peers here do not use our codec: conversations are bytes written by hand (`conversations/*.txt`), and the other peers are
+//! Dovecot's own processes and tools.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod concurrency;
+mod dovecot;
+mod failures;
+mod hostile;
+mod instance;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod program;
+mod replay;

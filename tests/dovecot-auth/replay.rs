@@ -1,0 +1,234 @@
+//! Conversations on the wire, from data files, in writes of 1, 16 and 4096 bytes.
+//!
+//! ```text
+//! # text             a comment
+//! config LINE        a line of the configuration, behind `[dovecot-auth]`
+//! nowhere            the database is one that is not there
+//! sql STATEMENT      as the owner of the database, before the next line
+//! connect KIND NAME  a new connection to `login`, `postfix`, `master`, `userdb`, `dict` or `dict-auth`; its name if not the kind
+//! on NAME            the next lines are about that connection
+//! > LINE             sent, LF added
+//! >> BYTES           sent, nothing added
+//! < LINE             received, exactly
+//! <* LINE            received, in any order with its neighbours of the same kind
+//! hang-up            we close our sending side
+//! eof                received: the end of the connection
+//! ```
+//!
+//! `\t`, `\n`, `\r`, `\0`, `\\` and `\xHH` are escapes. `{name}` stands for digits or hexadecimal digits that are the same wherever the name
+//! stands; `{pid}` is the process of the test. At the end no connection may have anything more to say.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use crate::instance::{Instance, NOWHERE, soon};
+use crate::postgres::Database;
+
+macro_rules! conversations {
+    ($($name:ident)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            for step in [1, 16, 4096] {
+                replay(stringify!($name), step).await;
+            }
+        })*
+
+        #[test]
+        fn every_conversation_is_replayed() {
+            let mut files: Vec<String> = std::fs::read_dir(folder())
+                .unwrap()
+                .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().replace('-', "_"))
+                .collect();
+            files.sort();
+            let mut named = vec![$(stringify!($name)),*];
+            named.sort_unstable();
+            assert_eq!(files, named);
+        }
+    };
+}
+
+conversations! {
+    cancelled_logins
+    dict_acl
+    dict_acl_2_4
+    dict_auth
+    lines_out_of_order
+    login_login
+    login_plain
+    login_then_request
+    malformed_logins
+    refused_logins
+    several_at_once
+    unavailable
+    userdb
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/dovecot-auth/conversations"))
+}
+
+struct Peer(BufReader<UnixStream>);
+
+async fn replay(name: &str, step: usize) {
+    let text = std::fs::read_to_string(folder().join(format!("{}.txt", name.replace('_', "-")))).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let settings: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("config ")).collect();
+    let database = Database::create().await;
+    let section = if lines.contains(&"nowhere") { NOWHERE.to_owned() } else { database.toml() };
+    let instance = Instance::on(database, &section, &settings.join("\n")).await;
+    let mut known = HashMap::from([("pid".to_owned(), std::process::id().to_string())]);
+    let mut peers: HashMap<String, Peer> = HashMap::new();
+    let mut current = String::new();
+    let mut numbered = lines.iter().enumerate().peekable();
+    while let Some((number, line)) = numbered.next() {
+        let place = format!("{name}.txt:{} in writes of {step}: {line}", number + 1);
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "" | "#" | "config" | "nowhere" => continue,
+            "sql" => {
+                instance.database.sql(rest).await;
+                // Without triggers a found answer counts for a second.
+                instance.parts.directory.flush();
+                continue;
+            }
+            "connect" => {
+                let (kind, called) = rest.split_once(' ').unwrap_or((rest, rest));
+                if let Some(old) = peers.remove(called) {
+                    hang_up_and_drain(old, &place).await;
+                }
+                current = called.to_owned();
+                peers.insert(current.clone(), Peer(BufReader::new(instance.connect(kind).await)));
+                continue;
+            }
+            "on" => {
+                current = rest.to_owned();
+                continue;
+            }
+            _ => {}
+        }
+        let peer = peers.get_mut(&current).unwrap_or_else(|| panic!("{place}: connect first"));
+        match word {
+            ">" => {
+                let mut bytes = unescape(&fill(rest, &known, &place));
+                bytes.push(b'\n');
+                send(peer, &bytes, step, &place).await;
+            }
+            ">>" => send(peer, &unescape(&fill(rest, &known, &place)), step, &place).await,
+            "<" => {
+                let got = receive(peer, &place).await;
+                assert!(is_like(rest, &got, &mut known), "{place}: got {}", got.escape_ascii());
+            }
+            "<*" => {
+                let mut expected = vec![rest];
+                while let Some((_, line)) = numbered.next_if(|(_, line)| line.starts_with("<* ")) {
+                    expected.push(&line["<* ".len()..]);
+                }
+                while !expected.is_empty() {
+                    let got = receive(peer, &place).await;
+                    let found = expected.iter().position(|line| is_like(line, &got, &mut known));
+                    let found = found.unwrap_or_else(|| panic!("{place}: got {}", got.escape_ascii()));
+                    expected.remove(found);
+                }
+            }
+            "hang-up" => peer.0.get_mut().shutdown().await.unwrap(),
+            "eof" => {
+                let end = soon(&place, peer.0.read(&mut [0])).await.unwrap_or(0);
+                assert_eq!(end, 0, "{place}: there is more to come");
+            }
+            _ => panic!("{place}: unknown directive"),
+        }
+    }
+    for (called, peer) in peers {
+        hang_up_and_drain(peer, &format!("{name}, {called}")).await;
+    }
+    assert_eq!(instance.stop().await, 0, "{name}: connections had to be cut");
+}
+
+/// Sends in pieces. The other side may close in the middle, where it refuses the beginning.
+async fn send(peer: &mut Peer, bytes: &[u8], step: usize, place: &str) {
+    for piece in bytes.chunks(step) {
+        if soon(place, peer.0.get_mut().write_all(piece)).await.is_err() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn receive(peer: &mut Peer, place: &str) -> Vec<u8> {
+    let mut line = Vec::new();
+    soon(place, peer.0.read_until(b'\n', &mut line)).await.unwrap();
+    assert_eq!(line.pop(), Some(b'\n'), "{place}: the connection ended");
+    line
+}
+
+/// There must be no answer that nobody expected.
+async fn hang_up_and_drain(mut peer: Peer, place: &str) {
+    let _ = peer.0.get_mut().shutdown().await;
+    let mut rest = Vec::new();
+    let _ = soon(place, peer.0.read_to_end(&mut rest)).await;
+    assert_eq!(rest.escape_ascii().to_string(), "", "{place}: an answer too many");
+}
+
+/// A line with every `{name}` replaced by what it stands for.
+fn fill(line: &str, known: &HashMap<String, String>, place: &str) -> String {
+    let mut filled = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or_else(|| panic!("{place}: no }}"));
+        let value = known.get(name).unwrap_or_else(|| panic!("{place}: {{{name}}} was not received yet"));
+        filled += before;
+        filled += value;
+        rest = after;
+    }
+    filled + rest
+}
+
+/// Whether what was received is the line, and what its names stand for from now on.
+fn is_like(line: &str, got: &[u8], known: &mut HashMap<String, String>) -> bool {
+    let mut learned = HashMap::new();
+    let (mut rest, mut got) = (line, got);
+    loop {
+        let (literal, after) =
+            rest.split_once('{').map_or((rest, None), |(literal, after)| (literal, Some(after)));
+        let Some(left) = got.strip_prefix(unescape(literal).as_slice()) else { return false };
+        let Some((name, after)) = after.and_then(|after| after.split_once('}')) else {
+            known.extend(learned);
+            return left.is_empty();
+        };
+        let digits = left.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let value = String::from_utf8_lossy(&left[..digits]).into_owned();
+        match known.get(name).or_else(|| learned.get(name)) {
+            Some(expected) if *expected != value => return false,
+            _ if digits == 0 => return false,
+            _ => learned.insert(name.to_owned(), value),
+        };
+        (rest, got) = (after, &left[digits..]);
+    }
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'0') => 0,
+            Some(b'\\') => b'\\',
+            Some(b'x') => {
+                let digits: String = rest.by_ref().take(2).map(char::from).collect();
+                u8::from_str_radix(&digits, 16).unwrap()
+            }
+            other => panic!("bad escape {other:?} in {text}"),
+        });
+    }
+    bytes
+}
