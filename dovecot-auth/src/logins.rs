@@ -109,10 +109,16 @@ impl Logins {
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < QUIET {
             tokio::time::sleep(QUIET / 10).await;
-            if !self.is_empty() {
+            if self.is_awaited() {
                 quiet_since = Instant::now();
             }
         }
+    }
+
+    /// Whether a mail process may be about to ask. Some logins nobody ever asks for, such as those of `doveadm auth test`.
+    fn is_awaited(&self) -> bool {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.logins.values().flatten().any(|entry| entry.at.elapsed() < HANDOVER)
     }
 
     /// How many wait to be asked for.
@@ -141,6 +147,8 @@ impl Entries {
 const LIFETIME: Duration = Duration::from_secs(165);
 /// Longer than a login process takes to hand its client over, and than a hash of the usual cost that was under way.
 const QUIET: Duration = Duration::from_millis(500);
+/// After this nobody asks any more; handing over takes milliseconds, a second on a machine that is overloaded.
+const HANDOVER: Duration = Duration::from_secs(2);
 /// 100 logins a second that nobody asks for, over the lifetime; some 200 bytes each.
 const MOST: usize = 16_384;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gatepost::config::{Config, ListenAddress};
+use gatepost::config::{Config, ConfigError, ListenAddress, Section};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::Address;
@@ -27,7 +27,7 @@ use crate::mechanisms::{Claim, MECHANISMS};
 use crate::metrics::Counters;
 use crate::protocol::dict::Flags;
 use crate::session::{self, Client, Kind, Master, Shelf, Users};
-use crate::userdb::{BadName, Userdb};
+use crate::userdb::{BadName, TemplateError, Userdb};
 use crate::verdict::{self, Verdict};
 
 /// gatepost-dovecot-auth.
@@ -395,11 +395,12 @@ impl DovecotAuth {
     }
 }
 
-fn in_file(config: &Config<Settings>) -> impl Fn(crate::userdb::TemplateError) -> anyhow::Error {
-    let path = config.path.clone();
-    move |error| match &path {
-        Some(path) => anyhow::anyhow!("{}: {error}", path.display()),
-        None => anyhow::anyhow!("{error}"),
+fn in_file(config: &Config<Settings>) -> impl Fn(TemplateError) -> ConfigError {
+    let path = config.path.clone().unwrap_or_else(|| "built-in defaults".into());
+    move |error| ConfigError::Contradiction {
+        path: path.clone(),
+        section: Settings::NAME,
+        message: error.to_string(),
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Userdb {
 
 /// Why there are no templates; names the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("[dovecot-auth]: {key}: {reason}")]
+#[error("{key}: {reason}")]
 pub struct TemplateError {
     key: String,
     reason: String,
@@ -215,7 +215,7 @@ mod tests {
             change(&mut settings);
             Userdb::new(&settings).unwrap_err().to_string()
         };
-        assert_eq!(error(|s| s.uid = "0".into()), "[dovecot-auth]: uid: root must not own mail");
+        assert_eq!(error(|s| s.uid = "0".into()), "uid: root must not own mail");
         assert!(error(|s| s.uid = "root".into()).contains("root must not own mail"));
         assert!(error(|s| s.gid = "no-such-group".into()).contains("gid: no such group \"no-such-group\""));
         assert!(error(|s| s.home = "mail".into()).contains("no absolute path"));

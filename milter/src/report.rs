@@ -17,7 +17,7 @@
 //!
 //! `True` in the first line means rejected, as there. `X-Spam: Yes` itself is the service's to add: it is the decision, not its explanation.
 //! Evidence comes from strangers' mail: it is printable ASCII without brackets and semicolons before it gets here (`rules::Evidence`).
-//! No line is longer than [`MAX_LINE`], the whole not longer than [`MAX_RESULT`].
+//! No line is longer than `MAX_LINE`, the whole not longer than `MAX_RESULT`.
 
 use std::fmt::Write;
 

@@ -109,6 +109,11 @@ impl Lines {
         self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// Closes the sending side.
+    pub async fn hang_up(&mut self) {
+        self.0.get_mut().shutdown().await.unwrap();
+    }
+
     /// The next line without its LF; empty at the end of the connection too.
     pub async fn hear(&mut self) -> String {
         let mut line = String::new();

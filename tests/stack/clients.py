@@ -7,7 +7,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -64,6 +64,11 @@ class Smtp(smtplib.SMTP):
                 self.story.sent("(an answer in base64)")
         super().putcmd(cmd, args)
 
+    def leave(self) -> None:
+        """QUIT, whatever the answer: what was accepted before stays accepted."""
+        with suppress(smtplib.SMTPException, OSError):
+            self.quit()
+
     def getreply(self) -> tuple[int, bytes]:
         code, text = super().getreply()
         if self.story:
@@ -75,12 +80,12 @@ class Smtp(smtplib.SMTP):
 @contextmanager
 def outsider(ports: Ports, ip: str = STRANGER_IP, host: str = STRANGER_HOST) -> Iterator[Smtp]:
     """A session that Postfix takes for one from that address (XCLIENT), greeted."""
-    smtp = Smtp("127.0.0.1", ports.smtp, timeout=PATIENCE)
-    with smtp:
+    with closing(Smtp("127.0.0.1", ports.smtp, timeout=PATIENCE)) as smtp:
         smtp.ehlo(host)
         expect(smtp.docmd("XCLIENT", f"ADDR={ip} NAME={host} REVERSE_NAME={host}"), "XCLIENT")
         expect(smtp.ehlo(host), "EHLO")
         yield smtp
+        smtp.leave()
 
 
 def expect(reply: tuple[int, bytes], command: str) -> None:
@@ -92,12 +97,12 @@ def expect(reply: tuple[int, bytes], command: str) -> None:
 @contextmanager
 def submitter(ports: Ports, trust: ssl.SSLContext) -> Iterator[Smtp]:
     """A session at the submission port, under TLS, not yet logged in."""
-    smtp = Smtp("127.0.0.1", ports.submission, timeout=PATIENCE)
-    with smtp:
+    with closing(Smtp("127.0.0.1", ports.submission, timeout=PATIENCE)) as smtp:
         smtp.ehlo("laptop.example.com")
         smtp.starttls(context=trust)
         smtp.ehlo("laptop.example.com")
         yield smtp
+        smtp.leave()
 
 
 def authenticate(smtp: Smtp, user: str, password: str, mechanism: str = "PLAIN") -> Reply:

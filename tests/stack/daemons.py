@@ -96,13 +96,12 @@ class Daemon:
             return 0
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(STOPPED_WITHIN)
+            status = self.process.wait(STOPPED_WITHIN)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-            return -signal.SIGKILL
-        finally:
-            self.process = None
+            status = self.process.wait()
+        self.process = None
+        return status
 
     def close(self) -> None:
         """Stops it and closes its sockets."""

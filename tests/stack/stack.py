@@ -126,7 +126,7 @@ class Stack:
 
     def gatepost(self, *arguments: str, stdin: str = "") -> str:
         """Our admin tool, as the admin runs it: `sudo -u postgres gatepost …`."""
-        return run(self.programs / "gatepost", "--config", self.config, "--role", "postgres", *arguments, stdin=stdin, user="postgres")
+        return run(self.programs / "gatepost", "--config", self.config, *arguments, stdin=stdin, user="postgres")
 
     def ailments(self) -> list[str]:
         """What no scene may cause: see `Daemon.ailments`."""

@@ -104,3 +104,60 @@ pub(super) fn in_order(greeted: &mut bool, command: &Command) -> Result<(), Faul
 
 /// What Dovecot logs; the reason itself is in our log.
 pub(super) const TRY_LATER: &str = "temporary failure, see the log of gatepost-dovecot-auth";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::path::Path;
+
+    use gatepost::daemon::{Daemon, Parts};
+    use gatepost::mail::Address;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::logins::Cookie;
+
+    async fn service() -> Arc<DovecotAuth> {
+        let text = "[database]\nhost = \"/nonexistent\"\n[dovecot-auth]\nuid = \"5000\"\ngid = \"5000\"\n";
+        let config = gatepost::config::parse::<Settings>(text, Path::new("gatepost.toml")).unwrap();
+        let parts = Parts::new(&config, DovecotAuth::NAME).unwrap();
+        Arc::new(DovecotAuth::build(&config, &parts).await.unwrap())
+    }
+
+    /// What a process of that user and number hears, or why its connection ends.
+    async fn request(credentials: Option<Credentials>, session_pid: &str) -> Result<String, String> {
+        let (service, cookie) = (service().await, Cookie::new());
+        service.logins().add((1, 2), cookie.clone(), Address::parse("alice@example.com").unwrap());
+        let mut master = Master::new(Arc::clone(&service), &Peer { label: "test".to_owned(), credentials });
+        let mut out = Vec::new();
+        assert!(master.line(b"VERSION\t1\t1", &mut out).unwrap().is_none());
+        let line = format!("REQUEST\t1\t1\t2\t{}{session_pid}", cookie.expose());
+        master.line(line.as_bytes(), &mut out).map_err(|fault| fault.to_string())?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_root_is_told_and_only_about_itself() {
+        let own = nix::unistd::geteuid().as_raw();
+        let peer = |uid, pid| Some(Credentials { uid, gid: 0, pid });
+        let told = "USER\t1\talice@example.com\tuid=5000\tgid=5000\thome=/var/vmail/example.com/alice\n";
+        for (credentials, session_pid) in [
+            (peer(0, Some(7)), "\tsession_pid=7"),
+            (peer(own, Some(7)), "\tsession_pid=7"),
+            // Another pid namespace, or a client that does not say.
+            (peer(0, None), "\tsession_pid=7"),
+            (peer(0, Some(0)), "\tsession_pid=7"),
+            (peer(0, Some(7)), ""),
+        ] {
+            assert_eq!(request(credentials, session_pid).await.as_deref(), Ok(told), "{credentials:?}");
+        }
+        for (credentials, session_pid, sentence) in [
+            (peer(own + 1, Some(7)), "\tsession_pid=7", "asks for a login; only root may"),
+            (None, "\tsession_pid=7", "an unknown user asks for a login; only root may"),
+            (peer(0, Some(8)), "\tsession_pid=7", "process 8 asks for a login of process 7"),
+        ] {
+            let why = request(credentials, session_pid).await.unwrap_err();
+            assert!(why.contains(sentence), "{why}");
+        }
+    }
+}

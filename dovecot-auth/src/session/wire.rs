@@ -59,8 +59,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The next line, if it is here already.
     pub(crate) fn buffered(&mut self) -> Result<Option<Line>, WireError> {
         let line = self.input.line()?;
-        if line.is_some() || self.input.is_empty() {
-            self.deadline = None;
+        if line.is_some() {
+            // What is left over is the beginning of another.
+            self.deadline = (!self.input.is_empty()).then(|| Instant::now() + self.patience);
         }
         Ok(line)
     }
@@ -240,6 +241,10 @@ mod tests {
     async fn a_slow_peer_is_not_waited_for_for_ever_and_an_idle_one_is() {
         let (mut slow, mut peer) = wire(100, Duration::from_millis(20));
         peer.write_all(b"half").await.unwrap();
+        assert_eq!(slow.next().await.unwrap_err().to_string(), "the peer did not finish a line in time");
+        let (mut slow, mut peer) = wire(100, Duration::from_millis(20));
+        peer.write_all(b"line\nhalf").await.unwrap();
+        assert_eq!(slow.next().await.unwrap().unwrap().as_slice(), b"line");
         assert_eq!(slow.next().await.unwrap_err().to_string(), "the peer did not finish a line in time");
         let (mut idle, mut peer) = wire(100, Duration::from_millis(5));
         let later = tokio::spawn(async move {

@@ -212,14 +212,8 @@ fn parse_date(value: &[u8]) -> Option<i64> {
     HeaderForm::Date.parse(value).value().as_datetime().and_then(timestamp)
 }
 
-/// Zones reach from -12 to +14 hours; mail is younger than 1980, and whoever writes a year beyond 2100 lies. Years of two digits are
-/// read as RFC 5322, 4.3 says.
-fn timestamp(mut date: DateTime) -> Option<i64> {
-    match date.year {
-        0..50 => date.year += 2000,
-        50..1000 => date.year += 1900,
-        _ => {}
-    }
+/// Zones reach from -12 to +14 hours; mail is younger than 1980, and whoever writes a year beyond 2100 lies.
+fn timestamp(date: DateTime) -> Option<i64> {
     let minutes = u32::from(date.tz_hour) * 60 + u32::from(date.tz_minute);
     let zone = minutes <= if date.tz_before_gmt { 12 * 60 } else { 14 * 60 };
     (date.is_valid() && zone && (1980..=2100).contains(&date.year)).then(|| date.to_timestamp())

@@ -183,11 +183,12 @@ const FREE_HOSTING: &[&str] = &[
 /// Top-level domains that are cheap or free and mostly seen in unwanted mail, sorted. Every one has honest owners as well.
 #[rustfmt::skip]
 const SUSPICIOUS_TOP_LEVEL: &[&str] = &[
-    "accountant", "bar", "beauty", "bid", "buzz", "cam", "casa", "cf", "cfd", "click", "country", "cricket",
-    "cyou", "date", "download", "faith", "fit", "ga", "gdn", "gq", "hair", "icu", "kim", "link", "loan",
-    "makeup", "men", "ml", "mom", "monster", "nom", "party", "pw", "quest", "racing", "rest", "review", "sbs",
-    "science", "skin", "stream", "surf", "tk", "top", "trade", "uno", "webcam", "win", "work", "xin", "xyz",
-    "zip",
+    "accountant", "autos", "bar", "beauty", "bid", "boats", "bond", "buzz", "cam", "casa", "cf", "cfd",
+    "click", "country", "cricket", "cyou", "date", "download", "faith", "fit", "fun", "ga", "gdn", "gq",
+    "hair", "homes", "icu", "kim", "link", "loan", "lol", "makeup", "men", "ml", "mom", "monster", "nom",
+    "party", "pics", "pw", "quest", "racing", "rest", "review", "sbs", "science", "shop", "skin", "space",
+    "stream", "surf", "tk", "top", "trade", "uno", "vip", "wang", "webcam", "website", "win", "work", "xin",
+    "xyz", "zip",
 ];
 
 #[cfg(test)]

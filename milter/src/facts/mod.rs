@@ -20,18 +20,19 @@
 pub mod archives;
 pub mod brands;
 pub mod colours;
-pub mod elements;
+mod elements;
 pub mod headers;
 pub mod hosts;
 pub mod html;
 pub mod kinds;
 pub mod mailboxes;
+mod markup;
 pub mod parts;
 pub mod phrases;
 pub mod scripts;
 pub mod subject;
 pub mod text;
-pub mod themes;
+mod themes;
 pub mod urls;
 
 use std::time::{SystemTime, UNIX_EPOCH};

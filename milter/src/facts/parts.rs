@@ -1,7 +1,7 @@
 //! The MIME parts: what each claims to be and what it is.
 //!
 //! For the rules of the group `mime`; on the way the text of each text part goes to `text` and `html`. Attachments are decoded only
-//! to look at their first bytes, and zip files (up to [`MAX_ARCHIVE`]) to list them.
+//! to look at their first bytes, and zip files (up to `MAX_ARCHIVE`) to list them.
 
 use mail_parser::{Encoding, MessagePart, PartFlags, PartKind};
 

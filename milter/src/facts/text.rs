@@ -36,6 +36,10 @@ pub struct Text {
     pub lines: usize,
     /// Lines of plain text that quote another message.
     pub quoted_lines: usize,
+    /// The longest row of empty lines in plain text, with text before and after it.
+    pub blank_lines: usize,
+    /// Words of plain text that are no URLs.
+    pub plain_words_besides_urls: usize,
     /// The phrases found, each once.
     pub phrases: Vec<Phrase>,
     /// The test pattern, if it is there.
@@ -86,15 +90,30 @@ impl Text {
         let Some(text) = self.decode(part) else { return false };
         self.has_plain = true;
         finder.text(&text);
-        for line in text.lines().take(MAX_LINES) {
-            let line = line.trim();
-            self.lines += usize::from(!line.is_empty());
-            self.quoted_lines += usize::from(line.starts_with('>'));
-        }
+        self.count_lines(&text);
         let room = MAX_VISIBLE.saturating_sub(self.plain.len());
         self.plain.push_str(&text[..text.floor_char_boundary(room)]);
         self.plain.push('\n');
         !text.is_ascii()
+    }
+
+    fn count_lines(&mut self, text: &str) {
+        let mut blank = None;
+        for line in text.lines().take(MAX_LINES) {
+            let line = line.trim();
+            if line.is_empty() {
+                blank = blank.map(|row| row + 1);
+                continue;
+            }
+            self.blank_lines = self.blank_lines.max(blank.unwrap_or(0));
+            blank = Some(0);
+            self.lines += 1;
+            self.quoted_lines += usize::from(line.starts_with('>'));
+            let word = |word: &&str| {
+                !word.contains("://") && word.bytes().any(|byte| byte.is_ascii_alphanumeric() || byte >= 0x80)
+            };
+            self.plain_words_besides_urls += line.split_whitespace().filter(word).count();
+        }
     }
 
     /// Reads an HTML part; says whether it has characters beyond ASCII.
@@ -143,7 +162,9 @@ impl Text {
         let all = self.phrases.clone();
         self.phrases.retain(|phrase| {
             !all.iter().any(|other| {
-                other.theme == phrase.theme && other.text.len() > phrase.text.len() && contains_word(other.text, phrase.text)
+                other.theme == phrase.theme
+                    && other.text.len() > phrase.text.len()
+                    && contains_word(other.text, phrase.text)
             })
         });
     }

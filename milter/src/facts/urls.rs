@@ -5,7 +5,7 @@
 //!
 //! At most [`MAX_URLS`] different ones are kept, each cut at [`MAX_TEXT`].
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use linkify::{LinkFinder, LinkKind};
@@ -148,7 +148,7 @@ impl Url {
 #[derive(Debug, Default)]
 pub struct Finder {
     urls: Vec<Url>,
-    seen: HashSet<String>,
+    seen: HashMap<String, usize>,
     overflowed: bool,
 }
 
@@ -218,16 +218,16 @@ impl Finder {
     }
 
     fn add(&mut self, url: Url) -> Option<usize> {
-        if self.seen.contains(&url.text) {
-            return self.urls.iter().position(|known| known.text == url.text);
+        if let Some(index) = self.seen.get(&url.text) {
+            return Some(*index);
         }
         if self.urls.len() >= MAX_URLS {
             self.overflowed = true;
             return None;
         }
-        self.seen.insert(url.text.clone());
         let inner = if url.origin == Origin::Parameter { None } else { inner_url(&url.path) };
         let index = self.urls.len();
+        self.seen.insert(url.text.clone(), index);
         self.urls.push(url);
         if let Some(inner) = inner {
             self.add(inner);

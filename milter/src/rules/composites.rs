@@ -3,7 +3,7 @@
 use super::{Check, Composite, Group, Rule};
 use super::{
     authentication as a, envelope as e, headers as h, html, lists, message_id as mid, mime, phishing as p,
-    recipients as r, sender as s, subject, text, urls,
+    recipients as r, replies, sender as s, subject, text, urls,
 };
 
 /// The group's table.
@@ -144,8 +144,8 @@ pub const FREEMAIL_AFF: Rule = Rule {
         any: &[
             &[text::ADVANCE_FEE.symbol, text::LOTTERY.symbol],
             &[
-                s::FREEMAIL_FROM.symbol,
-                s::FREEMAIL_REPLYTO.symbol,
+                replies::FREEMAIL_FROM.symbol,
+                replies::FREEMAIL_REPLYTO.symbol,
                 r::R_UNDISC_RCPT.symbol,
                 r::TO_DN_RECIPIENTS.symbol,
                 r::MISSING_TO.symbol,
@@ -205,8 +205,8 @@ pub const SUSPICIOUS_URL_IN_SUSPICIOUS_MESSAGE: Rule = Rule {
                 mid::MISSING_MID.symbol,
                 h::MISSING_DATE.symbol,
                 h::FAKE_REPLY.symbol,
-                s::FREEMAIL_REPLYTO_NEQ_FROM.symbol,
-                s::FREEMAIL_REPLYTO_NEQ_FROM_DOM.symbol,
+                replies::FREEMAIL_REPLYTO_NEQ_FROM.symbol,
+                replies::FREEMAIL_REPLYTO_NEQ_FROM_DOM.symbol,
             ],
         ],
         none: &[lists::MAILLIST.symbol],

@@ -28,6 +28,7 @@ pub const RULES: &[Rule] = &[
     MAILER_OF_BULK,
     MUA_OBSOLETE,
     PRIORITY_NO_NAME,
+    OBSOLETE_SIGNATURE,
     COMPLETELY_EMPTY,
 ];
 
@@ -346,6 +347,25 @@ pub const PRIORITY_NO_NAME: Rule = Rule {
     }),
 };
 
+/// A signature nobody may verify any more.
+pub const OBSOLETE_SIGNATURE: Rule = Rule {
+    symbol: "OBSOLETE_SIGNATURE",
+    group: Group::Headers,
+    weight: 1.0,
+    summary: "signed with SHA-1, or with DomainKeys",
+    why: "RFC 8301, 3 (2018) forbids SHA-1, DomainKeys (RFC 4870) has been historic since 2007: bulk mailers never updated",
+    check: Check::Facts(|facts| {
+        let Date::At(date) = facts.headers.date else { return None };
+        let sha1 = facts
+            .headers
+            .fields
+            .iter()
+            .any(|field| field.name == "dkim-signature" && field.value.contains("a=rsa-sha1"));
+        (date > Y2019 && (sha1 || facts.headers.has("domainkey-signature")) && !is_list(&facts.headers))
+            .then(|| Evidence::new(if sha1 { "rsa-sha1" } else { "DomainKey-Signature" }))
+    }),
+};
+
 /// Nothing at all.
 pub const COMPLETELY_EMPTY: Rule = Rule {
     symbol: "COMPLETELY_EMPTY",
@@ -386,6 +406,9 @@ pub(super) fn is_mozilla_id(left: &str) -> bool {
 }
 
 const DAY: i64 = 86_400;
+
+/// The first second of 2019.
+const Y2019: i64 = 1_546_300_800;
 
 /// Fields that stand once (RFC 5322, 3.6), and what a double one is worth of the weight: those that people and filters read, most.
 const UNIQUE: [(&str, f64); 11] = [

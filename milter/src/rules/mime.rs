@@ -34,6 +34,7 @@ pub const RULES: &[Rule] = &[
     MIME_UNKNOWN_CHARSET,
     MIME_DAMAGED,
     R_PARTS_DIFFER,
+    R_PLAIN_IS_URLS,
 ];
 
 /// An ordinary type.
@@ -429,6 +430,21 @@ pub const R_PARTS_DIFFER: Rule = Rule {
     check: Check::Facts(|facts| {
         let differ = facts.text.differ.filter(|&differ| differ > 50)?;
         Some(Evidence::new(format_args!("{differ}%")).times(f64::from(differ - 50) / 50.0))
+    }),
+};
+
+/// The plain version is nothing but links.
+pub const R_PLAIN_IS_URLS: Rule = Rule {
+    symbol: "R_PLAIN_IS_URLS",
+    group: Group::Mime,
+    weight: 2.5,
+    summary: "the plain text is nothing but links, the HTML has all the words",
+    why: "RFC 2046, 5.1.4: versions of the same; bulk mailers fill in the links and forget the text",
+    check: Check::Facts(|facts| {
+        let (plain, shown) = (facts.text.plain_words_besides_urls, facts.text.html_words);
+        let links = facts.text.plain.contains("://");
+        (links && plain <= 8 && shown >= 30)
+            .then(|| Evidence::new(format_args!("{plain} words against {shown}")))
     }),
 };
 

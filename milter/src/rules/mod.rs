@@ -17,6 +17,7 @@ pub mod message_id;
 pub mod mime;
 pub mod phishing;
 pub mod recipients;
+pub mod replies;
 pub mod sender;
 pub mod subject;
 pub mod text;
@@ -191,12 +192,13 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 14] = [
+const TABLES: [&[Rule]; 15] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
     message_id::RULES,
     sender::RULES,
+    replies::RULES,
     recipients::RULES,
     subject::RULES,
     mime::RULES,

@@ -28,6 +28,7 @@ pub const RULES: &[Rule] = &[
     TEXT_INVISIBLE_CHARACTERS,
     TEXT_GAPPY,
     TEXT_ALL_CAPS,
+    TEXT_BLANK_LINES,
     HFILTER_URL_ONLY,
     HFILTER_URL_ONELINE,
     EMPTY_BODY,
@@ -256,6 +257,18 @@ pub const TEXT_ALL_CAPS: Rule = Rule {
         let (capitals, letters) = (facts.text.capitals, facts.text.letters);
         (letters >= 200 && capitals * 2 > letters)
             .then(|| Evidence::new(format_args!("{}%", capitals * 100 / letters)))
+    }),
+};
+
+/// A gap in the text.
+pub const TEXT_BLANK_LINES: Rule = Rule {
+    symbol: "TEXT_BLANK_LINES",
+    group: Group::Text,
+    weight: 1.5,
+    summary: "fifteen or more empty lines in the middle of the text",
+    why: "pushes words for the filter, or the way to unsubscribe, out of sight",
+    check: Check::Facts(|facts| {
+        (facts.text.blank_lines >= 15).then(|| Evidence::new(facts.text.blank_lines))
     }),
 };
 

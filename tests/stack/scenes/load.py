@@ -29,7 +29,7 @@ def load(stack: Stack, story: Story) -> None:
                 else:
                     refused.append(str(reply))
 
-    threads = [threading.Thread(target=one_connection, args=(number,)) for number in range(CONNECTIONS)]
+    threads = [threading.Thread(target=one_connection, args=(number,), daemon=True) for number in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -44,7 +44,9 @@ def during(stack: Stack, story: Story) -> dict[str, str]:
         story.check(f"to {recipient}, {kind}: 4xx ({reply.code})", reply.temporary, reply)
     reply = from_outside(stack, story, "x@never-asked.test", letter(f"Berta <{STRANGER}>", "x@never-asked.test", "During the outage"))
     foreign = "Relay access denied" in reply.text
-    story.check(f"to a foreign domain: refused, by the list of our domains in the cache, or 4xx ({reply.code})", foreign or reply.temporary, reply)
+    story.check(
+        f"to a foreign domain: refused, by the list of our domains in the cache, or 4xx ({reply.code})", foreign or reply.temporary, reply
+    )
 
     error = login_error(stack.ports, stack.trust, ALICE, PASSWORDS[ALICE])
     story.check(
