@@ -200,19 +200,20 @@ impl DovecotAuth {
     pub(crate) fn note(&self, circumstances: &Circumstances, login: &str, verdict: Verdict) -> Verdict {
         let Circumstances { mechanism, service, remote, session, .. } = circumstances;
         self.counters.login(service, verdict.word());
-        let shown = |text: &str| printable(text.as_bytes(), SHOWN);
+        // Without spaces, so that no login can be mistaken for the fields behind it.
+        let shown = |text: &str| printable(text.as_bytes(), SHOWN).replace(' ', "\\x20");
         let (login, service, rip, session) = (shown(login), shown(service), shown(remote), shown(session));
         let result = verdict.word();
         // One line per login, always in this form: programs like fail2ban read it.
         match &verdict {
             Verdict::Accepted(login) => {
-                tracing::info!(%login, %service, %rip, mechanism, session_id = %session, result, "login accepted");
+                tracing::info!(%login, %service, %rip, %mechanism, session_id = %session, %result, "login accepted");
             }
             Verdict::Refused(_) => {
-                tracing::info!(%login, %service, %rip, mechanism, session_id = %session, result, "login refused");
+                tracing::info!(%login, %service, %rip, %mechanism, session_id = %session, %result, "login refused");
             }
             Verdict::Unavailable(why) | Verdict::Misconfigured(why) => {
-                tracing::info!(%login, %service, %rip, mechanism, session_id = %session, result, %why, "login not decided");
+                tracing::info!(%login, %service, %rip, %mechanism, session_id = %session, %result, %why, "login not decided");
             }
         }
         match &verdict {

@@ -43,6 +43,7 @@ pub(crate) struct Client {
     cuid: u32,
     requests: HashMap<u32, State>,
     waiting: usize,
+    serial: u64,
 }
 
 /// How far the handshake has come.
@@ -57,10 +58,8 @@ enum Stage {
 enum State {
     /// The client is to go on.
     Waiting(Circumstances, Box<dyn Exchange>),
-    /// It is being judged.
-    Judged,
-    /// It is being judged, and nobody wants to know any more.
-    Cancelled,
+    /// It is being judged, under this serial number: where it is cancelled and its id used again, two are judged under one id.
+    Judged(u64),
 }
 
 /// A request that is to be answered.
@@ -85,6 +84,7 @@ impl Client {
             cuid,
             requests: HashMap::new(),
             waiting: 0,
+            serial: 0,
         }
     }
 
@@ -98,7 +98,7 @@ impl Client {
         Reply::Done.render(out);
     }
 
-    fn begin(&mut self, request: Request, out: &mut Vec<u8>) -> Result<Option<Work<Judged>>, Fault> {
+    fn begin(&mut self, request: Request, out: &mut Vec<u8>) -> Result<Option<Work<(u64, Judged)>>, Fault> {
         let Request { id, mechanism, service, remote, session, nologin, response } = request;
         if self.requests.contains_key(&id) {
             return Err(Fault::Protocol(format!("request {id} twice at the same time")));
@@ -135,7 +135,7 @@ impl Client {
         mut exchange: Box<dyn Exchange>,
         response: Option<&[u8]>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Work<Judged>>, Fault> {
+    ) -> Result<Option<Work<(u64, Judged)>>, Fault> {
         let plain = match response.map(mechanisms::decode) {
             Some(None) => {
                 let code = Some(Code::InvalidBase64);
@@ -153,12 +153,14 @@ impl Client {
             }
             Step::Malformed(why) => self.malformed(id, &circumstances, why, None, out).map(|()| None),
             Step::Claim(claim) => {
-                self.requests.insert(id, State::Judged);
+                self.serial += 1;
+                let serial = self.serial;
+                self.requests.insert(id, State::Judged(serial));
                 let service = Arc::clone(&self.service);
                 Ok(Some(Box::pin(async move {
                     let (keep, login) = (circumstances.keep, Some(claim.login.clone()));
                     let verdict = service.authenticate(&circumstances, claim).await;
-                    Judged { id, login, keep, verdict, code: None }
+                    (serial, Judged { id, login, keep, verdict, code: None })
                 })))
             }
         }
@@ -179,9 +181,6 @@ impl Client {
 
     fn answer(&mut self, judged: Judged, out: &mut Vec<u8>) -> Result<(), Fault> {
         let Judged { id, login, keep, verdict, code } = judged;
-        if matches!(self.requests.remove(&id), Some(State::Cancelled)) {
-            return Ok(());
-        }
         // Folded as it would be if it were known; what is no address is given back as typed.
         let login = login.map(|login| Address::parse(&login).map_or(login, |address| address.to_string()));
         let user = login.as_deref();
@@ -204,9 +203,8 @@ impl Client {
     fn cancel(&mut self, id: u32, out: &mut Vec<u8>) {
         match self.requests.remove(&id) {
             Some(State::Waiting(..)) => self.waiting -= 1,
-            Some(State::Judged | State::Cancelled) => {
-                self.requests.insert(id, State::Cancelled);
-            }
+            // The work goes on, and its outcome finds nobody.
+            Some(State::Judged(_)) => {}
             // Answered a moment ago: the client cannot know yet.
             None => return,
         }
@@ -220,13 +218,13 @@ impl Conversation for Client {
     const LONGEST: usize = MAX_LINE;
     /// Several times what the hasher queues: beyond its bound it answers at once.
     const AT_ONCE: usize = 512;
-    type Outcome = Judged;
+    type Outcome = (u64, Judged);
 
     fn greet(&mut self, out: &mut Vec<u8>) {
         Reply::Version.render(out);
     }
 
-    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<Judged>>, Fault> {
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<(u64, Judged)>>, Fault> {
         let command = Command::parse(line).map_err(|error: LineError| Fault::Protocol(error.to_string()))?;
         match (self.stage, command) {
             (Stage::Version, Command::Version(version)) if version.major == MAJOR => {
@@ -262,8 +260,15 @@ impl Conversation for Client {
         }
     }
 
-    fn done(&mut self, judged: Judged, out: &mut Vec<u8>) -> Result<(), Fault> {
-        self.answer(judged, out)
+    fn done(&mut self, (serial, judged): (u64, Judged), out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.requests.get(&judged.id) {
+            Some(State::Judged(current)) if *current == serial => {
+                self.requests.remove(&judged.id);
+                self.answer(judged, out)
+            }
+            // Cancelled meanwhile: nobody wants to know any more.
+            _ => Ok(()),
+        }
     }
 
     /// Logins in the middle of a mechanism are to be tried again; Postfix hears that by the close itself.
