@@ -122,7 +122,8 @@ impl StoredHash {
             Scheme::Argon2id | Scheme::Argon2i => {
                 // A text that was cut off parses, and would be "wrong" for every password.
                 let hash = PasswordHash::new(self.encoded.expose()).ok();
-                let hash = hash.filter(|hash| hash.salt.is_some() && hash.hash.is_some()).ok_or_else(malformed)?;
+                let hash =
+                    hash.filter(|hash| hash.salt.is_some() && hash.hash.is_some()).ok_or_else(malformed)?;
                 match Argon2::default().verify_password(password.expose().as_bytes(), &hash) {
                     Ok(()) => Ok(true),
                     Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
