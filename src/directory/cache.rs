@@ -46,6 +46,8 @@ pub(crate) struct Freshness {
     ttl_notified: Duration,
     stale_limit: Duration,
     notified: AtomicBool,
+    /// The last question found the database away: contact may be lost before the listener knows.
+    away: AtomicBool,
     marks: [Mark; Class::ALL.len()],
 }
 
@@ -71,6 +73,7 @@ impl Freshness {
             ttl_notified,
             stale_limit,
             notified: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             marks: std::array::from_fn(|_| mark()),
         }
     }
@@ -182,7 +185,9 @@ where
         let generation = self.generation();
         let notified = self.freshness.is_notified();
         let asked = Instant::now();
-        match question.await {
+        let answer = question.await;
+        self.freshness.away.store(matches!(answer, Err(Trouble::Away(_))), Ordering::Release);
+        match answer {
             Ok(answer) => {
                 if self.generation() == generation {
                     self.entries.insert(key, Entry { answer: answer.clone(), at: asked });
@@ -226,7 +231,7 @@ where
         let ttl = if notified { self.freshness.ttl_notified } else { self.ttl };
         entry.at >= self.freshness.since(self.class)
             && entry.at.elapsed() <= ttl
-            && (notified || entry.answer.is_some())
+            && (entry.answer.is_some() || (notified && !self.freshness.away.load(Ordering::Acquire)))
     }
 
     fn generation(&self) -> u64 {
@@ -293,6 +298,17 @@ mod tests {
         assert_eq!(table.ask(1, away()).await, Lookup::Found("alice"));
         assert_eq!(table.ask(2, away()).await, Lookup::Unavailable("gone".into()));
         assert_eq!(table.ask(3, away()).await, Lookup::Unavailable("gone".into()));
+    }
+
+    #[tokio::test]
+    async fn none_is_in_doubt_as_soon_as_any_question_finds_the_database_away() {
+        let (table, freshness) = table(Duration::ZERO);
+        freshness.contact_made();
+        assert_eq!(table.ask(1, none()).await, Lookup::None);
+        assert_eq!(table.ask(2, away()).await, Lookup::Unavailable("gone".into()));
+        assert_eq!(table.ask(1, away()).await, Lookup::Unavailable("gone".into()));
+        assert_eq!(table.ask(2, found("bob")).await, Lookup::Found("bob"));
+        assert_eq!(table.ask(1, found("unseen")).await, Lookup::None);
     }
 
     #[tokio::test]
