@@ -55,7 +55,7 @@ pub(crate) struct Freshness {
 struct Mark {
     /// Answers from before count no more (but may still be given while the database is away).
     since: Mutex<Instant>,
-    /// Grows with every change announced.
+    /// Grows with every change of one row that is announced.
     generation: AtomicU64,
     /// Whether all changes up to the loss of contact were announced, and taken in.
     exact: AtomicBool,
@@ -97,11 +97,12 @@ impl Freshness {
         Class::ALL.into_iter().for_each(|class| self.flush_class(class));
     }
 
+    /// Everything known of a class may be out of date. It is kept, for as long as nobody can be asked: an answer under way now is
+    /// older than this mark, and so counts no more than the others.
     pub(crate) fn flush_class(&self, class: Class) {
         let mark = self.mark(class);
         *mark.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         mark.exact.store(false, Ordering::Release);
-        mark.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether the whole list of a class was loaded, and every later change announced, up to the loss of contact.
@@ -191,10 +192,9 @@ where
             Ok(answer) => {
                 if self.generation() == generation {
                     self.entries.insert(key, Entry { answer: answer.clone(), at: asked });
-                    self.freshness
-                        .mark(self.class)
-                        .exact
-                        .store(notified && self.freshness.is_notified(), Ordering::Release);
+                    let exact =
+                        notified && self.freshness.is_notified() && asked >= self.freshness.since(self.class);
+                    self.freshness.mark(self.class).exact.store(exact, Ordering::Release);
                 }
                 answer.map_or(Lookup::None, Lookup::Found)
             }
@@ -320,6 +320,20 @@ mod tests {
             Ok(Some("old"))
         };
         assert_eq!(table.ask(1, overtaken).await, Lookup::Found("old"));
+        assert_eq!(table.ask(1, found("new")).await, Lookup::Found("new"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_a_flush_overtook_counts_only_while_nobody_can_be_asked() {
+        let (table, freshness) = table(Duration::from_secs(60));
+        let overtaken = async {
+            std::thread::sleep(Duration::from_millis(2));
+            freshness.contact_made();
+            Ok(Some("old"))
+        };
+        assert_eq!(table.ask(1, overtaken).await, Lookup::Found("old"));
+        assert!(!freshness.was_exact(Class::Users));
+        assert_eq!(table.ask(1, away()).await, Lookup::Found("old"));
         assert_eq!(table.ask(1, found("new")).await, Lookup::Found("new"));
     }
 }

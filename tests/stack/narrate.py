@@ -25,6 +25,7 @@ class Story:
         self.not_run: list[str] = []
         self._aloud = aloud
         self._kept: list[str] = []
+        self._scenes: list[str] = []
         self._scene = ""
         self._colours = aloud and sys.stdout.isatty()
 
@@ -40,11 +41,12 @@ class Story:
         except Exception as error:
             self.check(f"the scene is played to its end: {type(error).__name__}: {error}", False, traceback.format_exc())
         bad = len(self.failed) - failed
+        verdict = f"{bad} FAILED" if bad else "ok"
+        self._scenes.append(f"scene {letter}  {title}: {self.passed - passed + bad} checks, {verdict}, {time.monotonic() - started:.1f} s")
         if not self._aloud:
             if bad:
                 print("\n".join(self._kept))
-            verdict = f"{bad} FAILED" if bad else "ok"
-            print(f"scene {letter}  {title}: {self.passed - passed} checks, {verdict}, {time.monotonic() - started:.1f} s", flush=True)
+            print(self._scenes[-1], flush=True)
 
     def say(self, text: str) -> None:
         """A sentence of explanation."""
@@ -93,8 +95,8 @@ class Story:
         self._line(self._paint("35;1", f"   ! NOT RUN: {what}: {why}"))
 
     def summary(self) -> bool:
-        """The end: what failed, what could not be run, and the counts alone on the last line. True if all was right."""
-        print()
+        """The end: each scene, what failed, what could not be run, and the counts alone on the last line. True if all was right."""
+        print("\n".join(["", "Summary", *self._scenes, ""]) if self._aloud else "")
         for line in self.not_run:
             print(f"NOT RUN  {line}")
         for line in self.failed:

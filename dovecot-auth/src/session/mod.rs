@@ -10,6 +10,8 @@ mod master;
 mod userdb;
 mod wire;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -129,7 +131,8 @@ async fn converse<C: Conversation>(
                     return Ok(());
                 }
             },
-            () = std::future::ready(()), if may_end => {
+            // Not at once: a request that the peer has just written would be lost, and Dovecot 2.3 calls that a wrong password.
+            () = tokio::time::sleep(QUIET), if may_end => {
                 conversation.farewell(wire.output());
                 return Ok(());
             }
@@ -159,6 +162,9 @@ fn take<C: Conversation>(
     }
 }
 
+/// How long a connection must have been silent to be closed because the daemon ends. A line that is in the kernel already is seen within
+/// that time, however busy the machine is.
+const QUIET: Duration = Duration::from_millis(150);
 /// A peer that sends many requests at once gets its answers in pieces of about this size.
 const OUTPUT_AT_ONCE: usize = 64 * 1024;
 /// The longest command word has 11 characters.
