@@ -129,7 +129,7 @@ mod tests {
     ];
 
     /// One row for each event, one column for each state in the order above: the state after it, `.` for refused.
-    /// S start, r ready, c connected, g greeted, m mail, R rcpt, d data, h headers, b body, X closed
+    /// S start, r ready, c connected, g greeted, m mail, R rcpt, d data, h headers, b body, e ended
     const TABLE: [(E, &str); 15] = [
         (E::Negotiate, "r........."),
         (E::Connect, ".c........"),
@@ -142,7 +142,7 @@ mod tests {
         (E::Body, "........b."),
         (E::EndOfBody, "........g."),
         (E::Abort, ".rcgggggg."),
-        (E::Quit, "XXXXXXXXX."),
+        (E::Quit, "eeeeeeeee."),
         (E::QuitNewConnection, ".rrrrrrrr."),
         (E::Unknown, "..cgmR...."),
         (E::Macros, ".rcgmRdhb."),
@@ -160,7 +160,7 @@ mod tests {
             Some(S::Data) => 'd',
             Some(S::Headers) => 'h',
             Some(S::Body) => 'b',
-            Some(S::Closed) => 'X',
+            Some(S::Closed) => 'e',
         }
     }
 
