@@ -17,6 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use gatepost::net::{Drain, Stream};
 use gatepost::telemetry::printable;
+use tokio::time::Instant;
 
 pub(crate) use client::{Client, Kind};
 pub(crate) use dict::{Dict, Shelf};
@@ -98,6 +99,7 @@ async fn converse<C: Conversation>(
     shown: &mut String,
 ) -> Result<(), Fault> {
     let mut under_way = FuturesUnordered::new();
+    let mut draining_since: Option<Instant> = None;
     conversation.greet(wire.output());
     loop {
         // What can be done without waiting comes first, so that many small answers go out together.
@@ -114,6 +116,10 @@ async fn converse<C: Conversation>(
         let (busy, may_read, draining) =
             (!under_way.is_empty(), under_way.len() < C::AT_ONCE, drain.is_started());
         let may_end = draining && !busy && wire.is_between_lines();
+        let since = draining.then(|| *draining_since.get_or_insert_with(Instant::now));
+        // A peer that is never silent, such as lmtp under a stream of mail, is closed between two lines all the same.
+        let quiet =
+            if since.is_some_and(|since| since.elapsed() > LONGEST_QUIET) { Duration::ZERO } else { QUIET };
         tokio::select! {
             biased;
             // An empty set is always "done"; it is looked at only while there is something in it.
@@ -132,7 +138,7 @@ async fn converse<C: Conversation>(
                 }
             },
             // Not at once: a request that the peer has just written would be lost, and Dovecot 2.3 calls that a wrong password.
-            () = tokio::time::sleep(QUIET), if may_end => {
+            () = tokio::time::sleep(quiet), if may_end => {
                 conversation.farewell(wire.output());
                 return Ok(());
             }
@@ -165,6 +171,8 @@ fn take<C: Conversation>(
 /// How long a connection must have been silent to be closed because the daemon ends. A line that is in the kernel already is seen within
 /// that time, however busy the machine is.
 const QUIET: Duration = Duration::from_millis(150);
+/// How long silence is waited for.
+const LONGEST_QUIET: Duration = Duration::from_secs(2);
 /// A peer that sends many requests at once gets its answers in pieces of about this size.
 const OUTPUT_AT_ONCE: usize = 64 * 1024;
 /// The longest command word has 11 characters.
