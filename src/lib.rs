@@ -8,6 +8,7 @@
 //! - [`database`]: the connection to PostgreSQL, its deadlines, and what counts as "away".
 //! - [`directory`]: typed questions to the database `mail_server`, cached, with [`directory::Lookup`] as the only kind of answer.
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
+//! - [`dns`]: questions to DNS, with the same kind of answer.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
@@ -18,6 +19,7 @@ pub mod config;
 pub mod daemon;
 pub mod database;
 pub mod directory;
+pub mod dns;
 pub mod mail;
 pub mod net;
 pub mod password;

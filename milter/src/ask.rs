@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use gatepost::config;
 use gatepost::daemon::ConfigSource;
 use gatepost::mail::Address;
 
@@ -53,9 +54,9 @@ struct Sender(Option<Address>);
 /// Judges and prints; 0 whatever the verdict is, because a verdict is an answer.
 pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     gatepost::daemon::quiet_log();
-    let config = match source.given() {
-        Some(_) => source.load::<Milter>()?.service,
-        None => Milter::default(),
+    let (config, dns) = match source.given() {
+        Some(_) => source.load::<Milter>().map(|config| (config.service, config.dns))?,
+        None => (Milter::default(), config::Dns::default()),
     };
     let raw = read(&ask.message)?;
     let mut message = Message::from_eml(&raw);
@@ -63,7 +64,7 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let authentication = if ask.offline {
         Authentication::not_asked()
     } else {
-        authenticate(&config, &message, &envelope).await?
+        authenticate(&config, &dns, &message, &envelope).await?
     };
     message.body.truncate(config.bounds().rules_body);
     let id = config.authserv_id.clone().unwrap_or_else(|| "localhost".to_owned());
@@ -81,10 +82,11 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
 
 async fn authenticate(
     config: &Milter,
+    dns: &config::Dns,
     message: &Message,
     envelope: &Envelope,
 ) -> anyhow::Result<Authentication> {
-    let verifier = Verifier::new(&config.dns()).context("use --offline to judge without DNS")?;
+    let verifier = Verifier::new(dns, config.verification()).context("use --offline to judge without DNS")?;
     let question = Question {
         client: envelope.client_address,
         helo: envelope.helo.clone(),

@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use gatepost::config::{ByteSize, ListenAddress, Seconds, Section, nearest};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use crate::authentication::DnsSettings;
+use crate::authentication::Verification;
 use crate::rules::RULES;
 use crate::transaction::Bounds;
 
@@ -48,8 +47,9 @@ pub struct Milter {
     /// Networks whose unauthenticated SMTP mail is ours, as `127.0.0.0/8`: signed like local mail, never judged. For the web
     /// application on the next host that cannot log in.
     pub local_networks: Vec<Network>,
-    /// `[milter.dns]`.
-    pub dns: Dns,
+    /// How long everything that is asked about one message (DNS) may take together; what is not known by then is judged without.
+    /// Postfix waits 300 s.
+    pub deadline: Seconds,
     /// `[milter.limits]`.
     pub limits: Limits,
 }
@@ -68,7 +68,7 @@ impl Default for Milter {
             explain: true,
             on_unavailable: OnUnavailable::Tempfail,
             local_networks: Vec::new(),
-            dns: Dns::default(),
+            deadline: Seconds::new(8),
             limits: Limits::default(),
         }
     }
@@ -82,25 +82,6 @@ pub enum OnUnavailable {
     Tempfail,
     /// It leaves unsigned, with a warning in the log.
     Unsigned,
-}
-
-/// `[milter.dns]`: one resolver for SPF, DKIM, DMARC and iprev.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Dns {
-    /// The servers to ask, as `"127.0.0.1:53"`; none: those of `/etc/resolv.conf`. A resolver on this host or network is needed in
-    /// any case: public ones are refused by most block lists.
-    pub servers: Vec<SocketAddr>,
-    /// How long one server may take; every question is tried twice.
-    pub timeout: Seconds,
-    /// How long all questions about one message may take; what is not known by then is judged without. Postfix waits 300 s.
-    pub deadline: Seconds,
-}
-
-impl Default for Dns {
-    fn default() -> Self {
-        Self { servers: Vec::new(), timeout: Seconds(Duration::from_millis(1500)), deadline: Seconds::new(8) }
-    }
 }
 
 /// `[milter.limits]`: how much of one message is looked at. No mail is refused for being beyond.
@@ -152,8 +133,8 @@ impl Section for Milter {
         if self.limits.rules_body.0 > self.limits.message.0 {
             return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
         }
-        if self.dns.timeout.0.is_zero() || self.dns.deadline.0 < self.dns.timeout.0 {
-            return Err("`dns.timeout` must be more than 0s and at most `dns.deadline`".to_owned());
+        if self.deadline.0.is_zero() {
+            return Err("`deadline` must be more than 0s".to_owned());
         }
         Ok(())
     }
@@ -172,14 +153,9 @@ impl Section for Milter {
 }
 
 impl Milter {
-    /// How to ask DNS.
-    pub fn dns(&self) -> DnsSettings {
-        DnsSettings {
-            servers: self.dns.servers.clone(),
-            timeout: self.dns.timeout.0,
-            deadline: self.dns.deadline.0,
-            signatures: self.limits.signatures,
-        }
+    /// What verification of one message may cost.
+    pub fn verification(&self) -> Verification {
+        Verification { deadline: self.deadline.0, signatures: self.limits.signatures }
     }
 
     /// How much of a message is kept.
@@ -317,14 +293,14 @@ mod tests {
             "listen = [\"inet:127.0.0.1:11332\"]\nmetrics = \"inet:127.0.0.1:9325\"\ndatabase-user = \"gatepost_milter\"\n\
              database-password-file = \"/etc/gatepost/milter.password\"\nauthserv-id = \"mx.example.com\"\nreject = 20\n\
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
-             [milter.weights]\n{symbol} = 0\n[milter.dns]\nservers = [\"127.0.0.1:5353\", \"[::1]:53\"]\ntimeout = \"500ms\"\n\
-             deadline = \"4s\"\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
+             deadline = \"4s\"\n\
+             [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
         ))
         .unwrap();
         assert_eq!(all.on_unavailable, OnUnavailable::Unsigned);
         assert_eq!(all.weights.0.get(symbol), Some(&0.0));
         assert_eq!(all.bounds().message, 10 << 20);
-        assert_eq!(all.dns().servers.len(), 2);
+        assert_eq!(all.verification().deadline.as_secs(), 4);
     }
 
     #[test]
@@ -339,8 +315,7 @@ mod tests {
             ("on-unavailable = \"drop\"", "tempfail"),
             ("[milter.weights]\nGTUB = 1", "unknown symbol \"GTUB\"; did you mean GTUBE?"),
             ("[milter.weights]\nGTUBE = 1e9", "beyond ±1000"),
-            ("[milter.dns]\nservers = [\"localhost\"]", "socket address"),
-            ("[milter.dns]\ntimeout = \"0s\"", "dns.timeout"),
+            ("deadline = \"0s\"", "`deadline` must be more"),
             ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
         ] {
             let error = milter(text).unwrap_err();

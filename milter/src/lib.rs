@@ -36,7 +36,7 @@ pub mod verdict;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gatepost::config::{Config, ConfigError, Section as _};
+use gatepost::config::{Config, ConfigError};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::net::Endpoint;
 use tracing::warn;
@@ -57,8 +57,7 @@ impl Daemon for Milter {
     type Ask = ask::Ask;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
-        let service = Service::new(&config.service, config.limits.threads, parts)
-            .map_err(|error| in_config(config, &error))?;
+        let service = Service::new(config, parts).map_err(|error| in_config(config, &error))?;
         Ok(Self { service: Arc::new(service), built: config.service.clone() })
     }
 
@@ -74,7 +73,7 @@ impl Daemon for Milter {
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
-        self.service.reload(&config.service).map_err(|error| in_config(config, &error))?;
+        self.service.reload(config).map_err(|error| in_config(config, &error))?;
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
             ("milter.metrics", self.built.metrics != config.service.metrics),
@@ -100,10 +99,10 @@ impl Daemon for Milter {
 }
 
 /// A resolver that cannot be set up is a matter of the configuration: exit code 78, and what to set.
-fn in_config(config: &Config<config::Milter>, error: &authentication::SetupError) -> ConfigError {
+fn in_config(config: &Config<config::Milter>, error: &gatepost::dns::SetupError) -> ConfigError {
     ConfigError::Contradiction {
         path: config.path.clone().unwrap_or_default(),
-        section: config::Milter::NAME,
+        section: "dns",
         message: error.to_string(),
     }
 }

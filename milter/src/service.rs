@@ -14,13 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use gatepost::config::{self, Config};
 use gatepost::daemon::Parts;
 use gatepost::directory::Directory;
+use gatepost::dns::SetupError;
 use gatepost::mail::SmtpReply;
 use gatepost::store::Store;
 use tracing::{debug, error, info, warn};
 
-use crate::authentication::{Authentication, Question, SetupError, Verifier, results};
+use crate::authentication::{Authentication, Question, Verifier, results};
 use crate::config::{Milter, Network, OnUnavailable};
 use crate::facts::Facts;
 use crate::message::{Direction, Envelope, Header, Message};
@@ -71,15 +73,15 @@ pub struct Decision {
 }
 
 impl Service {
-    /// Builds the service; no question is asked yet. `threads` as in `limits.threads`.
-    pub fn new(config: &Milter, threads: usize, parts: &Parts) -> Result<Self, SetupError> {
+    /// Builds the service; no question is asked yet.
+    pub fn new(config: &Config<Milter>, parts: &Parts) -> Result<Self, SetupError> {
         Ok(Self {
-            settings: ArcSwap::from_pointee(Settings::new(config)?),
+            settings: ArcSwap::from_pointee(Settings::new(&config.service, &config.dns)?),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
             signer: Signer::new(),
-            pool: Pool::new(threads),
-            budget: Budget::new(config.limits.memory.0),
+            pool: Pool::new(config.limits.threads),
+            budget: Budget::new(config.service.limits.memory.0),
             metrics: Metrics::new(&parts.metrics),
             sessions: AtomicU64::new(0),
             complaint: Mutex::new(None),
@@ -87,8 +89,8 @@ impl Service {
     }
 
     /// Takes over everything that is not built once.
-    pub fn reload(&self, config: &Milter) -> Result<(), SetupError> {
-        self.settings.store(Arc::new(Settings::new(config)?));
+    pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
+        self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
         Ok(())
     }
 
@@ -313,7 +315,7 @@ impl Service {
 }
 
 impl Settings {
-    fn new(config: &Milter) -> Result<Self, SetupError> {
+    fn new(config: &Milter, dns: &config::Dns) -> Result<Self, SetupError> {
         Ok(Self {
             authserv_id: config.authserv_id.clone(),
             weights: Weights::new(&config.weights.0),
@@ -322,7 +324,7 @@ impl Settings {
             on_unavailable: config.on_unavailable,
             local_networks: config.local_networks.clone(),
             bounds: config.bounds(),
-            verifier: Arc::new(Verifier::new(&config.dns())?),
+            verifier: Arc::new(Verifier::new(dns, config.verification())?),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{Config, DAEMON_SECTIONS, Database, Limits, Log, Secret, Section};
+use super::{Config, DAEMON_SECTIONS, Database, Dns, Limits, Log, Secret, Section};
 
 /// Why there is no configuration. Prints as `FILE:LINE:COLUMN: what, expected what`.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,11 @@ pub fn parse<S: Section>(text: &str, path: &Path) -> Result<Config<S>, ConfigErr
     if let Some(file) = service.database_password_file() {
         database.password_file = Some(file.to_owned());
     }
-    Ok(Config { path: None, database, log: common.log, limits: common.limits, service })
+    if common.dns.timeout.0.is_zero() {
+        let message = "`timeout` must be more than 0s".to_owned();
+        return Err(ConfigError::Contradiction { path: path.to_owned(), section: "dns", message });
+    }
+    Ok(Config { path: None, database, dns: common.dns, log: common.log, limits: common.limits, service })
 }
 
 /// The first line of a file that holds a secret, which nobody but its owner and group may read.
@@ -125,6 +129,7 @@ fn read_bounded(path: &Path, advice: &'static str) -> Result<String, ConfigError
 #[derive(Default)]
 struct Common {
     database: Database,
+    dns: Dns,
     log: Log,
     limits: Limits,
     #[serde(rename = "milter")]

@@ -1,4 +1,5 @@
-//! One TOML file, `/etc/gatepost/gatepost.toml`, read by all: sections `[database]`, `[log]`, `[limits]`, and one per daemon.
+//! One TOML file, `/etc/gatepost/gatepost.toml`, read by all: sections `[database]`, `[dns]`, `[log]`, `[limits]`, and one per
+//! daemon.
 //!
 //! Each daemon reads the common sections and its own; the other daemons' sections are theirs to judge. Every error names file,
 //! line and column, what was expected and what to do. Refuses unknown keys, and files that let others read a secret.
@@ -10,7 +11,7 @@ mod values;
 
 pub use listen::{ListenAddress, UnixAccess};
 pub use load::{ConfigError, load, nearest, parse, read_secret_file};
-pub use sections::{Database, Limits, Log, LogLevel, LogTarget, TlsMode};
+pub use sections::{Database, Dns, Limits, Log, LogLevel, LogTarget, TlsMode};
 pub use values::{ByteSize, Seconds, Secret};
 
 use std::fmt::Debug;
@@ -57,6 +58,8 @@ pub struct Config<S> {
     pub path: Option<PathBuf>,
     /// `[database]`, with the daemon's own role filled in.
     pub database: Database,
+    /// `[dns]`.
+    pub dns: Dns,
     /// `[log]`.
     pub log: Log,
     /// `[limits]`.

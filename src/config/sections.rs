@@ -1,6 +1,8 @@
 //! The sections that all daemons share. Each key's documentation is the operator's; `examples/gatepost.toml` repeats it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -55,6 +57,25 @@ impl Default for Database {
             cache_entries: 200_000,
             extension_delimiters: "+".into(),
         }
+    }
+}
+
+/// `[dns]`: one resolver for each process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Dns {
+    /// The servers to ask, as `"127.0.0.1:53"`; none: those of `/etc/resolv.conf`. A resolver on this host or network is needed in
+    /// any case: public ones are refused by most block lists.
+    pub servers: Vec<SocketAddr>,
+    /// How long one server may take; every question is tried twice.
+    pub timeout: Seconds,
+    /// How many answers each process keeps, positive and negative, each as long as DNS says.
+    pub cache_entries: u64,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout: Seconds(Duration::from_millis(1500)), cache_entries: 10_000 }
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts a daemon. `milter` are keys of `[milter]`, `rest` further tables; `listen` and a name server that does not exist are
-    /// given unless `rest` has a table `[milter.dns]`.
+    /// given unless `rest` has a table `[dns]`.
     pub(crate) fn start(milter: &str, rest: &str) -> Self {
         Self::listening("", milter, rest)
     }
@@ -25,9 +25,10 @@ impl Daemon {
     /// A daemon that listens elsewhere too.
     pub(crate) fn listening(elsewhere: &str, milter: &str, rest: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("gatepost-milter.").tempdir().unwrap();
-        let dns = if rest.contains("[milter.dns]") { "" } else { NO_DNS };
+        let dns = if rest.contains("[dns]") { "" } else { NO_DNS };
+        let deadline = if milter.contains("deadline = ") { "" } else { "deadline = \"4s\"" };
         let config = format!(
-            "[milter]\nlisten = [\"unix:{}\", {elsewhere}]\n{milter}\n{dns}\n{rest}\n[log]\ntarget = \"stderr\"\n",
+            "[milter]\nlisten = [\"unix:{}\", {elsewhere}]\n{milter}\n{deadline}\n{dns}\n{rest}\n[log]\ntarget = \"stderr\"\n",
             directory.path().join("milter.sock").display()
         );
         let config = if rest.contains("[database]") {
@@ -125,7 +126,7 @@ impl Drop for Daemon {
 }
 
 /// A server that refuses every packet at once: the discard port of the loopback device.
-const NO_DNS: &str = "[milter.dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\ndeadline = \"2s\"";
+const NO_DNS: &str = "[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"";
 
 fn no_database(directory: &Path) -> String {
     format!("[database]\nhost = \"{}\"\n", directory.join("no-postgresql").display())

@@ -45,9 +45,9 @@ impl Dns {
         Self { address, asked }
     }
 
-    /// Table `[milter.dns]` for this server.
+    /// Table `[dns]` for this server.
     pub(crate) fn toml(&self) -> String {
-        format!("[milter.dns]\nservers = [\"{}\"]\ntimeout = \"500ms\"\ndeadline = \"4s\"\n", self.address)
+        format!("[dns]\nservers = [\"{}\"]\ntimeout = \"500ms\"\n", self.address)
     }
 
     /// How often that name was asked for.

@@ -11,7 +11,7 @@ pub mod results;
 mod cache;
 mod verifier;
 
-pub use verifier::{DnsSettings, Question, SetupError, Verifier};
+pub use verifier::{Question, Verification, Verifier};
 
 /// Everything that was found out about one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

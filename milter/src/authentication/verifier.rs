@@ -3,18 +3,19 @@
 //! For `session` and `ask`. All use of the crate `mail-auth` for verification is in this file; its types do not leave it,
 //! because they change with its releases and its answers are to be had in our words.
 //!
-//! Time: each DNS question has its own timeout; all questions about a message end at one deadline ([`DnsSettings::deadline`]).
+//! Time: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]).
 //! What is not known by then is named in [`Authentication::missing`]; a failing resolver gives `temperror`, never `fail`.
 //!
 //! Honest limits: `l=` in a DKIM signature makes it neutral (RFC 6376, 8.2 tells why); `rsa-sha1` is not accepted (RFC 8301, 3.1);
 //! DNSSEC status is not reported.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use gatepost::config;
+use gatepost::dns::{self, SetupError};
 use gatepost::mail::Address;
-use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use mail_auth::crypto::Algorithm;
 use mail_auth::dkim::{DkimError, Signature};
 use mail_auth::dmarc::Policy;
@@ -30,23 +31,14 @@ use super::{
 };
 use crate::pool::Pool;
 
-/// How to ask.
-#[derive(Debug, Clone)]
-pub struct DnsSettings {
-    /// The servers to ask, tried in turn; empty for those of `/etc/resolv.conf`.
-    pub servers: Vec<SocketAddr>,
-    /// How long one server may take for one answer; every question is tried twice.
-    pub timeout: Duration,
+/// What verification of one message may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Verification {
     /// How long all questions about one message may take together.
     pub deadline: Duration,
     /// How many DKIM signatures of one message are verified; the others are neutral.
     pub signatures: usize,
 }
-
-/// The resolver could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up DNS: {0}; name the servers in `dns.servers` of section [milter]")]
-pub struct SetupError(String);
 
 /// Everything about a message that can be verified.
 #[derive(Debug, Clone)]
@@ -75,27 +67,14 @@ pub struct Verifier {
 
 impl Verifier {
     /// Sets up the resolver; no packet is sent yet.
-    pub fn new(settings: &DnsSettings) -> Result<Self, SetupError> {
-        let (config, mut options) = if settings.servers.is_empty() {
-            hickory_resolver::system_conf::read_system_conf()
-                .map_err(|error| SetupError(error.to_string()))?
-        } else {
-            let servers = settings.servers.iter().map(name_server).collect();
-            (ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default())
-        };
-        options.timeout = settings.timeout;
-        options.attempts = 1;
-        // Ours is in front; and what a mail says must not be answered from /etc/hosts.
+    pub fn new(dns: &config::Dns, settings: Verification) -> Result<Self, SetupError> {
+        let (servers, mut options) = dns::setup(dns)?;
+        // Ours is in front.
         options.cache_size = 32;
-        options.use_hosts_file = ResolveHosts::Never;
         let authenticator =
-            MessageAuthenticator::new(config, options).map_err(|error| SetupError(error.to_string()))?;
-        Ok(Self {
-            authenticator,
-            cache: Caches::new(),
-            deadline: settings.deadline,
-            signatures: settings.signatures,
-        })
+            MessageAuthenticator::new(servers, options).map_err(|error| SetupError(error.to_string()))?;
+        let Verification { deadline, signatures } = settings;
+        Ok(Self { authenticator, cache: Caches::new(), deadline, signatures })
     }
 
     /// Answers everything that can be answered within the deadline.
@@ -363,14 +342,6 @@ async fn until_some<A, F: Future>(
         None => Asked::Skipped,
         Some(about) => until(end, ask(about)).await.map_or(Asked::Late, Asked::Answered),
     }
-}
-
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    for connection in &mut server.connections {
-        connection.port = address.port();
-    }
-    server
 }
 
 /// Whether a HELO name could have an SPF record: no address literal, and at least one dot (RFC 7208, 2.3 and 4.3).
