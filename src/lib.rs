@@ -9,6 +9,7 @@
 //! - [`directory`]: typed questions to the database `mail_server`, cached, with [`directory::Lookup`] as the only kind of answer.
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
 //! - [`dns`]: questions to DNS, with the same kind of answer.
+//! - [`spf`]: who may send for a domain.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
@@ -23,5 +24,6 @@ pub mod dns;
 pub mod mail;
 pub mod net;
 pub mod password;
+pub mod spf;
 pub mod store;
 pub mod telemetry;
