@@ -5,6 +5,7 @@
 //! - [`peers`]: slow peers, memory, the end of the daemon.
 //! - [`rules`]: a message that hits each rule, and one that nearly does.
 //! - [`running`]: TCP, metrics, reload.
+//! - [`dmarc`]: RFC 9989, section by section.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`spf`]: the RFC 7208 test suite.
@@ -15,6 +16,7 @@
 mod ask;
 mod conversations;
 mod daemon;
+mod dmarc;
 mod miltertest;
 mod pairs;
 mod peers;
