@@ -1,4 +1,4 @@
-//! Who really sent a message: the outcomes of SPF, DKIM, DMARC and iprev, in our own words.
+//! Who really sent a message: the outcomes of SPF, DKIM, ARC, DMARC and iprev, in our own words.
 //!
 //! For `facts` (which reads them), `results` (which writes `Authentication-Results`) and `session` (which asks). The types here
 //! hold what was found and refuse to judge it: that a failed SPF check costs points is a rule, not an outcome.
@@ -6,6 +6,7 @@
 //! Two words are kept apart everywhere: a check that said *no* (`Fail`) and a check that could not be made (`TempError`, or the
 //! name in [`Authentication::missing`]). DNS being away never turns the second into the first (RFC 7208, 2.6.6; RFC 8601, 2.7).
 
+pub mod arc;
 pub mod dkim;
 pub mod dmarc;
 pub mod iprev;
@@ -14,6 +15,7 @@ pub mod results;
 mod cache;
 mod verifier;
 
+pub use arc::{ArcHop, ArcOutcome, ArcRecorded, ArcResult};
 pub use dkim::{DkimOutcome, DkimResult};
 pub use dmarc::{
     Aligned, AlignmentMode, DmarcOutcome, DmarcPolicy, DmarcRecord, DmarcResult, PolicyTag, Psd,
@@ -31,6 +33,8 @@ pub struct Authentication {
     pub spf_helo: Option<SpfOutcome>,
     /// One entry for each DKIM signature (RFC 6376), in the order of the message; empty when there is none.
     pub dkim: Vec<DkimOutcome>,
+    /// The ARC chain (RFC 8617); none when it was not asked, an outcome of [`ArcResult::None`] when there is no chain.
+    pub arc: Option<ArcOutcome>,
     /// DMARC (RFC 9989) of the From header's domain.
     pub dmarc: Option<DmarcOutcome>,
     /// Whether the client's address and name confirm each other (RFC 8601, 3).
