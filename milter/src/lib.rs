@@ -19,6 +19,7 @@
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod dkim;
 pub mod facts;
 pub mod message;
 pub mod metrics;
