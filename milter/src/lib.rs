@@ -16,6 +16,7 @@
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
 //! hashes and does not need the database for mail from outside.
 
+pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;

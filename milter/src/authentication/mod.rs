@@ -14,6 +14,7 @@ pub mod results;
 pub mod spf;
 
 mod cache;
+mod keys;
 mod verifier;
 
 pub use arc::{ArcHop, ArcOutcome, ArcRecorded, ArcResult};

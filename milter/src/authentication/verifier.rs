@@ -1,4 +1,4 @@
-//! The one resolver of the process, and the questions it answers about a message: SPF, DKIM, DMARC, iprev.
+//! The one resolver of the process, and the questions it answers about a message: SPF, DKIM, ARC, DMARC, iprev.
 //!
 //! For `session` and `ask`. It asks all of them at once and joins the answers; each method's own file turns them into our
 //! words. No type of the crate `mail-auth` leaves this folder, because they change with its releases.
@@ -6,36 +6,44 @@
 //! Time: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]).
 //! What is not known by then is named in [`Authentication::missing`]; a failing resolver gives `temperror`, never `fail`.
 //!
-//! Honest limits: `l=` in a DKIM signature makes it neutral (RFC 6376, 8.2 tells why); `rsa-sha1` is not accepted (RFC 8301, 3.1);
-//! DNSSEC status is not reported.
+//! Honest limit: DNSSEC status is not reported.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use gatepost::config;
-use gatepost::dns::{self, SetupError};
+use gatepost::dns::{self, Resolver, SetupError};
 use gatepost::mail::Address;
+use mail_auth::dkim::Signature;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{AuthenticatedMessage, DkimOutput, MessageAuthenticator, Parameters, SpfOutput};
+use mail_auth::{
+    AuthenticatedMessage, DkimOutput, DnsError, Error, MessageAuthenticator, Parameters, SpfOutput,
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::cache::Caches;
+use super::dkim::Digests;
+use super::keys::Keys;
 use super::{
-    Authentication, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevResult, SpfOutcome, SpfResult,
-    SpfScope, dkim, iprev, spf,
+    ArcOutcome, ArcResult, Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult,
+    IprevResult, SpfOutcome, SpfResult, SpfScope, arc, dkim, iprev, spf,
 };
+use crate::arc::sets;
+use crate::dkim::{Canonicalization, Parts};
 use crate::pool::Pool;
 
 /// What verification of one message may cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Verification {
     /// How long all questions about one message may take together.
     pub deadline: Duration,
     /// How many DKIM signatures of one message are verified; the others are neutral.
     pub signatures: usize,
+    /// The domains whose word in an ARC chain we believe.
+    pub trusted_sealers: Vec<String>,
 }
 
 /// Everything about a message that can be verified.
@@ -59,8 +67,9 @@ pub struct Question {
 pub struct Verifier {
     authenticator: MessageAuthenticator,
     cache: Caches,
-    deadline: Duration,
-    signatures: usize,
+    resolver: Resolver,
+    keys: Keys,
+    settings: Verification,
 }
 
 impl Verifier {
@@ -71,37 +80,19 @@ impl Verifier {
         options.cache_size = 32;
         let authenticator =
             MessageAuthenticator::new(servers, options).map_err(|error| SetupError(error.to_string()))?;
-        let Verification { deadline, signatures } = settings;
-        Ok(Self { authenticator, cache: Caches::new(), deadline, signatures })
+        let resolver = Resolver::new(dns)?;
+        Ok(Self { authenticator, cache: Caches::new(), resolver, keys: Keys::new(), settings })
     }
 
     /// Answers everything that can be answered within the deadline.
     pub async fn verify(&self, question: &Question, pool: &Pool) -> Authentication {
-        let end = Instant::now() + self.deadline;
+        let end = Instant::now() + self.settings.deadline;
         let mut found = Authentication::default();
-        let message = pool.run_here(question.raw.len(), || AuthenticatedMessage::parse(&question.raw)).await;
-        let message = message.map(|mut message| {
-            let refused = dkim::refuse_signatures(&mut message, self.signatures);
-            (message, refused)
-        });
-        let dkim = async {
-            match &message {
-                Some((message, _)) if question.complete => {
-                    until(
-                        end,
-                        self.authenticator.verify_dkim(Parameters::new(message).with_cache(&self.cache)),
-                    )
-                    .await
-                }
-                // No header at all: no signature to look for.
-                None => Some(Vec::new()),
-                Some((message, _)) if message.dkim_signatures().is_empty() => Some(Vec::new()),
-                Some(_) => None,
-            }
-        };
+        let parts = Parts::of(&question.raw);
+        let signatures = until(end, self.signatures(&parts, question.complete, pool));
         let helo = question.helo.as_deref().filter(|helo| spf::is_domain(helo));
-        let (dkim, mail_from, helo_spf, iprev) = tokio::join!(
-            dkim,
+        let (signatures, mail_from, helo_spf, iprev) = tokio::join!(
+            signatures,
             until_some(end, question.client.zip(question.sender.as_ref()), |(client, sender)| {
                 self.spf_of_sender(question, client, sender)
             }),
@@ -109,6 +100,7 @@ impl Verifier {
                 .spf_of_helo(question, client, helo)),
             until_some(end, question.client, |client| self.iprev(client)),
         );
+        let Signatures { dkim, arc } = signatures.unwrap_or_default();
         for (name, missing) in [
             (
                 "spf",
@@ -117,6 +109,7 @@ impl Verifier {
                     || (question.sender.is_none() && helo_spf.is_late()),
             ),
             ("dkim", dkim.is_none()),
+            ("arc", arc.is_none() && sets::is_chained(&parts)),
             ("iprev", question.client.is_none() || iprev.is_late()),
         ] {
             if missing {
@@ -150,21 +143,41 @@ impl Verifier {
         }
         found.iprev = iprev.answer().map(iprev::outcome);
 
-        if let Some((message, refused)) = &message {
+        if !parts.fields.is_empty() {
             let spf_known = found.spf.is_some();
             let spf = identity.map_or_else(SpfOutput::default, |(output, _)| output.clone());
-            let dmarc = until(end, self.dmarc(message, &dkim, &spf)).await;
+            let dmarc = until(end, self.dmarc(&parts, &dkim, &spf)).await;
             // A verdict of "neither passed" needs both to be known.
             match dmarc.filter(|dmarc| dmarc.result != DmarcResult::Fail || (spf_known && dkim_known)) {
                 Some(dmarc) => found.dmarc = Some(dmarc),
                 None => found.missing.push("dmarc"),
             }
-            found.dkim = dkim.iter().filter_map(dkim::outcome).collect();
-            found.dkim.extend(refused.iter().cloned());
-            found.dkim.truncate(self.signatures.saturating_add(1));
         }
+        found.dkim = dkim;
+        found.arc = arc;
         self.remember_failures(&found);
         found
+    }
+
+    /// DKIM and ARC, which share the hashes of the body.
+    async fn signatures(&self, parts: &Parts<'_>, complete: bool, pool: &Pool) -> Signatures {
+        let mut digests = Digests::default();
+        let (keys, resolver) = (&self.keys, &self.resolver);
+        let dkim = match dkim::is_signed(parts) {
+            false => Some(Vec::new()),
+            true if complete => {
+                let limit = self.settings.signatures;
+                Some(dkim::verify(parts, limit, keys, resolver, &mut digests, pool).await)
+            }
+            true => None,
+        };
+        let arc = if complete || !sets::is_chained(parts) {
+            let trusted = &self.settings.trusted_sealers;
+            Some(arc::validate(parts, trusted, keys, resolver, &mut digests, pool).await)
+        } else {
+            None
+        };
+        Signatures { dkim, arc }
     }
 
     async fn spf_of_sender(&self, question: &Question, client: IpAddr, sender: &Address) -> SpfOutput {
@@ -190,13 +203,33 @@ impl Verifier {
         Some(found)
     }
 
-    async fn dmarc(
-        &self,
-        message: &AuthenticatedMessage<'_>,
-        dkim: &[DkimOutput<'_>],
-        spf: &SpfOutput,
-    ) -> DmarcOutcome {
-        let parameters = DmarcParameters::new(message, dkim, spf.domain(), spf);
+    async fn dmarc(&self, parts: &Parts<'_>, dkim: &[DkimOutcome], spf: &SpfOutput) -> DmarcOutcome {
+        // The library reads the From fields; what DKIM said, it is told.
+        let mut header = Vec::new();
+        for field in parts.fields.iter().filter(|field| field.is(b"From")) {
+            Canonicalization::Simple.header(field, &mut header);
+        }
+        header.extend_from_slice(b"X:\r\n\r\n");
+        let Some(message) = AuthenticatedMessage::parse(&header) else {
+            return DmarcOutcome::new(DmarcResult::PermError, DmarcPolicy::None, "");
+        };
+        let signatures: Vec<Signature> =
+            dkim.iter().map(|one| Signature { d: one.domain.clone(), ..Signature::default() }).collect();
+        let dkim: Vec<DkimOutput<'_>> = dkim
+            .iter()
+            .zip(&signatures)
+            .map(|(one, signature)| {
+                let result = match one.result {
+                    DkimResult::Pass => mail_auth::DkimResult::Pass,
+                    DkimResult::TempError => {
+                        mail_auth::DkimResult::TempError(Error::Dns(DnsError::Resolver(String::new())))
+                    }
+                    _ => mail_auth::DkimResult::Fail(Error::NotAligned),
+                };
+                DkimOutput::from(result).with_signature(signature)
+            })
+            .collect();
+        let parameters = DmarcParameters::new(&message, &dkim, spf.domain(), spf);
         let output =
             self.authenticator.verify_dmarc(Parameters::new(parameters).with_cache(&self.cache)).await;
         let domain = output.domain().to_owned();
@@ -228,9 +261,6 @@ impl Verifier {
                 self.cache.txt_unanswered(&spf.domain);
             }
         }
-        for signature in found.dkim.iter().filter(|signature| signature.result == DkimResult::TempError) {
-            self.cache.txt_unanswered(&format!("{}._domainkey.{}", signature.selector, signature.domain));
-        }
     }
 }
 
@@ -242,8 +272,16 @@ impl Authentication {
         let dkim = self.dkim.iter().filter(|dkim| dkim.result == DkimResult::TempError).count();
         let dmarc = self.dmarc.iter().filter(|dmarc| dmarc.result == DmarcResult::TempError).count();
         let iprev = self.iprev.iter().filter(|iprev| iprev.result == IprevResult::TempError).count();
-        (spf + dkim + dmarc + iprev) as u64
+        let arc = self.arc.iter().filter(|arc| arc.result == ArcResult::TempError).count();
+        (spf + dkim + arc + dmarc + iprev) as u64
     }
+}
+
+/// What came of the signatures; none where it is not known.
+#[derive(Default)]
+struct Signatures {
+    dkim: Option<Vec<DkimOutcome>>,
+    arc: Option<ArcOutcome>,
 }
 
 /// A question that was not asked, was not answered in time, or was answered.

@@ -90,7 +90,7 @@ pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Base64 with white space anywhere (RFC 6376, 2.10); none when it is none.
-pub(super) fn base64(value: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64(value: &str) -> Option<Vec<u8>> {
     use base64::Engine;
     use base64::alphabet::STANDARD;
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
