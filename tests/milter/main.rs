@@ -6,11 +6,13 @@
 //! - [`rules`]: a message that hits each rule, and one that nearly does.
 //! - [`running`]: TCP, metrics, reload.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
+//! - [`arc`]: chains of seals: the suite of the draft's authors, dkimpy's, and ours.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod arc;
 mod ask;
 mod conversations;
 mod daemon;

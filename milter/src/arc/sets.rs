@@ -298,7 +298,7 @@ mod tests {
             (one.replace("cv=none", "cv=none; h=from"), ChainError::SealNamesFields),
             (one.replace("i=1; a.test", "a.test; i=1"), ChainError::Instance),
             (one.replace("i=1; a=rsa-sha256; cv", "a=rsa-sha256; cv"), ChainError::Instance),
-            ((1..=1000).map(|at| set(at % 50 + 1, "pass")).collect(), ChainError::Twice),
+            ((1..=1000).map(|at| set(at % 50 + 1, "pass")).collect(), ChainError::TooLong),
             (set(1, "none").repeat(1000), ChainError::Twice),
         ] {
             assert_eq!(chain(&header), Err(error), "{}", &header[..header.len().min(600)]);

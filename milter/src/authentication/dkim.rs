@@ -4,7 +4,7 @@
 //!
 //! | what is found | result (RFC 8601, 2.7.1) |
 //! |---|---|
-//! | headers and body are as they were signed | pass; a key under 2048 bits, or in test mode, is noted |
+//! | headers and body are as they were signed | pass; a key under 2048 bits, test mode and an `l=` of the whole body are noted |
 //! | so they are, but `l=` leaves a part of the body unsigned | policy, because anybody may have added that part (RFC 6376, 8.2) |
 //! | headers or body are not as they were signed | fail; neutral while the key is in test mode (`t=y`, RFC 6376, 3.6.1) |
 //! | malformed, expired, from the future, an algorithm that does not count | neutral |
@@ -281,6 +281,9 @@ impl<'f, 'a> Understood<'f, 'a> {
                 let mut notes = Vec::new();
                 if key.algorithm == crate::dkim::Algorithm::RsaSha256 && key.bits < EXPECTED_BITS {
                     notes.push(format!("{}-bit key", key.bits));
+                }
+                if signature.length.is_some() {
+                    notes.push("l= covers the whole body".to_owned());
                 }
                 if key.testing {
                     notes.push("test mode".to_owned());
