@@ -16,9 +16,11 @@
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
 //! hashes and does not need the database for mail from outside.
 
+pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod dkim;
 pub mod facts;
 pub mod message;
 pub mod metrics;

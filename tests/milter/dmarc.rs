@@ -75,7 +75,12 @@ async fn verify(dns: &Dns, sender: Option<&str>, message: String) -> DmarcOutcom
         timeout: Seconds(Duration::from_millis(500)),
         ..config::Dns::default()
     };
-    let settings = Verification { deadline: Duration::from_secs(60), signatures: 10, questions: 300 };
+    let settings = Verification {
+        deadline: Duration::from_secs(60),
+        signatures: 10,
+        questions: 300,
+        trusted_sealers: Vec::new(),
+    };
     let question = Question {
         client: "192.0.2.1".parse().ok(),
         helo: Some("helo.x.test".to_owned()),

@@ -7,12 +7,14 @@
 //! - [`running`]: TCP, metrics, reload.
 //! - [`dmarc`]: RFC 9989, section by section.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
+//! - [`arc`]: chains of seals: the suite of the draft's authors, dkimpy's, and ours.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`spf`]: the RFC 7208 test suite.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod arc;
 mod ask;
 mod conversations;
 mod daemon;
