@@ -271,11 +271,7 @@ fn while_exceptions_cannot_be_looked_up_nothing_is_refused() {
 fn found() -> Authentication {
     let dmarc = DmarcOutcome::new(DmarcResult::Fail, DmarcPolicy::Reject, "bank.test");
     Authentication {
-        spf: Some(SpfOutcome {
-            result: SpfResult::Pass,
-            domain: "bounce.List.test".into(),
-            scope: SpfScope::MailFrom,
-        }),
+        spf: Some(SpfOutcome::new(SpfResult::Pass, "bounce.List.test", SpfScope::MailFrom)),
         dkim: vec![dkim(DkimResult::Fail, "bank.test"), dkim(DkimResult::Pass, "List.test")],
         dmarc: Some(dmarc),
         iprev: Some(IprevOutcome { result: IprevResult::Pass, name: Some("MX.list.test".into()) }),
