@@ -189,7 +189,7 @@ fn beyond_the_bound_the_fact_is_missing() {
 }
 
 /// Signs with dkimpy; `options` are Python keyword arguments.
-fn sign(message: &str, key: &Key, options: &str) -> String {
+pub(crate) fn sign(message: &str, key: &Key, options: &str) -> String {
     let program = format!(
         "import sys, dkim, tempfile\n\
          arguments = dict(selector=b's', domain=b'client.test', include_headers=[b'from', b'subject', b'message-id', b'x-odd'])\n\
