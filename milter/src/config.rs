@@ -3,6 +3,8 @@
 //! For `lib`, which builds the service from it. The keys' documentation is the operator's: `examples/gatepost.toml` and the man
 //! page repeat it. A key is refused with its place when it is unknown; so is a symbol in `weights` that is no rule's.
 
+mod arc;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use std::path::{Path, PathBuf};
 use gatepost::config::{ByteSize, ListenAddress, Network, Seconds, Section, nearest};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+pub use arc::{Arc, Seal};
 
 use crate::authentication::Verification;
 use crate::enforcement;
@@ -49,6 +53,8 @@ pub struct Milter {
     /// How long everything that is asked about one message (DNS) may take together; what is not known by then is judged without.
     /// Postfix waits 300 s.
     pub deadline: Seconds,
+    /// `[milter.arc]`.
+    pub arc: Arc,
     /// `[milter.dmarc]`.
     pub dmarc: enforcement::Settings,
     /// `[milter.limits]`.
@@ -70,6 +76,7 @@ impl Default for Milter {
             on_unavailable: OnUnavailable::Tempfail,
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
+            arc: Arc::default(),
             dmarc: enforcement::Settings::default(),
             limits: Limits::default(),
         }
@@ -135,6 +142,7 @@ impl Section for Milter {
         if self.limits.rules_body.0 > self.limits.message.0 {
             return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
         }
+        self.arc.validate()?;
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
@@ -157,7 +165,12 @@ impl Section for Milter {
 impl Milter {
     /// What verification of one message may cost.
     pub fn verification(&self) -> Verification {
-        Verification { deadline: self.deadline.0, signatures: self.limits.signatures, questions: 300 }
+        Verification {
+            deadline: self.deadline.0,
+            signatures: self.limits.signatures,
+            questions: 300,
+            trusted_sealers: self.arc.trusted_sealers.clone(),
+        }
     }
 
     /// How much of a message is kept.
@@ -245,12 +258,14 @@ mod tests {
              database-password-file = \"/etc/gatepost/milter.password\"\nauthserv-id = \"mx.example.com\"\nreject = 20\n\
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
+             [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
         ))
         .unwrap();
         assert_eq!(all.on_unavailable, OnUnavailable::Unsigned);
         assert_eq!(all.weights.0.get(symbol), Some(&0.0));
+        assert_eq!((all.arc.seal, all.arc.trusted_sealers.len()), (Seal::Leaving, 1));
         assert_eq!(all.bounds().message, 10 << 20);
         assert_eq!(all.verification().deadline.as_secs(), 4);
         assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
@@ -268,6 +283,9 @@ mod tests {
             ("on-unavailable = \"drop\"", "tempfail"),
             ("[milter.weights]\nGTUB = 1", "unknown symbol \"GTUB\"; did you mean GTUBE?"),
             ("[milter.weights]\nGTUBE = 1e9", "beyond ±1000"),
+            ("[milter.arc]\nseal = \"all\"", "`arc.seal` needs `arc.seal-domain`"),
+            ("[milter.arc]\nseal = \"some\"", "leaving"),
+            ("[milter.arc]\ntrusted-sealers = [\"a b\"]", "`arc.trusted-sealers` \"a b\" is no domain"),
             ("deadline = \"0s\"", "`deadline` must be more"),
             ("[milter.dmarc]\nenforce = \"no\"", "boolean"),
             ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),

@@ -17,9 +17,11 @@
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
 //! hashes; for mail from outside it needs the database only where a message would be refused for DMARC.
 
+pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod dkim;
 pub mod enforcement;
 pub mod facts;
 pub mod message;

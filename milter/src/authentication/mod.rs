@@ -12,7 +12,7 @@ pub mod dmarc;
 pub mod iprev;
 pub mod results;
 
-mod cache;
+mod keys;
 mod verifier;
 
 pub use arc::{ArcHop, ArcOutcome, ArcRecorded, ArcResult};

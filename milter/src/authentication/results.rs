@@ -7,6 +7,7 @@
 //! Authentication-Results: mx.example.com;
 //!         spf=pass smtp.mailfrom=example.org;
 //!         dkim=pass header.d=example.org header.s=sel header.a=rsa-sha256 header.b=dGVzdGVk;
+//!         arc=pass (i=1 lists.example.org) header.oldest-pass=0 smtp.remote-ip=192.0.2.1;
 //!         dmarc=pass (p=reject) header.from=example.org;
 //!         iprev=pass (mx.example.org) policy.iprev=192.0.2.1
 //! ```
@@ -15,7 +16,7 @@ use std::fmt::Write;
 
 use gatepost::dmarc::Policy;
 
-use super::{Authentication, DkimOutcome, DmarcResult, SpfOutcome, SpfScope};
+use super::{ArcOutcome, ArcResult, Authentication, DkimOutcome, DmarcResult, SpfOutcome, SpfScope};
 use crate::message::Envelope;
 
 /// The name of the field.
@@ -40,6 +41,7 @@ pub fn write_decided(
     if found.dkim.is_empty() && !found.missing.contains(&"dkim") {
         results.push("dkim=none".to_owned());
     }
+    results.extend(found.arc.as_ref().and_then(|arc| self::arc(arc, envelope)));
     if let Some(dmarc) = &found.dmarc {
         let mut text = format!("dmarc={}", dmarc.result.as_str());
         if matches!(dmarc.result, DmarcResult::Pass | DmarcResult::Fail) {
@@ -158,6 +160,30 @@ fn dkim(dkim: &DkimOutcome) -> String {
         }
     }
     text
+}
+
+/// Nothing is said about a chain that is not there. `header.oldest-pass` and `smtp.remote-ip` are RFC 8617's (10.1, 10.2).
+fn arc(arc: &ArcOutcome, envelope: &Envelope) -> Option<String> {
+    if arc.result == ArcResult::None {
+        return None;
+    }
+    let mut text = format!("arc={}", arc.result.as_str());
+    match arc.last() {
+        Some(hop) => {
+            let _ = write!(text, " (i={} {})", hop.instance, comment(&hop.sealer));
+        }
+        None if !arc.why.is_empty() => {
+            let _ = write!(text, " ({})", comment(&arc.why));
+        }
+        None => {}
+    }
+    if let Some(oldest) = arc.oldest_pass {
+        let _ = write!(text, " header.oldest-pass={oldest}");
+    }
+    if let Some(client) = envelope.client_address {
+        let _ = write!(text, " smtp.remote-ip={}", value(&client.to_string()));
+    }
+    Some(text)
 }
 
 /// A token as it is, anything else as a quoted string (RFC 8601, 2.2; RFC 2045, 5.1), cut, without control characters.
