@@ -15,6 +15,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::authentication::Verification;
 use crate::rules::RULES;
+use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
 
 /// `[milter]`.
@@ -52,6 +53,10 @@ pub struct Milter {
     pub deadline: Seconds,
     /// `[milter.limits]`.
     pub limits: Limits,
+    /// `[milter.signing]`.
+    pub signing: SigningSettings,
+    /// `[milter.privacy]`.
+    pub privacy: Privacy,
 }
 
 impl Default for Milter {
@@ -70,6 +75,8 @@ impl Default for Milter {
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
             limits: Limits::default(),
+            signing: SigningSettings::default(),
+            privacy: Privacy::default(),
         }
     }
 }
@@ -136,7 +143,8 @@ impl Section for Milter {
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
-        Ok(())
+        self.signing.validate()?;
+        self.privacy.validate()
     }
 
     fn database_user(&self) -> Option<&str> {
@@ -294,9 +302,12 @@ mod tests {
              database-password-file = \"/etc/gatepost/milter.password\"\nauthserv-id = \"mx.example.com\"\nreject = 20\n\
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
-             [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
+             [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
+             [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
+             [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
         ))
         .unwrap();
+        assert!(!all.signing.shared && all.privacy.remove.len() == 1);
         assert_eq!(all.on_unavailable, OnUnavailable::Unsigned);
         assert_eq!(all.weights.0.get(symbol), Some(&0.0));
         assert_eq!(all.bounds().message, 10 << 20);
@@ -317,6 +328,19 @@ mod tests {
             ("[milter.weights]\nGTUBE = 1e9", "beyond ±1000"),
             ("deadline = \"0s\"", "`deadline` must be more"),
             ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
+            (
+                "[milter.signing]\nsign = [\"Return-Path\"]",
+                "Return-Path cannot be signed: it is replaced at delivery",
+            ),
+            ("[milter.signing]\nsign = [\"cc\"]", "`signing.sign`: cc is named twice"),
+            ("[milter.signing]\noversign = [\"To\"]", "must name From"),
+            ("[milter.signing]\nsign = [\"a b\"]", "is no name of a header field"),
+            ("[milter.signing]\neight-bit = \"no\"", "encode"),
+            (
+                "[milter.signing]\neight-bit = \"keep\"\nsign = [\"Content-Transfer-Encoding\"]",
+                "only with `eight-bit = \"encode\"`",
+            ),
+            ("[milter.privacy]\nremove = [\"from\"]", "`privacy.remove`: from must not be removed"),
         ] {
             let error = milter(text).unwrap_err();
             assert!(error.contains(sentence), "{text}: {error}");
