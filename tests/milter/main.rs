@@ -6,6 +6,7 @@
 //! - [`rules`]: a message that hits each rule, and one that nearly does.
 //! - [`running`]: TCP, metrics, reload.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
+//! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`ask`]: the command line.
@@ -15,6 +16,8 @@ mod ask;
 mod conversations;
 mod daemon;
 mod dns;
+mod generator;
+mod hop;
 mod miltertest;
 mod pairs;
 mod peers;

@@ -270,6 +270,66 @@ mod tests {
         );
     }
 
+    /// RFC 8463, A.3: the message without its signatures.
+    const MESSAGE: &[u8] = b"From: Joe SixPack <joe@football.example.com>\nTo: Suzie Q <suzie@shopping.example.net>\n\
+        Subject: Is dinner ready?\nDate: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\n\
+        Message-ID: <20030712040037.46341.5F8J@football.example.com>\n\nHi.\n\nWe lost the game.  Are you hungry yet?\n\nJoe.\n\n";
+
+    /// The fields that both signatures of the example name, twice or not.
+    const NAMES: [&str; 8] = ["From", "To", "Subject", "Date", "Message-ID", "From", "Subject", "Date"];
+
+    const ED25519: &str = " v=1; a=ed25519-sha256; c=relaxed/relaxed;\n d=football.example.com; i=@football.example.com;\n \
+        q=dns/txt; s=brisbane; t=1528637909; h=from : to :\n subject : date : message-id : from : subject : date;\n \
+        bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\n b=";
+
+    const RSA: &str = " v=1; a=rsa-sha256; c=relaxed/relaxed;\n d=football.example.com; i=@football.example.com;\n \
+        q=dns/txt; s=test; t=1528637909; h=from : to : subject :\n date : message-id : from : subject : date;\n \
+        bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\n b=";
+
+    const RSA_SIGNATURE: &str = "F45dVWDfMbQDGHJFlXUNB2HKfbCeLRyhDXgFpEL8GwpsRe0IeIixNTe3DhCVlUrSjV4BwcVcOF6+FF3Zo9Rpo1tFOeS9mPYQTnGd\
+        aSGsgeefOsk2JzdA+L10TeYt9BgDfQNZtKdN1WO//KgIqXP7OdEFE4LjFYNcUxZQ4FADY+8=";
+
+    /// The `p=` of RFC 8463, A.2 for selector `test`: SubjectPublicKeyInfo of an RSA key of 1,024 bits.
+    const RSA_PUBLIC: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3Fut\
+        ACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB";
+
+    /// The canonical fields of the example; the second mention of a name that is there once stands for nothing.
+    fn canonical_example() -> (Vec<u8>, crate::message::Message) {
+        let message = crate::message::Message::from_eml(MESSAGE);
+        let mut canonical = Vec::new();
+        for name in &NAMES[..5] {
+            let header = message.headers.iter().find(|header| header.is(name)).unwrap();
+            relaxed(&header.name, &header.value, &mut canonical);
+        }
+        (canonical, message)
+    }
+
+    #[test]
+    fn the_example_of_rfc_8463_is_signed_to_the_same_bytes() {
+        let (canonical, message) = canonical_example();
+        let mut hash = crate::signing::BodyHash::new();
+        hash.update(&message.body);
+        assert_eq!(STANDARD.encode(hash.finish()), "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=");
+        let key = PrivateKey::ed25519_from_seed(&SEED, &PUBLIC).unwrap();
+        assert_eq!(
+            seal(&canonical, NAME, ED25519, &key).unwrap(),
+            "/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11BusFa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw=="
+        );
+    }
+
+    /// Our library signs with no RSA key of less than 2,048 bits, as RFC 8301 wants it, and the example's has 1,024. PKCS#1 v1.5 is
+    /// deterministic: what the example's signature verifies over is the one input that gives its bytes.
+    #[test]
+    fn the_rsa_signature_of_rfc_8463_is_over_our_input() {
+        use aws_lc_rs::signature::{RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
+        let (canonical, _) = canonical_example();
+        let public = STANDARD.decode(RSA_PUBLIC).unwrap();
+        let signature = STANDARD.decode(RSA_SIGNATURE).unwrap();
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, public);
+        key.verify(&input(&canonical, NAME, RSA), &signature).unwrap();
+        key.verify(&input(&canonical, NAME, ED25519), &signature).unwrap_err();
+    }
+
     /// RFC 8463, A.1 and A.2.
     const SEED: [u8; 32] = [
         0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44,
