@@ -281,7 +281,7 @@ postlog unix-dgram n - n - 1 postlogd
     )
 }
 
-const SUBMISSION_HEADERS: &str = "/^Received: .*ESMTPS?A/ IGNORE\n";
+const SUBMISSION_HEADERS: &str = "/^Received: .* with (ESMTP|UTF8SMTP)S?A id / IGNORE\n";
 
 /// Dovecot's auth protocol as far as Postfix needs it: every PLAIN login is alice.
 fn say_yes(mut stream: UnixStream) -> std::io::Result<()> {

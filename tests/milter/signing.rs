@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use gatepost::store::schema;
 
+use crate::conversations::UNREACHABLE;
 use crate::daemon::{Daemon, Peer};
 use crate::postgres::Database;
 
@@ -315,7 +316,7 @@ pub(crate) async fn world_with(tables: &str) -> (Database, Daemon) {
     let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
     let mut connection = connection.pool().acquire().await.unwrap();
     schema::install(&mut connection, true, &[]).await.unwrap();
-    let daemon = Daemon::start("", &format!("{}{tables}\n", database.toml()));
+    let daemon = Daemon::start(UNREACHABLE, &format!("{}{tables}\n", database.toml()));
     (database, daemon)
 }
 
