@@ -271,7 +271,13 @@ async fn every_generated_message_verifies_after_our_edits() {
     let (_database, daemon) = with_keys(&dns.toml(), &keys).await;
     let mut messages = Vec::new();
     for seed in 0..150 {
-        let (header, body) = Generator::new(seed).message("alice@example.com");
+        let (header, mut body) = Generator::new(seed).message("alice@example.com");
+        // As Postfix shows it (`cleanup_replace_stray_cr_lf`).
+        for at in 0..body.len() {
+            if body[at] == b'\r' && body.get(at + 1) != Some(&b'\n') {
+                body[at] = b' ';
+            }
+        }
         let outcome = send(&mut begin(&daemon, "alice@example.com", ALL), &header, &body);
         assert!(outcome.is_signed(), "seed {seed}");
         let bytes = outcome.message.bytes();
@@ -305,7 +311,7 @@ async fn miltertest_sees_a_message_signed() {
         .output()
         .expect("miltertest is installed (Debian package miltertest)");
     let said = [run.stdout, run.stderr].concat();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&said));
+    assert!(run.status.success(), "{}: {}", run.status, String::from_utf8_lossy(&said));
 }
 
 /// OpenDKIM as a verifying milter believes what we sign: both algorithms, folded, encoded.

@@ -18,7 +18,7 @@ if mt.eom(conn) ~= nil then error "mt.eom() failed" end
 if mt.getreply(conn) ~= SMFIR_CONTINUE then error "the message was not taken" end
 if not mt.eom_check(conn, MT_HDRDELETE, "User-Agent") then error "the device was not hidden" end
 if not mt.eom_check(conn, MT_HDRADD, "Date") then error "no Date was added" end
-if not mt.eom_check(conn, MT_HDRADD, "Content-Transfer-Encoding", "quoted-printable") then error "no encoding was named" end
+if not mt.eom_check(conn, MT_HDRADD, "Content-Transfer-Encoding", " quoted-printable") then error "no encoding was named" end
 if not mt.eom_check(conn, MT_BODYCHANGE, "gr=C3=BC=C3=9Fe\r\n") then error "the body was not encoded" end
 if not mt.eom_check(conn, MT_HDRINSERT, "DKIM-Signature") then error "no signature was added" end
 if not string.find(mt.getheader(conn, "DKIM-Signature", 0), "d=example.com") then error "the signature is another's" end
