@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use gatepost::config::{self, Config};
+use gatepost::config::{self, Config, Network};
 use gatepost::daemon::Parts;
 use gatepost::directory::Directory;
 use gatepost::dns::{Resolver, SetupError};
@@ -26,7 +26,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, error, info, warn};
 
 use crate::authentication::{Authentication, Question, Verifier, results};
-use crate::config::{Milter, Network, OnUnavailable};
+use crate::config::{Milter, OnUnavailable};
 use crate::facts::Facts;
 use crate::message::{Direction, Envelope, Header, Message};
 use crate::metrics::Metrics;
