@@ -17,6 +17,7 @@ pub use arc::{Arc, Seal};
 
 use crate::authentication::Verification;
 use crate::rules::RULES;
+use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
 
 /// `[milter]`.
@@ -56,6 +57,10 @@ pub struct Milter {
     pub arc: Arc,
     /// `[milter.limits]`.
     pub limits: Limits,
+    /// `[milter.signing]`.
+    pub signing: SigningSettings,
+    /// `[milter.privacy]`.
+    pub privacy: Privacy,
 }
 
 impl Default for Milter {
@@ -75,6 +80,8 @@ impl Default for Milter {
             deadline: Seconds::new(8),
             arc: Arc::default(),
             limits: Limits::default(),
+            signing: SigningSettings::default(),
+            privacy: Privacy::default(),
         }
     }
 }
@@ -142,7 +149,8 @@ impl Section for Milter {
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
-        Ok(())
+        self.signing.validate()?;
+        self.privacy.validate()
     }
 
     fn database_user(&self) -> Option<&str> {
@@ -255,9 +263,12 @@ mod tests {
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
              [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
-             [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
+             [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
+             [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
+             [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
         ))
         .unwrap();
+        assert!(!all.signing.shared && all.privacy.remove.len() == 1);
         assert_eq!(all.on_unavailable, OnUnavailable::Unsigned);
         assert_eq!(all.weights.0.get(symbol), Some(&0.0));
         assert_eq!((all.arc.seal, all.arc.trusted_sealers.len()), (Seal::Leaving, 1));
@@ -282,6 +293,19 @@ mod tests {
             ("[milter.arc]\ntrusted-sealers = [\"a b\"]", "`arc.trusted-sealers` \"a b\" is no domain"),
             ("deadline = \"0s\"", "`deadline` must be more"),
             ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
+            (
+                "[milter.signing]\nsign = [\"Return-Path\"]",
+                "Return-Path cannot be signed: it is replaced at delivery",
+            ),
+            ("[milter.signing]\nsign = [\"cc\"]", "`signing.sign`: cc is named twice"),
+            ("[milter.signing]\noversign = [\"To\"]", "must name From"),
+            ("[milter.signing]\nsign = [\"a b\"]", "is no name of a header field"),
+            ("[milter.signing]\neight-bit = \"no\"", "encode"),
+            (
+                "[milter.signing]\neight-bit = \"keep\"\nsign = [\"Content-Transfer-Encoding\"]",
+                "only with `eight-bit = \"encode\"`",
+            ),
+            ("[milter.privacy]\nremove = [\"from\"]", "`privacy.remove`: from must not be removed"),
         ] {
             let error = milter(text).unwrap_err();
             assert!(error.contains(sentence), "{text}: {error}");

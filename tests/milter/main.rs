@@ -8,6 +8,8 @@
 //! - [`dmarc`]: RFC 9989, section by section.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`arc`]: chains of seals: the suite of the draft's authors, dkimpy's, and ours.
+//! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
+//! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`spf`]: the RFC 7208 test suite.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
@@ -19,7 +21,10 @@ mod ask;
 mod conversations;
 mod daemon;
 mod dmarc;
+mod generator;
+mod hop;
 mod miltertest;
+mod outgoing;
 mod pairs;
 mod peers;
 mod rules;
