@@ -16,6 +16,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 pub use arc::{Arc, Seal};
 
 use crate::authentication::Verification;
+use crate::enforcement;
 use crate::rules::RULES;
 use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
@@ -55,6 +56,8 @@ pub struct Milter {
     pub deadline: Seconds,
     /// `[milter.arc]`.
     pub arc: Arc,
+    /// `[milter.dmarc]`.
+    pub dmarc: enforcement::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
     /// `[milter.signing]`.
@@ -79,6 +82,7 @@ impl Default for Milter {
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
             arc: Arc::default(),
+            dmarc: enforcement::Settings::default(),
             limits: Limits::default(),
             signing: SigningSettings::default(),
             privacy: Privacy::default(),
@@ -263,6 +267,7 @@ mod tests {
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
              [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
+             [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
              [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
              [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
@@ -274,6 +279,7 @@ mod tests {
         assert_eq!((all.arc.seal, all.arc.trusted_sealers.len()), (Seal::Leaving, 1));
         assert_eq!(all.bounds().message, 10 << 20);
         assert_eq!(all.verification().deadline.as_secs(), 4);
+        assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
     }
 
     #[test]
@@ -292,6 +298,9 @@ mod tests {
             ("[milter.arc]\nseal = \"some\"", "leaving"),
             ("[milter.arc]\ntrusted-sealers = [\"a b\"]", "`arc.trusted-sealers` \"a b\" is no domain"),
             ("deadline = \"0s\"", "`deadline` must be more"),
+            ("[milter.dmarc]\nenforce = \"no\"", "boolean"),
+            ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),
+            ("[milter.dmarc]\nmailing-list = \"policy\"", "did you mean"),
             ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
             (
                 "[milter.signing]\nsign = [\"Return-Path\"]",

@@ -1,6 +1,6 @@
 //! The milter as its peers meet it: the real binary on a socket, hand-written bytes, someone else's programs at the other end.
 //!
-//! - [`conversations`]: dialogues as data files, replayed in pieces of 1, 16 and 4096 bytes.
+//! - [`conversations`]: dialogues as data files, replayed in pieces of 1, 16 and 4096 bytes (needs PostgreSQL).
 //! - [`pairs`]: every command in every state.
 //! - [`peers`]: slow peers, memory, the end of the daemon.
 //! - [`rules`]: a message that hits each rule, and one that nearly does.
@@ -13,6 +13,7 @@
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`spf`]: the RFC 7208 test suite.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
+//! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
 //! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,6 +22,7 @@ mod ask;
 mod conversations;
 mod daemon;
 mod dmarc;
+mod enforcement;
 mod generator;
 mod hop;
 mod miltertest;
