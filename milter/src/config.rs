@@ -184,7 +184,11 @@ impl Milter {
     /// How much of a message is kept.
     pub fn bounds(&self) -> Bounds {
         let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-        Bounds { rules_body: bytes(self.limits.rules_body), message: bytes(self.limits.message) }
+        Bounds {
+            rules_body: bytes(self.limits.rules_body),
+            message: bytes(self.limits.message),
+            hash_inbound: self.arc.seal != Seal::Off,
+        }
     }
 }
 

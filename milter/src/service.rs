@@ -22,11 +22,12 @@ use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
-use gatepost::mail::SmtpReply;
+use gatepost::mail::{Address, SmtpReply};
 use gatepost::store::Store;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
 
+use crate::arc::seal::NewSet;
 use crate::authentication::{Authentication, Question, Verifier, results};
 use crate::config::{Milter, OnUnavailable};
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
@@ -37,6 +38,7 @@ use crate::pool::Pool;
 use crate::protocol::{Edit, Reply};
 use crate::report::{self, ReportContext};
 use crate::score::{self, Thresholds, Weights};
+use crate::sealing::{self, Passing, Sealing};
 use crate::signing::{
     self, Alignment, Body, Change, Draft, Outgoing, Privacy, Signer, Signing, Sources, Terms,
 };
@@ -70,6 +72,7 @@ struct Settings {
     verifier: Arc<Verifier>,
     terms: Arc<Terms>,
     privacy: Privacy,
+    sealing: Option<Sealing>,
 }
 
 /// The end of a message: edits, then the reply.
@@ -188,7 +191,8 @@ impl Service {
         envelope: Envelope,
         host: String,
     ) -> Decision {
-        let Received { message, raw, complete, memory, .. } = received;
+        let Received { message, raw, complete, memory, headers_complete, body_hash, stays_here, .. } =
+            received;
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
@@ -215,6 +219,13 @@ impl Service {
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let mut edits = foreign_copies(&message, &host);
         let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
+        let passing = settings.sealing.is_some().then(|| {
+            let body_hash = body_hash.filter(|_| headers_complete)?;
+            let validation = sealing::validation(&authentication)?;
+            let headers = message.headers.clone();
+            Some(Passing { headers, body_hash, validation, results: results.clone() })
+        });
+        let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
         let judged = self.judge(settings, message, envelope, authentication).await;
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
         let is_judged = judged.is_some();
@@ -242,7 +253,39 @@ impl Service {
             edits.push(insert("X-Spam", " Yes".to_owned()));
         }
         edits.push(insert(results::NAME, results));
+        edits.extend(seal.into_iter().flat_map(|set| set.0).map(|(name, value)| insert(name, value)));
         decided(edits, Reply::Continue)
+    }
+
+    /// The ARC set for mail that we pass on; none for all other mail.
+    async fn seal(
+        &self,
+        settings: &Settings,
+        passing: Option<Passing>,
+        recipients: &[Address],
+        leaves: bool,
+    ) -> Option<NewSet> {
+        let (sealing, passing) = (settings.sealing.as_ref()?, passing?);
+        if !sealing.wants(recipients, leaves, &self.directory).await {
+            return None;
+        }
+        let validation = passing.validation;
+        let sources = sealing::Sources {
+            signer: &self.signer,
+            directory: &self.directory,
+            store: &self.store,
+            pool: &self.pool,
+        };
+        match sealing.seal(passing, sources).await {
+            Ok(set) => {
+                self.metrics.sealed(validation.as_str(), set.is_some());
+                set
+            }
+            Err(why) => {
+                self.complain(&why, || warn!("cannot seal now: {why}"));
+                None
+            }
+        }
     }
 
     /// What becomes of the message because of DMARC. The database is asked for mail that fails, and for no other.
@@ -417,6 +460,7 @@ impl Settings {
                 Alignment::new(Resolver::new(dns)?, config.deadline.0),
             )),
             privacy: config.privacy.clone(),
+            sealing: Sealing::new(&config.arc),
         })
     }
 }

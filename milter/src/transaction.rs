@@ -22,6 +22,7 @@ use bytes::Bytes;
 use gatepost::mail::Address;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::arc::sets;
 use crate::message::{Direction, Envelope, Header, Message};
 use crate::signing::{BodyHash, Survey};
 
@@ -41,6 +42,8 @@ pub struct Bounds {
     pub rules_body: usize,
     /// For DKIM verification.
     pub message: usize,
+    /// Whether mail from outside is hashed too, because it may be sealed.
+    pub hash_inbound: bool,
 }
 
 /// Memory for long bodies, shared by all connections, in steps of 1 MiB.
@@ -192,7 +195,7 @@ impl Transaction {
             Direction::Local => Purpose::Sign,
         };
         let whole = match purpose {
-            Purpose::Verify => self.headers.iter().any(|header| header.is("DKIM-Signature")),
+            Purpose::Verify => self.headers.iter().any(is_signature),
             Purpose::JudgeAndSign | Purpose::Sign => editable,
         };
         self.body.begin(purpose, &self.headers, whole, bounds);
@@ -251,7 +254,7 @@ impl Body {
             Purpose::Verify | Purpose::JudgeAndSign => bounds.rules_body,
             Purpose::Sign => 0,
         };
-        self.hash = (purpose != Purpose::Verify).then(BodyHash::new);
+        self.hash = (purpose != Purpose::Verify || bounds.hash_inbound).then(BodyHash::new);
         if purpose == Purpose::Verify {
             for header in headers {
                 header.write_to(&mut self.raw);
@@ -287,6 +290,11 @@ impl Body {
     }
 }
 
+/// Whether that field signs the body.
+fn is_signature(header: &Header) -> bool {
+    header.is("DKIM-Signature") || header.is(sets::MESSAGE_SIGNATURE)
+}
+
 /// The steps of the memory budget.
 const STEP: usize = 1 << 20;
 
@@ -308,7 +316,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { rules_body: 10, message: 4 * STEP };
+    const BOUNDS: Bounds = Bounds { rules_body: 10, message: 4 * STEP, hash_inbound: false };
 
     fn header(transaction: &mut Transaction, name: &'static str, value: &'static str) {
         transaction.header(&Bytes::from_static(name.as_bytes()), &Bytes::from_static(value.as_bytes()), true);
