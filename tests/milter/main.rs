@@ -12,6 +12,7 @@
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`spf`]: the RFC 7208 test suite.
+//! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
 //! - [`ask`]: the command line.
@@ -33,6 +34,7 @@ mod rules;
 mod running;
 mod signing;
 mod spf;
+mod theirs;
 mod verification;
 
 #[allow(dead_code)]
