@@ -7,6 +7,7 @@
 //! - [`running`]: TCP, metrics, reload.
 //! - [`dmarc`]: RFC 9989, section by section.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
+//! - [`hostile_dns`]: what strangers may put into DNS, and a DNS that is away.
 //! - [`arc`]: chains of seals: the suite of the draft's authors, dkimpy's, and ours.
 //! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
@@ -26,6 +27,7 @@ mod dmarc;
 mod enforcement;
 mod generator;
 mod hop;
+mod hostile_dns;
 mod miltertest;
 mod outgoing;
 mod pairs;
