@@ -75,6 +75,7 @@ struct Settings {
     terms: Arc<Terms>,
     privacy: Privacy,
     sealing: Option<Sealing>,
+    dns: config::Dns,
 }
 
 /// The end of a message: edits, then the reply.
@@ -97,7 +98,7 @@ impl Service {
     /// Builds the service; no question is asked yet.
     pub fn new(config: &Config<Milter>, parts: &Parts) -> Result<Self, SetupError> {
         Ok(Self {
-            settings: ArcSwap::from_pointee(Settings::new(&config.service, &config.dns)?),
+            settings: ArcSwap::from_pointee(Settings::new(config, Resolver::new(&config.dns)?)),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
             signer: Signer::new(),
@@ -120,7 +121,8 @@ impl Service {
 
     /// Takes over everything that is not built once.
     pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
-        self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
+        let resolver = self.settings.load().resolver_for(&config.dns)?;
+        self.settings.store(Arc::new(Settings::new(config, resolver)));
         Ok(())
     }
 
@@ -463,8 +465,9 @@ impl Service {
 }
 
 impl Settings {
-    fn new(config: &Milter, dns: &config::Dns) -> Result<Self, SetupError> {
-        Ok(Self {
+    fn new(config: &Config<Milter>, resolver: Resolver) -> Self {
+        let (dns, config) = (config.dns.clone(), &config.service);
+        Self {
             authserv_id: config.authserv_id.clone(),
             weights: Weights::new(&config.weights.0),
             thresholds: Thresholds { reject: config.reject, add_header: config.add_header },
@@ -474,14 +477,20 @@ impl Settings {
             verification: config.verification,
             local_networks: config.local_networks.clone(),
             bounds: config.bounds(),
-            verifier: Arc::new(Verifier::new(dns, config.verification())?),
-            terms: Arc::new(Terms::new(
-                &config.signing,
-                Alignment::new(Resolver::new(dns)?, config.deadline.0),
-            )),
+            terms: Arc::new(Terms::new(&config.signing, Alignment::new(resolver.clone(), config.deadline.0))),
+            verifier: Arc::new(Verifier::with(resolver, config.verification())),
             privacy: config.privacy.clone(),
             sealing: Sealing::new(&config.arc),
-        })
+            dns,
+        }
+    }
+
+    /// The resolver with its memory, if nothing about it has changed; the servers of `/etc/resolv.conf` may have.
+    fn resolver_for(&self, dns: &config::Dns) -> Result<Resolver, SetupError> {
+        if *dns == self.dns && !dns.servers.is_empty() {
+            return Ok(self.verifier.resolver().clone());
+        }
+        Resolver::new(dns)
     }
 }
 

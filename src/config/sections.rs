@@ -61,7 +61,7 @@ impl Default for Database {
 }
 
 /// `[dns]`: one resolver for each process.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Dns {
     /// The servers to ask, as `"127.0.0.1:53"`; none: those of `/etc/resolv.conf`. A resolver on this host or network is needed in

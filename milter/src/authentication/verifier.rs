@@ -67,7 +67,12 @@ pub struct Verifier {
 impl Verifier {
     /// Sets up the resolver; no packet is sent yet.
     pub fn new(dns: &config::Dns, settings: Verification) -> Result<Self, SetupError> {
-        Ok(Self { resolver: Resolver::new(dns)?, keys: Keys::new(), settings })
+        Ok(Self::with(Resolver::new(dns)?, settings))
+    }
+
+    /// The same with a resolver that the process has already.
+    pub fn with(resolver: Resolver, settings: Verification) -> Self {
+        Self { resolver, keys: Keys::new(), settings }
     }
 
     /// The resolver, for other questions of the same process.
