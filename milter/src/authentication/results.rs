@@ -8,7 +8,7 @@
 //!         spf=pass smtp.mailfrom=example.org;
 //!         dkim=pass header.d=example.org header.s=sel header.a=rsa-sha256 header.b=dGVzdGVk;
 //!         arc=pass (i=1 lists.example.org) header.oldest-pass=0 smtp.remote-ip=192.0.2.1;
-//!         dmarc=pass (p=reject) header.from=example.org;
+//!         dmarc=fail (p=reject) header.from=example.org policy.dmarc=reject;
 //!         iprev=pass (mx.example.org) policy.iprev=192.0.2.1
 //! ```
 
@@ -54,6 +54,11 @@ pub fn write_decided(
         if !dmarc.domain.is_empty() {
             let _ = write!(text, " header.from={}", value(&dmarc.domain));
         }
+        // RFC 9989, 8.1: the policy that is applied, after `sp`, `np`, `t` and our own exceptions.
+        if dmarc.result == DmarcResult::Fail {
+            let policy = disposition.map_or(dmarc.policy.as_str(), Policy::as_str);
+            let _ = write!(text, " policy.dmarc={policy}");
+        }
         results.push(text);
     }
     if let (Some(iprev), Some(client)) = (&found.iprev, envelope.client_address) {
@@ -70,22 +75,32 @@ pub fn write_decided(
     format!(" {};\n\t{}", value(authserv_id), results.join(";\n\t"))
 }
 
-/// Whether a field's value claims to be written by us, in whatever spelling: case, quotes, comments, folds, a dot at the end.
+/// Whether a field's value claims to be written by us, in whatever spelling: case, quotes, comments, folds, white space around dots, a
+/// dot at the end, A- or U-labels, a version behind it.
 ///
 /// A value in which no authserv-id can be made out is nobody's; it is ours too, so that nobody mistakes it (RFC 8601, 5 allows
-/// to remove more than must be removed).
+/// to remove more than must be removed). That includes encoded words (RFC 2047), which are none in there and which some decode.
 pub fn claims_to_be(authserv_id: &str, value: &[u8]) -> bool {
-    match claimed_id(value) {
-        Some(claimed) => {
-            let claimed = claimed.trim_end_matches('.');
-            claimed.eq_ignore_ascii_case(authserv_id.trim_end_matches('.'))
-                || idna::domain_to_ascii(claimed).is_ok_and(|ascii| ascii.eq_ignore_ascii_case(authserv_id))
-        }
-        None => true,
+    let Some(claimed) = claimed_id(value) else { return true };
+    let ours = folded(authserv_id);
+    if claimed.starts_with("=?") {
+        return true;
     }
+    let first = claimed.split(' ').next().unwrap_or_default();
+    let joined = claimed.replace(' ', "");
+    folded(first) == ours
+        || folded(joined.trim_end_matches(|c: char| c.is_ascii_digit())) == ours
+        || folded(&joined) == ours
 }
 
-/// The first token or quoted string outside comments; none when there is none, or a quote or a comment does not end.
+/// A name as everybody writes it who means the same: lower case, A-labels, no dot at its end.
+fn folded(name: &str) -> String {
+    let name = name.trim_end_matches('.');
+    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
+}
+
+/// Everything before the first `;` outside quotes and comments, without quotes, comments, and all white space but one space between
+/// words; none when there is nothing, or a quote or a comment does not end, or the bytes are no text.
 fn claimed_id(value: &[u8]) -> Option<String> {
     let mut bytes = value.iter().copied();
     let mut depth = 0_u32;
@@ -99,32 +114,25 @@ fn claimed_id(value: &[u8]) -> Option<String> {
                     id.push(escaped);
                 }
             }
-            b'"' if depth == 0 => {
-                if quoted {
-                    return String::from_utf8(id).ok();
-                }
-                if !id.is_empty() {
-                    break;
-                }
-                quoted = true;
-            }
+            b'"' if depth == 0 => quoted = !quoted,
             _ if quoted => id.push(byte),
             b'(' => depth += 1,
             b')' if depth > 0 => depth -= 1,
             _ if depth > 0 => {}
             b' ' | b'\t' | b'\r' | b'\n' => {
-                if !id.is_empty() {
-                    break;
+                if !id.is_empty() && id.last() != Some(&b' ') {
+                    id.push(b' ');
                 }
             }
             b';' => break,
             other => id.push(other),
         }
     }
+    let id = id.trim_ascii_end();
     if quoted || depth > 0 || id.is_empty() {
         return None;
     }
-    String::from_utf8(id).ok()
+    String::from_utf8(id.to_vec()).ok()
 }
 
 fn spf(spf: &SpfOutcome) -> String {
@@ -289,6 +297,17 @@ mod tests {
             "",
             "; spf=pass",
             "(never closed mx.test; spf=pass",
+            "\"mx\".test; spf=pass",
+            "mx.\"test\" 1; spf=pass",
+            "mx(c).(d)test; spf=pass",
+            "mx . test; spf=pass",
+            "mx.\r\n\ttest 1; spf=pass",
+            "mx.test1; spf=pass",
+            "\"mx.test 1\"; spf=pass",
+            "=?utf-8?q?mx=2Etest?=; spf=pass",
+            "\u{ff4d}\u{ff58}.test; spf=pass",
+            "mx\u{3002}test; spf=pass",
+            "m\u{ad}x.test; spf=pass",
             "\"never closed",
         ] {
             assert!(claims_to_be("mx.test", claim.as_bytes()), "{claim:?}");
@@ -302,6 +321,9 @@ mod tests {
             assert!(!claims_to_be("mx.test", other.as_bytes()), "{other:?}");
         }
         assert!(claims_to_be("xn--bcher-kva.test", "bücher.test; none".as_bytes()));
+        assert!(claims_to_be("xn--bcher-kva.test", "BÜCHER.test 1; none".as_bytes()));
+        assert!(claims_to_be("bücher.test", b"XN--BCHER-KVA.test; none"));
+        assert!(claims_to_be("mx.test", b"mx\xff.test; none"), "no text, nobody's");
     }
 
     proptest::proptest! {

@@ -90,7 +90,7 @@ impl Verifier {
         // The null sender has no other identity than HELO, whatever was said there (RFC 7208, 2.4).
         let helo = client.filter(|client| question.sender.is_none() || spf::is_domain(client.helo));
         let (signatures, mail_from, helo_spf, iprev) = tokio::join!(
-            until(end, self.signatures(&parts, question.complete, &resolver, pool)),
+            until(end, self.signatures(&resolver, &parts, question.complete, pool)),
             until_some(end, client.zip(question.sender.as_ref()), |(client, sender)| {
                 spf::mail_from(&resolver, client, sender)
             }),
@@ -120,28 +120,26 @@ impl Verifier {
         let known = found.spf.is_some() && dkim.is_some();
         found.dkim = dkim.unwrap_or_default();
         found.arc = arc;
-        // Without any header there is no author to ask about.
         if !parts.fields.is_empty() {
             let identifiers: Vec<Identifier<'_>> = found.dkim.iter().filter_map(signed_by).collect();
             let spf = found.spf.as_ref().and_then(allowed_by);
-            let authors = authors(&parts);
-            let dmarc = dmarc::evaluate(&resolver, &authors, &identifiers, spf);
+            let from = authors(&parts);
+            let dmarc = until(end, dmarc::evaluate(&resolver, &from, &identifiers, spf)).await;
             // A verdict of "neither passed" needs both to be known.
-            let dmarc = until(end, dmarc).await.filter(|dmarc| dmarc.result != DmarcResult::Fail || known);
-            if dmarc.is_none() {
+            found.dmarc = dmarc.filter(|dmarc| dmarc.result != DmarcResult::Fail || known);
+            if found.dmarc.is_none() {
                 found.missing.push("dmarc");
             }
-            found.dmarc = dmarc;
         }
         found
     }
 
-    /// DKIM and ARC, which share the hashes of the body; none where the message was not kept whole.
+    /// DKIM and ARC, which share the hashes of the body.
     async fn signatures(
         &self,
+        resolver: &Resolver,
         parts: &Parts<'_>,
         complete: bool,
-        resolver: &Resolver,
         pool: &Pool,
     ) -> Signatures {
         let mut digests = Digests::default();
@@ -163,21 +161,14 @@ impl Verifier {
     }
 }
 
-/// What came of the signatures; none where it is not known.
-#[derive(Default)]
-struct Signatures {
-    dkim: Option<Vec<DkimOutcome>>,
-    arc: Option<ArcOutcome>,
-}
-
-/// The addresses of all From fields.
+/// The addresses of all From fields, as the library reads them.
 fn authors(parts: &Parts<'_>) -> Vec<String> {
     let mut header = Vec::new();
     for field in parts.fields.iter().filter(|field| field.is(b"From")) {
         Canonicalization::Simple.header(field, &mut header);
     }
     header.extend_from_slice(b"X:\r\n\r\n");
-    AuthenticatedMessage::parse(&header).map(|message| message.from_addresses().to_vec()).unwrap_or_default()
+    AuthenticatedMessage::parse(&header).map_or_else(Vec::new, |message| message.from_addresses().to_vec())
 }
 
 /// What a signature gives DMARC: its domain, if it passed or if DNS could not answer.
@@ -204,6 +195,13 @@ impl Authentication {
         let arc = self.arc.iter().filter(|arc| arc.result == ArcResult::TempError).count();
         (spf + dkim + arc + dmarc + iprev) as u64
     }
+}
+
+/// What came of the signatures; none where it is not known.
+#[derive(Default)]
+struct Signatures {
+    dkim: Option<Vec<DkimOutcome>>,
+    arc: Option<ArcOutcome>,
 }
 
 /// A question that was not asked, was not answered in time, or was answered.
