@@ -20,6 +20,7 @@ pub use verification::{OnTempError, VerificationKeys};
 use crate::authentication::Verification;
 use crate::enforcement;
 use crate::rules::RULES;
+use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
 
 /// `[milter]`.
@@ -63,6 +64,10 @@ pub struct Milter {
     pub dmarc: enforcement::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
+    /// `[milter.signing]`.
+    pub signing: SigningSettings,
+    /// `[milter.privacy]`.
+    pub privacy: Privacy,
 }
 
 impl Default for Milter {
@@ -84,6 +89,8 @@ impl Default for Milter {
             arc: Arc::default(),
             dmarc: enforcement::Settings::default(),
             limits: Limits::default(),
+            signing: SigningSettings::default(),
+            privacy: Privacy::default(),
         }
     }
 }
@@ -152,7 +159,8 @@ impl Section for Milter {
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
-        Ok(())
+        self.signing.validate()?;
+        self.privacy.validate()
     }
 
     fn database_user(&self) -> Option<&str> {
@@ -182,7 +190,11 @@ impl Milter {
     /// How much of a message is kept.
     pub fn bounds(&self) -> Bounds {
         let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-        Bounds { rules_body: bytes(self.limits.rules_body), message: bytes(self.limits.message) }
+        Bounds {
+            rules_body: bytes(self.limits.rules_body),
+            message: bytes(self.limits.message),
+            hash_inbound: self.arc.seal != Seal::Off,
+        }
     }
 }
 
@@ -267,9 +279,12 @@ mod tests {
              [milter.verification]\non-temperror = \"tempfail\"\nreceived-spf = true\nquestions = 100\n\
              [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
-             [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
+             [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
+             [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
+             [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
         ))
         .unwrap();
+        assert!(!all.signing.shared && all.privacy.remove.len() == 1);
         assert_eq!(all.on_unavailable, OnUnavailable::Unsigned);
         assert_eq!(all.weights.0.get(symbol), Some(&0.0));
         assert_eq!(all.verification.on_temperror, OnTempError::Tempfail);
@@ -302,6 +317,19 @@ mod tests {
             ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),
             ("[milter.dmarc]\nmailing-list = \"policy\"", "did you mean"),
             ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
+            (
+                "[milter.signing]\nsign = [\"Return-Path\"]",
+                "Return-Path cannot be signed: it is replaced at delivery",
+            ),
+            ("[milter.signing]\nsign = [\"cc\"]", "`signing.sign`: cc is named twice"),
+            ("[milter.signing]\noversign = [\"To\"]", "must name From"),
+            ("[milter.signing]\nsign = [\"a b\"]", "is no name of a header field"),
+            ("[milter.signing]\neight-bit = \"no\"", "encode"),
+            (
+                "[milter.signing]\neight-bit = \"keep\"\nsign = [\"Content-Transfer-Encoding\"]",
+                "only with `eight-bit = \"encode\"`",
+            ),
+            ("[milter.privacy]\nremove = [\"from\"]", "`privacy.remove`: from must not be removed"),
         ] {
             let error = milter(text).unwrap_err();
             assert!(error.contains(sentence), "{text}: {error}");

@@ -31,6 +31,7 @@ pub mod protocol;
 pub mod report;
 pub mod rules;
 pub mod score;
+pub mod sealing;
 pub mod service;
 pub mod session;
 pub mod signing;

@@ -15,6 +15,7 @@ pub struct Metrics {
     seconds: Histogram,
     dns_failures: Counter,
     signatures: Counter,
+    seals: Family<SealLabels, Counter>,
     dmarc: Family<DmarcLabels, Counter>,
     observations_dropped: Counter,
 }
@@ -33,6 +34,11 @@ struct DmarcLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SealLabels {
+    validation: &'static str,
+}
+
 impl Metrics {
     /// Registers the metrics.
     pub fn new(registry: &Registry) -> Self {
@@ -41,6 +47,7 @@ impl Metrics {
             seconds: Histogram::new(BOUNDS),
             dns_failures: Counter::default(),
             signatures: Counter::default(),
+            seals: Family::default(),
             dmarc: Family::default(),
             observations_dropped: Counter::default(),
         };
@@ -60,6 +67,7 @@ impl Metrics {
                 "Checks that DNS could not answer",
                 metrics.dns_failures.clone(),
             );
+            registry.register("arc_seals", "ARC sets made, by what they say of the chain", metrics.seals.clone());
             registry.register("signatures", "DKIM signatures made", metrics.signatures.clone());
             registry.register(
                 "dmarc",
@@ -94,6 +102,13 @@ impl Metrics {
     /// So many checks had no answer.
     pub fn dns_failures(&self, number: u64) {
         self.dns_failures.inc_by(number);
+    }
+
+    /// An ARC set was made, if the chain had not ended.
+    pub fn sealed(&self, validation: &'static str, made: bool) {
+        if made {
+            self.seals.get_or_create(&SealLabels { validation }).inc();
+        }
     }
 
     /// So many signatures were made.

@@ -5,8 +5,10 @@
 //! | direction | verified and judged | refused | headers added | signed |
 //! |---|---|---|---|---|
 //! | inbound | yes | by score and DMARC | `Authentication-Results`, the report, `X-Spam` | no |
-//! | submitted | for GTUBE only | GTUBE | `Date`, `Message-ID` if missing | if the login owns the From address |
-//! | local | no | never | `Date`, `Message-ID` if missing | if the From domain is hosted here |
+//! | submitted | for GTUBE only | GTUBE | `From`, `Date`, `Message-ID` if missing | if the login owns the From address |
+//! | local | no | never | `From`, `Date`, `Message-ID` if missing | if the From domain is hosted here |
+//!
+//! What is signed leaves in a form that does not change on its way (`signing`); submitted mail loses what `[milter.privacy]` names.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,13 +21,14 @@ use gatepost::daemon::Parts;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::dmarc::Observation;
-use gatepost::dns::SetupError;
-use gatepost::mail::SmtpReply;
+use gatepost::dns::{Resolver, SetupError};
+use gatepost::mail::{Address, SmtpReply};
 use gatepost::spf::{self, Client};
 use gatepost::store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
 
+use crate::arc::seal::NewSet;
 use crate::authentication::{Authentication, Question, Unsettled, Verifier, results};
 use crate::config::{Milter, OnTempError, OnUnavailable, VerificationKeys};
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
@@ -36,7 +39,10 @@ use crate::pool::Pool;
 use crate::protocol::{Edit, Reply};
 use crate::report::{self, ReportContext};
 use crate::score::{self, Thresholds, Weights};
-use crate::signing::{self, Signer, Signing};
+use crate::sealing::{self, Passing, Sealing};
+use crate::signing::{
+    self, Alignment, Body, Change, Draft, Outgoing, Privacy, Signer, Signing, Sources, Terms,
+};
 use crate::transaction::{Bounds, Budget, Received};
 use crate::verdict::{Action, Verdict};
 
@@ -66,6 +72,9 @@ struct Settings {
     local_networks: Vec<Network>,
     bounds: Bounds,
     verifier: Arc<Verifier>,
+    terms: Arc<Terms>,
+    privacy: Privacy,
+    sealing: Option<Sealing>,
 }
 
 /// The end of a message: edits, then the reply.
@@ -78,6 +87,8 @@ pub struct Decision {
     action: &'static str,
     score: Option<f64>,
     note: String,
+    /// Holds the memory of a replaced body until it is sent.
+    memory: Vec<OwnedSemaphorePermit>,
     /// What DMARC did, and why; empty where it had nothing to say.
     dmarc: (&'static str, String),
 }
@@ -182,7 +193,8 @@ impl Service {
         envelope: Envelope,
         host: String,
     ) -> Decision {
-        let Received { message, raw, complete, memory, .. } = received;
+        let Received { message, raw, complete, memory, headers_complete, body_hash, stays_here, .. } =
+            received;
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
@@ -223,6 +235,13 @@ impl Service {
             remove(&mut edits, &message, RECEIVED_SPF, |value| names(value, &host));
         }
         let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
+        let passing = settings.sealing.is_some().then(|| {
+            let body_hash = body_hash.filter(|_| headers_complete)?;
+            let validation = sealing::validation(&authentication)?;
+            let headers = message.headers.clone();
+            Some(Passing { headers, body_hash, validation, results: results.clone() })
+        });
+        let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
         let judged = self.judge(settings, message, envelope, authentication).await;
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
         let is_judged = judged.is_some();
@@ -253,7 +272,39 @@ impl Service {
             edits.push(insert(RECEIVED_SPF, value));
         }
         edits.push(insert(results::NAME, results));
+        edits.extend(seal.into_iter().flat_map(|set| set.0).map(|(name, value)| insert(name, value)));
         decided(edits, Reply::Continue)
+    }
+
+    /// The ARC set for mail that we pass on; none for all other mail.
+    async fn seal(
+        &self,
+        settings: &Settings,
+        passing: Option<Passing>,
+        recipients: &[Address],
+        leaves: bool,
+    ) -> Option<NewSet> {
+        let (sealing, passing) = (settings.sealing.as_ref()?, passing?);
+        if !sealing.wants(recipients, leaves, &self.directory).await {
+            return None;
+        }
+        let validation = passing.validation;
+        let sources = sealing::Sources {
+            signer: &self.signer,
+            directory: &self.directory,
+            store: &self.store,
+            pool: &self.pool,
+        };
+        match sealing.seal(passing, sources).await {
+            Ok(set) => {
+                self.metrics.sealed(validation.as_str(), set.is_some());
+                set
+            }
+            Err(why) => {
+                self.complain(&why, || warn!("cannot seal now: {why}"));
+                None
+            }
+        }
     }
 
     /// What becomes of the message because of DMARC. The database is asked for mail that fails, and for no other.
@@ -303,15 +354,10 @@ impl Service {
         envelope: Envelope,
         host: &str,
     ) -> Decision {
-        let Received { message, headers_complete, body_hash, .. } = received;
-        let mut edits = Vec::new();
-        let mut headers = message.headers.clone();
-        for field in signing::missing_fields(&message, &envelope, host) {
-            edits.push(append(&field));
-            headers.push(field);
-        }
+        let Received { message, raw, complete, headers_complete, body_start, memory, .. } = received;
+        let mut draft = Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host));
+        draft.complete(&envelope, host);
         if envelope.direction == Direction::Submitted {
-            edits.splice(0..0, foreign_copies(&message, host));
             let judged = self.judge(settings, message, envelope.clone(), Authentication::not_asked()).await;
             // The score of what our own users write is not theirs to suffer from; the test message is.
             if let Some(verdict) = judged
@@ -324,22 +370,41 @@ impl Service {
                     .note("GTUBE".to_owned());
             }
         }
-        let Some(body_hash) = body_hash.filter(|_| headers_complete) else {
+        let edits = changes(&draft);
+        let Some(body_hash) = received.body_hash.filter(|_| headers_complete) else {
             return Decision::new(edits, Reply::Continue, "unsigned")
                 .note("header block too long to be signed".to_owned());
         };
-        let signing =
-            self.signer.sign(headers, body_hash, &envelope, &self.directory, &self.store, &self.pool).await;
+        let range = body_start..raw.len();
+        let outgoing = Outgoing {
+            draft,
+            body_hash,
+            body: complete.then_some(Body { raw, range, memory }),
+            survey: received.survey,
+            editable: received.editable,
+            stays_here: received.stays_here,
+        };
+        let sources = Sources {
+            directory: &self.directory,
+            store: &self.store,
+            pool: &self.pool,
+            budget: &self.budget,
+        };
+        let signing = self.signer.sign(outgoing, &envelope, &settings.terms, sources).await;
         self.sealed(settings, edits, signing)
     }
 
-    /// What came of signing, as a decision.
-    fn sealed(&self, settings: &Settings, mut edits: Vec<Edit>, signing: Signing) -> Decision {
+    /// What came of signing, as a decision; `edits` are those of a message that stays unsigned.
+    fn sealed(&self, settings: &Settings, edits: Vec<Edit>, signing: Signing) -> Decision {
         match signing {
-            Signing::Signed(values) => {
-                self.metrics.signed(values.len());
-                edits.extend(values.into_iter().rev().map(|value| insert(signing::NAME, value)));
-                Decision::new(edits, Reply::Continue, "sign")
+            Signing::Signed(signed) => {
+                self.metrics.signed(signed.signatures.len());
+                let mut edits = changes(&signed.draft);
+                edits.extend(signed.body.map(Edit::ReplaceBody));
+                edits.extend(signed.signatures.into_iter().rev().map(|value| insert(signing::NAME, value)));
+                let mut decision = Decision::new(edits, Reply::Continue, "sign").note(signed.note);
+                decision.memory = signed.memory;
+                decision
             }
             Signing::NotOurs(why) => Decision::new(edits, Reply::Continue, "unsigned").note(why.to_owned()),
             Signing::Off(why) => {
@@ -410,13 +475,27 @@ impl Settings {
             local_networks: config.local_networks.clone(),
             bounds: config.bounds(),
             verifier: Arc::new(Verifier::new(dns, config.verification())?),
+            terms: Arc::new(Terms::new(
+                &config.signing,
+                Alignment::new(Resolver::new(dns)?, config.deadline.0),
+            )),
+            privacy: config.privacy.clone(),
+            sealing: Sealing::new(&config.arc),
         })
     }
 }
 
 impl Decision {
     fn new(edits: Vec<Edit>, reply: Reply, action: &'static str) -> Self {
-        Self { edits, reply, action, score: None, note: String::new(), dmarc: ("", String::new()) }
+        Self {
+            edits,
+            reply,
+            action,
+            score: None,
+            note: String::new(),
+            memory: Vec::new(),
+            dmarc: ("", String::new()),
+        }
     }
 
     fn score(mut self, score: f64) -> Self {
@@ -510,8 +589,20 @@ fn insert(name: &str, value: String) -> Edit {
     Edit::InsertHeader { index: 0, name: name.to_owned(), value: value.into_bytes() }
 }
 
-fn append(field: &Header) -> Edit {
-    Edit::AddHeader { name: String::from_utf8_lossy(&field.name).into_owned(), value: field.value.clone() }
+/// A draft's changes in our protocol's words; it names fields as Postfix counts them.
+fn changes(draft: &Draft) -> Vec<Edit> {
+    let name = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+    let edit = |change| match change {
+        Change::Set(field, index, value) => Edit::ChangeHeader { index, name: name(field), value },
+        Change::Append(field) => Edit::AddHeader { name: name(field.name), value: field.value },
+    };
+    draft.changes().into_iter().map(edit).collect()
+}
+
+/// Whether a field of a message of ours is one that only we may write; see [`foreign_copies`].
+fn is_foreign(header: &Header, host: &str) -> bool {
+    report::OWN_HEADERS.iter().any(|name| header.is(name))
+        || (header.is(results::NAME) && results::claims_to_be(host, &header.value))
 }
 
 /// The envelope in words for the log.

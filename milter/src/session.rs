@@ -48,7 +48,7 @@ const SILENCE_BETWEEN: Duration = Duration::from_secs(3600);
 /// What is asked of the MTA. Headers, their end and the body are not answered (4.4 times fewer waits); the envelope and DATA are,
 /// because over TCP an unanswered step in front of the body costs 40 ms (Nagle's algorithm at Postfix's end).
 const REQUESTS: Requests = Requests {
-    actions: actions::ADD_HEADERS | actions::CHANGE_HEADERS | actions::SET_MACRO_LIST,
+    actions: actions::ADD_HEADERS | actions::CHANGE_HEADERS | actions::CHANGE_BODY | actions::SET_MACRO_LIST,
     steps: steps::NO_REPLY_HEADER
         | steps::NO_REPLY_END_OF_HEADERS
         | steps::NO_REPLY_BODY
@@ -212,8 +212,10 @@ where
             }
             Command::EndOfHeaders => {
                 let direction = self.direction();
+                let editable =
+                    self.agreement.may(actions::ADD_HEADERS | actions::CHANGE_HEADERS | actions::CHANGE_BODY);
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.end_of_headers(direction, self.service.bounds());
+                    transaction.end_of_headers(direction, editable, self.service.bounds());
                 }
                 return self.answer_unless(steps::NO_REPLY_END_OF_HEADERS, Reply::Continue).await;
             }
@@ -243,11 +245,13 @@ where
 
     fn recipient(&mut self, arguments: &Arguments) {
         // Recipients that Postfix refuses are shown with this mailer; they count, but get no mail.
-        let refused = self.macros.text("rcpt_mailer") == Some("error");
+        let mailer = self.macros.text("rcpt_mailer");
+        let refused = mailer == Some("error");
+        let here = mailer.is_some_and(|mailer| DELIVERS_HERE.contains(&mailer));
         if let Some(transaction) = &mut self.transaction {
             match address(arguments) {
                 _ if refused => transaction.refused_recipients += 1,
-                Some(recipient) => transaction.recipient(recipient),
+                Some(recipient) => transaction.recipient(recipient, here),
                 None => debug!(recipient = %printable(&arguments.address, 100), "recipient is no address"),
             }
         }
@@ -282,10 +286,11 @@ where
         for edit in decision.edits {
             let needed = match &edit {
                 Edit::ChangeHeader { .. } => actions::CHANGE_HEADERS,
+                Edit::ReplaceBody(_) => actions::CHANGE_BODY,
                 _ => actions::ADD_HEADERS,
             };
             if !self.agreement.may(needed) {
-                debug!(?edit, "the MTA does not offer this");
+                debug!(needed, "the MTA does not offer this change");
                 continue;
             }
             for frame in self.spelled(edit).encode() {
@@ -353,6 +358,9 @@ where
         }
     }
 }
+
+/// What `{rcpt_mailer}` says of recipients whose mail is delivered on this host: Postfix's delivery agents, with Dovecot behind.
+const DELIVERS_HERE: [&str; 3] = ["lmtp", "virtual", "local"];
 
 /// A domain name has 253 characters at most; a HELO argument beyond is noise.
 const MAX_HELO: usize = 255;

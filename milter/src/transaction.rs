@@ -9,6 +9,7 @@
 //! | header fields | [`MAX_FIELDS`], [`MAX_HEADER_BYTES`] | further fields are not looked at; DKIM is neither verified nor signed |
 //! | body kept for the rules | `limits.rules-body` (4 MiB) | the rules see the beginning |
 //! | body kept for DKIM verification | `limits.message` (64 MiB), and all connections together `limits.memory` | the fact `dkim` is missing |
+//! | body kept to be mended before it is signed | the same | it is signed as it is |
 //! | body signed | none: the hash is computed while it arrives | |
 //! | recipients | [`MAX_RECIPIENTS`] | further ones are not listed |
 //!
@@ -21,8 +22,9 @@ use bytes::Bytes;
 use gatepost::mail::Address;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::arc::sets;
 use crate::message::{Direction, Envelope, Header, Message};
-use crate::signing::BodyHash;
+use crate::signing::{BodyHash, Survey};
 
 /// Far more than any mailer writes; Postfix itself sets no bound on their number.
 pub const MAX_FIELDS: usize = 4_000;
@@ -40,6 +42,8 @@ pub struct Bounds {
     pub rules_body: usize,
     /// For DKIM verification.
     pub message: usize,
+    /// Whether mail from outside is hashed too, because it may be sealed.
+    pub hash_inbound: bool,
 }
 
 /// Memory for long bodies, shared by all connections, in steps of 1 MiB.
@@ -56,6 +60,12 @@ impl Budget {
     fn step(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).try_acquire_owned().ok()
     }
+
+    /// Memory for so many bytes at once, the first step free as in a message; none when there is not enough now.
+    pub fn reserve(&self, bytes: u64) -> Option<Vec<OwnedSemaphorePermit>> {
+        let steps = u32::try_from(bytes / STEP as u64).ok()?;
+        Arc::clone(&self.0).try_acquire_many_owned(steps).ok().map(|permits| vec![permits])
+    }
 }
 
 /// What a message's body is needed for, known when its header block is complete.
@@ -63,9 +73,9 @@ impl Budget {
 pub enum Purpose {
     /// To be judged, and its signatures verified if it has any.
     Verify,
-    /// To be judged by its beginning, and signed.
+    /// To be judged by its beginning, mended if need be, and signed.
     JudgeAndSign,
-    /// To be signed.
+    /// To be mended if need be, and signed.
     Sign,
 }
 
@@ -83,6 +93,10 @@ pub struct Transaction {
     pub headers: Vec<Header>,
     header_bytes: usize,
     headers_cut: bool,
+    /// Whether a recipient was accepted that is not delivered on this host.
+    leaves: bool,
+    /// Whether the MTA lets us change header and body.
+    editable: bool,
     body: Body,
 }
 
@@ -94,6 +108,7 @@ struct Body {
     start: usize,
     size: u64,
     hash: Option<BodyHash>,
+    survey: Survey,
     keep: usize,
     memory: Vec<OwnedSemaphorePermit>,
 }
@@ -108,8 +123,16 @@ pub struct Received {
     pub complete: bool,
     /// Whether every header field is in `message`.
     pub headers_complete: bool,
+    /// Where the body begins in `raw`.
+    pub body_start: usize,
     /// The body's hash, for a message that may be signed.
     pub body_hash: Option<[u8; 32]>,
+    /// What in the body of such a message does not survive its way out.
+    pub survey: Survey,
+    /// Whether the MTA lets us change header and body.
+    pub editable: bool,
+    /// Whether every recipient is known to be delivered on this host.
+    pub stays_here: bool,
     /// Holds the memory of `raw` until it is dropped.
     pub memory: Vec<OwnedSemaphorePermit>,
 }
@@ -125,6 +148,8 @@ impl Transaction {
             headers: Vec::new(),
             header_bytes: 0,
             headers_cut: false,
+            leaves: false,
+            editable: false,
             body: Body::new(),
         }
     }
@@ -136,8 +161,9 @@ impl Transaction {
         self
     }
 
-    /// A recipient that the MTA accepted.
-    pub fn recipient(&mut self, recipient: Address) {
+    /// A recipient that the MTA accepted, and whether it is delivered on this host.
+    pub fn recipient(&mut self, recipient: Address, here: bool) {
+        self.leaves |= !here;
         if self.recipients.len() < MAX_RECIPIENTS {
             self.recipients.push(recipient);
         }
@@ -159,15 +185,20 @@ impl Transaction {
         self.headers.push(Header { name: name.to_vec(), value: kept });
     }
 
-    /// The header block is complete; from here on it is known what the body is needed for.
-    pub fn end_of_headers(&mut self, direction: Direction, bounds: Bounds) {
+    /// The header block is complete; from here on it is known what the body is needed for. `editable` says whether the MTA lets us
+    /// change header and body: else nothing need be kept to be mended.
+    pub fn end_of_headers(&mut self, direction: Direction, editable: bool, bounds: Bounds) {
+        self.editable = editable;
         let purpose = match direction {
             Direction::Inbound => Purpose::Verify,
             Direction::Submitted => Purpose::JudgeAndSign,
             Direction::Local => Purpose::Sign,
         };
-        let signed = self.headers.iter().any(|header| header.is("DKIM-Signature"));
-        self.body.begin(purpose, &self.headers, signed, bounds);
+        let whole = match purpose {
+            Purpose::Verify => self.headers.iter().any(is_signature),
+            Purpose::JudgeAndSign | Purpose::Sign => editable,
+        };
+        self.body.begin(purpose, &self.headers, whole, bounds);
     }
 
     /// The next piece of the body.
@@ -182,15 +213,20 @@ impl Transaction {
 
     /// The message is complete.
     pub fn finish(self, bounds: Bounds) -> Received {
-        let Body { raw, start, size, hash, memory, .. } = self.body;
+        let Body { purpose, raw, start, size, hash, survey, memory, .. } = self.body;
         let kept = &raw[start..];
         let complete = kept.len() as u64 == size && !self.headers_cut;
-        let body = kept[..kept.len().min(bounds.rules_body)].to_vec();
+        let judged = if purpose == Purpose::Sign { 0 } else { bounds.rules_body };
+        let body = kept[..kept.len().min(judged)].to_vec();
         Received {
             message: Message { headers: self.headers, body, body_size: size },
             complete,
             headers_complete: !self.headers_cut,
+            body_start: start,
             body_hash: hash.map(BodyHash::finish),
+            survey,
+            editable: self.editable,
+            stays_here: !self.leaves && !self.recipients.is_empty(),
             raw,
             memory,
         }
@@ -205,19 +241,20 @@ impl Body {
             start: 0,
             size: 0,
             hash: None,
+            survey: Survey::default(),
             keep: 0,
             memory: Vec::new(),
         }
     }
 
-    fn begin(&mut self, purpose: Purpose, headers: &[Header], signed: bool, bounds: Bounds) {
+    fn begin(&mut self, purpose: Purpose, headers: &[Header], whole: bool, bounds: Bounds) {
         self.purpose = purpose;
         self.keep = match purpose {
-            Purpose::Verify if signed => bounds.message.max(bounds.rules_body),
+            _ if whole => bounds.message.max(bounds.rules_body),
             Purpose::Verify | Purpose::JudgeAndSign => bounds.rules_body,
             Purpose::Sign => 0,
         };
-        self.hash = (purpose != Purpose::Verify).then(BodyHash::new);
+        self.hash = (purpose != Purpose::Verify || bounds.hash_inbound).then(BodyHash::new);
         if purpose == Purpose::Verify {
             for header in headers {
                 header.write_to(&mut self.raw);
@@ -231,6 +268,7 @@ impl Body {
         self.size += piece.len() as u64;
         if let Some(hash) = &mut self.hash {
             hash.update(piece);
+            self.survey.update(piece);
         }
         let kept = self.raw.len() - self.start;
         let wanted = piece.len().min(self.keep.saturating_sub(kept));
@@ -250,6 +288,11 @@ impl Body {
         }
         self.raw.extend_from_slice(&piece[..wanted]);
     }
+}
+
+/// Whether that field signs the body.
+fn is_signature(header: &Header) -> bool {
+    header.is("DKIM-Signature") || header.is(sets::MESSAGE_SIGNATURE)
 }
 
 /// The steps of the memory budget.
@@ -273,7 +316,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { rules_body: 10, message: 4 * STEP };
+    const BOUNDS: Bounds = Bounds { rules_body: 10, message: 4 * STEP, hash_inbound: false };
 
     fn header(transaction: &mut Transaction, name: &'static str, value: &'static str) {
         transaction.header(&Bytes::from_static(name.as_bytes()), &Bytes::from_static(value.as_bytes()), true);
@@ -288,7 +331,7 @@ mod tests {
             if signed {
                 header(&mut transaction, "DKIM-Signature", " v=1");
             }
-            transaction.end_of_headers(Direction::Inbound, BOUNDS);
+            transaction.end_of_headers(Direction::Inbound, true, BOUNDS);
             transaction.body(b"0123456789", &budget);
             assert_eq!(transaction.has_enough(), !signed);
             transaction.body(b"abc", &budget);
@@ -301,19 +344,41 @@ mod tests {
     }
 
     #[test]
-    fn outgoing_mail_is_hashed_whole_and_not_kept() {
-        let budget = Budget::new(0);
-        let mut transaction = Transaction::new(None);
-        transaction.end_of_headers(Direction::Local, BOUNDS);
+    fn outgoing_mail_is_hashed_whole_and_kept_within_the_budget() {
         let line = [b'x'; 1000];
-        for _ in 0..10_000 {
-            transaction.body(&line, &budget);
+        for (editable, steps, kept) in
+            [(false, 64, 0), (true, 0, STEP), (true, 2, 3 * STEP), (true, 64, 4 * STEP)]
+        {
+            let budget = Budget::new((steps * STEP) as u64);
+            let mut transaction = Transaction::new(None);
+            transaction.end_of_headers(Direction::Local, editable, BOUNDS);
+            for _ in 0..10_000 {
+                transaction.body(&line, &budget);
+            }
+            assert!(!transaction.has_enough());
+            let received = transaction.finish(BOUNDS);
+            assert!(
+                received.raw.len() <= kept + 2 && received.raw.len() + 1000 >= kept,
+                "{}",
+                received.raw.len()
+            );
+            assert!(!received.complete && received.message.body.is_empty());
+            let mut whole = BodyHash::new();
+            whole.update(&[b'x'; 10_000_000]);
+            assert_eq!(received.body_hash, Some(whole.finish()));
+            assert!(received.survey.has_long_lines());
         }
-        let received = transaction.finish(BOUNDS);
-        assert!(received.raw.capacity() < 100);
-        let mut whole = BodyHash::new();
-        whole.update(&[b'x'; 10_000_000]);
-        assert_eq!(received.body_hash, Some(whole.finish()));
+    }
+
+    #[test]
+    fn memory_is_reserved_whole_or_not_at_all() {
+        let budget = Budget::new(3 * STEP as u64);
+        assert!(budget.reserve(STEP as u64 - 1).is_some_and(|permits| permits[0].num_permits() == 0));
+        let two = budget.reserve(2 * STEP as u64).unwrap();
+        assert!(budget.reserve(2 * STEP as u64).is_none());
+        drop(two);
+        assert!(budget.reserve(3 * STEP as u64).is_some());
+        assert!(budget.reserve(u64::MAX).is_none());
     }
 
     #[test]
@@ -323,7 +388,7 @@ mod tests {
         let fill = || {
             let mut transaction = Transaction::new(None);
             header(&mut transaction, "DKIM-Signature", " v=1");
-            transaction.end_of_headers(Direction::Inbound, BOUNDS);
+            transaction.end_of_headers(Direction::Inbound, true, BOUNDS);
             for _ in 0..4 {
                 transaction.body(&megabyte, &budget);
             }
@@ -344,7 +409,7 @@ mod tests {
         for _ in 0..=MAX_FIELDS {
             header(&mut transaction, "X", " y");
         }
-        transaction.end_of_headers(Direction::Inbound, BOUNDS);
+        transaction.end_of_headers(Direction::Inbound, true, BOUNDS);
         let received = transaction.finish(BOUNDS);
         assert_eq!(received.message.headers.len(), MAX_FIELDS);
         assert!(!received.headers_complete && !received.complete);

@@ -8,8 +8,11 @@
 //! - [`dmarc`]: RFC 9989, section by section.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`arc`]: chains of seals: the suite of the draft's authors, dkimpy's, and ours.
+//! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
+//! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`spf`]: the RFC 7208 test suite.
+//! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
 //! - [`ask`]: the command line.
@@ -21,13 +24,17 @@ mod conversations;
 mod daemon;
 mod dmarc;
 mod enforcement;
+mod generator;
+mod hop;
 mod miltertest;
+mod outgoing;
 mod pairs;
 mod peers;
 mod rules;
 mod running;
 mod signing;
 mod spf;
+mod theirs;
 mod verification;
 
 #[allow(dead_code)]

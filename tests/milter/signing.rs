@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use gatepost::store::schema;
 
+use crate::conversations::UNREACHABLE;
 use crate::daemon::{Daemon, Peer};
 use crate::postgres::Database;
 
@@ -188,7 +189,6 @@ async fn nothing_is_signed_that_is_not_the_senders_own() {
             Sender::Login("alice@example.com"),
             vec![("From", " alice@example.com"), ("From", " alice@example.com")],
         ),
-        ("no From", Sender::Login("alice@example.com"), vec![("Subject", " x")]),
         ("no address", Sender::Login("alice@example.com"), vec![("From", " Alice")]),
         ("a login that is no address", Sender::Login("alice"), vec![("From", " alice@example.com")]),
         ("local, a domain of others", Sender::Local, vec![("From", " root@remote.test")]),
@@ -307,15 +307,20 @@ fn complete() -> Vec<(&'static str, &'static str)> {
 
 /// A database with our schema, and a daemon on it.
 async fn world() -> (Database, Daemon) {
+    world_with("").await
+}
+
+/// The same with further tables in its configuration.
+pub(crate) async fn world_with(tables: &str) -> (Database, Daemon) {
     let database = Database::create().await;
     let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
     let mut connection = connection.pool().acquire().await.unwrap();
     schema::install(&mut connection, true, &[]).await.unwrap();
-    let daemon = Daemon::start("", &database.toml());
+    let daemon = Daemon::start(UNREACHABLE, &format!("{}{tables}\n", database.toml()));
     (database, daemon)
 }
 
-async fn activate(database: &Database, domain: &str, selector: &str, algorithm: &str, key: &Key) {
+pub(crate) async fn activate(database: &Database, domain: &str, selector: &str, algorithm: &str, key: &Key) {
     database
         .sql(&format!(
             "INSERT INTO gatepost.dkim_keys (domain, selector, algorithm, private_key, public_key, state, activated_at) \
@@ -347,18 +352,15 @@ fn send(daemon: &Daemon, sender: &Sender, headers: &[(&str, &str)], body: &[u8])
     if last[0] == b'y' {
         return Outcome::Refused(String::from_utf8_lossy(&last[1..last.len() - 1]).into_owned());
     }
-    let mut fields: Vec<(String, String)> =
-        headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut message = Delivered {
+        fields: headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
+        body: body.to_vec(),
+        replaced: false,
+    };
     for edit in edits {
-        apply(edit, &mut fields);
+        message.apply(edit);
     }
-    let mut delivered = Vec::new();
-    for (name, value) in fields {
-        delivered.extend_from_slice(format!("{name}:{}\r\n", value.replace('\n', "\r\n")).as_bytes());
-    }
-    delivered.extend_from_slice(b"\r\n");
-    delivered.extend_from_slice(body);
-    Outcome::Taken(delivered)
+    Outcome::Taken(message.bytes())
 }
 
 fn envelope(peer: &mut Peer) {
@@ -367,19 +369,53 @@ fn envelope(peer: &mut Peer) {
     peer.ask(b"T", b"c");
 }
 
-fn apply(edit: &[u8], fields: &mut Vec<(String, String)>) {
-    let strings = |from: usize| {
-        let text = String::from_utf8_lossy(&edit[from..]).into_owned();
-        let mut strings = text.split('\0').map(str::to_owned);
-        (strings.next().unwrap(), strings.next().unwrap())
-    };
-    match edit[0] {
-        b'h' => fields.push(strings(1)),
-        b'i' => {
-            assert_eq!(edit[1..5], [0; 4], "inserted at the top");
-            fields.insert(0, strings(5));
+/// A message to which edits are applied as Postfix applies them.
+pub(crate) struct Delivered {
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) replaced: bool,
+}
+
+impl Delivered {
+    pub(crate) fn apply(&mut self, edit: &[u8]) {
+        let strings = |from: usize| {
+            let mut strings = edit[from..].split(|byte| *byte == 0);
+            let name = String::from_utf8(strings.next().unwrap().to_vec()).unwrap();
+            (name, strings.next().unwrap().to_vec())
+        };
+        match edit[0] {
+            b'h' => self.fields.push(strings(1)),
+            b'i' => {
+                assert_eq!(edit[1..5], [0; 4], "inserted at the top");
+                self.fields.insert(0, strings(5));
+            }
+            b'm' => {
+                let number = u32::from_be_bytes(edit[1..5].try_into().unwrap()) as usize;
+                let (name, value) = strings(5);
+                let of_name = |field: &(String, Vec<u8>)| field.0.eq_ignore_ascii_case(&name);
+                let at = self.fields.iter().enumerate().filter(|(_, field)| of_name(field)).nth(number - 1);
+                let at = at.unwrap_or_else(|| panic!("no {name} {number}")).0;
+                if value.is_empty() {
+                    self.fields.remove(at);
+                } else {
+                    self.fields[at] = (name, value);
+                }
+            }
+            b'b' => {
+                if !std::mem::replace(&mut self.replaced, true) {
+                    self.body.clear();
+                }
+                self.body.extend_from_slice(&edit[1..]);
+            }
+            other => panic!("edit {:?}", char::from(other)),
         }
-        other => panic!("edit {:?}", char::from(other)),
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        crate::generator::write_fields(&self.fields, &mut bytes);
+        bytes.extend_from_slice(&self.body);
+        bytes
     }
 }
 
@@ -399,38 +435,53 @@ fn verified(name: &str, message: &[u8], keys: &[(&str, &Key)]) {
 }
 
 /// Whether every signature holds, in the judgement of dkimpy; no signature is no.
-fn verifies(message: &[u8], keys: &[(&str, &Key)]) -> bool {
+pub(crate) fn verifies(message: &[u8], keys: &[(&str, &Key)]) -> bool {
+    unverified(&[message.to_vec()], keys).is_empty()
+}
+
+/// The messages of which a signature does not hold, or which have none, by number.
+pub(crate) fn unverified(messages: &[Vec<u8>], keys: &[(&str, &Key)]) -> Vec<usize> {
     const PROGRAM: &str = "import sys, dkim\n\
         records = dict(zip(sys.argv[1::2], [r.encode() for r in sys.argv[2::2]]))\n\
-        message = sys.stdin.buffer.read()\n\
         dns = lambda name, timeout=5: records.get(name.decode() if isinstance(name, bytes) else name)\n\
-        verifier = dkim.DKIM(message)\n\
-        number = sum(1 for name, value in verifier.headers if name.lower() == b'dkim-signature')\n\
-        good = number > 0 and all(dkim.DKIM(message).verify(idx=i, dnsfunc=dns) for i in range(number))\n\
-        sys.exit(0 if good else 1)\n";
+        def holds(message, i):\n\
+        \x20   try: return dkim.DKIM(message).verify(idx=i, dnsfunc=dns)\n\
+        \x20   except dkim.DKIMException: return False\n\
+        number = 0\n\
+        while size := sys.stdin.buffer.readline():\n\
+        \x20   message = sys.stdin.buffer.read(int(size))\n\
+        \x20   fields = dkim.DKIM(message).headers\n\
+        \x20   signatures = sum(1 for name, value in fields if name.lower() == b'dkim-signature')\n\
+        \x20   if not signatures or not all(holds(message, i) for i in range(signatures)):\n\
+        \x20       print(number)\n\
+        \x20   number += 1\n\
+        print('seen', number)\n";
     let mut child = Command::new("/usr/bin/python3")
         .arg("-c")
         .arg(PROGRAM)
         .args(keys.iter().flat_map(|(name, key)| [(*name).to_owned(), key.record.clone()]))
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(message).unwrap();
-    let output = child.wait_with_output().unwrap();
-    match output.status.code() {
-        Some(0) => true,
-        Some(1) if !String::from_utf8_lossy(&output.stderr).contains("Error") => false,
-        other => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            // A signature that does not even parse is as bad as one that does not hold.
-            assert!(
-                said.contains("ValidationError") || said.contains("SignatureError"),
-                "python3-dkim: {other:?}: {said}"
-            );
-            false
+    let mut input = child.stdin.take().unwrap();
+    let given = messages.to_vec();
+    let writer = std::thread::spawn(move || {
+        for message in given {
+            // A verifier that has ended is seen below.
+            let written = writeln!(input, "{}", message.len()).and_then(|()| input.write_all(&message));
+            if written.is_err() {
+                return;
+            }
         }
-    }
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let trouble = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.ends_with(&format!("seen {}\n", messages.len())), "dkimpy: {said}{trouble}");
+    said.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 impl Key {
@@ -467,7 +518,7 @@ impl Key {
     }
 }
 
-fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new("openssl")
         .args(arguments)
         .stdin(Stdio::piped())

@@ -243,3 +243,132 @@ pub(crate) fn python(program: &str, text: &str) -> String {
     assert!(output.status.success(), "{program}");
     String::from_utf8(output.stdout).unwrap()
 }
+
+/// Records of every kind: what the key says decides, and the result says what it was.
+#[test]
+fn what_key_records_say() {
+    let key = Key::rsa();
+    let weak = Key::rsa_of(1024);
+    let short = Key::rsa_of(768);
+    let other = Key::ed25519();
+    let p = key.record.rsplit_once("p=").unwrap().1.to_owned();
+    let zone = format!(
+        "{ZONE}s._domainkey.client.test TXT {good}\nweak._domainkey.client.test TXT {}\nshort._domainkey.client.test TXT {}\n\
+         two._domainkey.client.test TXT {}\ntwo._domainkey.client.test TXT {good}\n\
+         text._domainkey.client.test TXT not a key\ntext._domainkey.client.test TXT {good}\n\
+         alias._domainkey.client.test CNAME keys.other.test\nkeys.other.test CNAME s._domainkey.client.test\n\
+         loop._domainkey.client.test CNAME loop2._domainkey.client.test\nloop2._domainkey.client.test CNAME loop._domainkey.client.test\n\
+         testing._domainkey.client.test TXT v=DKIM1; t=y; p={p}\nstrict._domainkey.client.test TXT v=DKIM1; t=s; p={p}\n\
+         sha1._domainkey.client.test TXT v=DKIM1; h=sha1; p={p}\nsha256._domainkey.client.test TXT v=DKIM1; h=sha1:sha256; p={p}\n\
+         web._domainkey.client.test TXT v=DKIM1; s=tlsrpt; p={p}\ntwice._domainkey.client.test TXT v=DKIM1; p={p}; p={p}\n\
+         type._domainkey.client.test TXT v=DKIM1; k=ed25519; p={p}\naddress._domainkey.client.test A 192.0.2.1\n",
+        weak.record,
+        short.record,
+        other.record,
+        good = key.record,
+    );
+    let dns = Dns::serve(&zone);
+    let daemon =
+        Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &format!("{}{REPORT_ONLY}", dns.toml()));
+    for (selector, key, expected) in [
+        ("s", &key, "dkim=pass header.d=client.test"),
+        ("weak", &weak, "dkim=pass (1024-bit key) header.d=client.test"),
+        ("short", &short, "dkim=permerror (the key is shorter than 1024 bits"),
+        // Of several records each may be tried (RFC 6376, 6.1.2); a text that is no key hinders none.
+        ("two", &key, "dkim=pass header"),
+        ("text", &key, "dkim=pass header"),
+        ("alias", &key, "dkim=pass header"),
+        ("testing", &key, "dkim=pass (test mode)"),
+        ("strict", &key, "dkim=pass header"),
+        ("sha256", &key, "dkim=pass header"),
+        ("sha1", &key, "dkim=permerror (the key is not for sha256)"),
+        ("web", &key, "dkim=permerror (the key is not for mail)"),
+        ("twice", &key, "dkim=permerror (the key record is malformed)"),
+        ("type", &key, "dkim=permerror (the key record holds no key of its type)"),
+        ("address", &key, "dkim=permerror (no such key)"),
+        ("loop", &key, "dkim="),
+    ] {
+        let found = results(&daemon, sign(MESSAGE, key, &format!("selector=b'{selector}'")).as_bytes());
+        assert!(found.contains(expected), "{selector}: {found}");
+        assert!(selector != "loop" || !found.contains("dkim=pass"), "{found}");
+    }
+    // In test mode a broken signature is as good as none (RFC 6376, 3.6.1).
+    let broken = sign(MESSAGE, &key, "selector=b'testing'").replace("folded", "spindled");
+    let found = results(&daemon, broken.as_bytes());
+    assert!(
+        found.contains("dkim=neutral (the signed headers were changed; the key is in test mode)"),
+        "{found}"
+    );
+    // `t=s`: the identity must be of the signing domain itself.
+    let below = sign(MESSAGE, &key, "selector=b'strict', identity=b'@sub.client.test'");
+    let found = results(&daemon, below.as_bytes());
+    assert!(found.contains("dkim=fail (the key is not for subdomains)"), "{found}");
+    let below = sign(MESSAGE, &key, "identity=b'@sub.client.test'");
+    assert!(results(&daemon, below.as_bytes()).contains("dkim=pass"), "a subdomain is allowed without t=s");
+}
+
+/// Fields that break a rule are not verified, whatever their signature is worth.
+#[test]
+fn what_a_signature_must_not_say() {
+    let world = world();
+    let signed = world.signed(MESSAGE, "");
+    let field_end = signed.find("\r\nFrom:").unwrap();
+    let with = |tags: &str| format!("{};{tags}{}", &signed[..field_end], &signed[field_end..]);
+    for (name, message, expected) in [
+        ("expired", with(" x=1600000000"), "dkim=neutral"),
+        (
+            "from the future",
+            signed.replacen("; t=", "; t=9", 1),
+            "dkim=neutral (the signature is from the future)",
+        ),
+        ("a tag twice", with(" d=client.test"), "dkim=neutral (a tag is given twice)"),
+        ("x= that is none", with(" x=soon"), "dkim=neutral (tag x= is malformed)"),
+        ("an unknown way to the key", signed.replacen("q=dns/txt", "q=http", 1), "dkim=neutral (unknown way"),
+        ("i= of others", signed.replacen("i=@client.test", "i=@client.tes", 1), "dkim=neutral (the identity"),
+        ("no v=", signed.replacen("v=1; ", "", 1), "dkim=neutral (tag v= is missing)"),
+        ("no d=", signed.replacen(" d=client.test;", "", 1), "dkim=neutral (tag d= is missing)"),
+        ("From not signed", signed.replacen("h=from : ", "h=", 1), "dkim=permerror (From is not signed)"),
+        ("64 KB of signature", signed.replacen(" b=", &format!(" b={}", "A".repeat(59_000)), 1), "dkim=fail"),
+        (
+            "too many tags",
+            with(&(0..100).map(|at| format!(" u{at}=1;")).collect::<String>()),
+            "dkim=neutral (too many tags)",
+        ),
+    ] {
+        assert_ne!(message, signed, "{name}");
+        let found = world.results(&message);
+        assert!(found.contains(expected) && !found.contains("dkim=pass"), "{name}: {found}");
+        assert!(found.len() < 1500, "{name}: {} bytes", found.len());
+    }
+    // Base64 may be folded anywhere: what is in `b=` is not signed itself.
+    let b = signed.find(" b=").unwrap() + 10;
+    let folded = format!("{}\r\n\t {}", &signed[..b], &signed[b..]);
+    assert!(world.results(&folded).contains("dkim=pass"));
+}
+
+/// The defects of older libraries. A body that ends in lines of white space; names with white space in or behind them.
+#[test]
+fn what_older_libraries_got_wrong() {
+    let world = world();
+    for body in ["</html>\r\n    \r\n", "x\r\n \t\r\n\r\n  \r\n", " \r\n"] {
+        for form in ["simple', b'relaxed", "relaxed', b'relaxed", "relaxed', b'simple"] {
+            let message = format!("From: sender@client.test\r\nMessage-ID: <1@client.test>\r\n\r\n{body}");
+            let signed = world.signed(&message, &format!("canonicalize=(b'{form}')"));
+            let found = world.results(&signed);
+            assert!(found.contains("dkim=pass"), "{form} {body:?}: {found}");
+        }
+    }
+    // `Fr om:` is no From: a signature over From does not speak of it, and it is nobody's author.
+    let signed = world.signed(MESSAGE, "");
+    let renamed = signed.replacen("\r\nFrom: Sender", "\r\nFr om: Sender", 1);
+    let found = world.results(&renamed);
+    assert!(found.contains("dkim=fail") && !found.contains("header.from=client.test"), "{found}");
+    let added = signed.replacen("\r\nFrom: Sender", "\r\nFr om: evil@evil.test\r\nFrom: Sender", 1);
+    let found = world.results(&added);
+    assert!(found.contains("dkim=pass") && found.contains("header.from=client.test"), "{found}");
+    // `From :` is From (RFC 5322, 4.5), so one on top of it is a second author.
+    let relaxed = world.signed(MESSAGE, "canonicalize=(b'relaxed', b'relaxed')");
+    let spaced = relaxed.replacen("\r\nFrom: Sender", "\r\nFrom : Sender", 1);
+    let found = world.results(&spaced);
+    assert!(found.contains("dkim=pass") && found.contains("header.from=client.test"), "{found}");
+}

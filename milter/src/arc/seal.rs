@@ -1,7 +1,7 @@
 //! A new ARC set on top of a message (RFC 8617, 5.1).
 //!
-//! Tags stand in alphabetical order and base64 is folded at 72 columns, so that equal input gives equal bytes: the signing suite of the
-//! draft's authors compares them.
+//! Tags stand in alphabetical order and `b=` is not folded (a line may have 998 bytes; RFC 5322, 2.1.1), so that equal input gives equal
+//! bytes: the signing suite of the draft's authors has seals over message signatures of exactly that form.
 //!
 //! ```text
 //! chain below      what is added                                                          RFC 8617
@@ -17,6 +17,9 @@ use crate::dkim::{Algorithm, Canonicalization, Field, Parts, fields};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+/// What signs bytes; the error says what is wrong, never what is in the key.
+pub type Sign = dyn Fn(&[u8]) -> Result<Vec<u8>, String>;
+
 /// Who seals.
 pub struct Sealer<'k> {
     /// `d=`.
@@ -26,7 +29,7 @@ pub struct Sealer<'k> {
     /// What `sign` makes.
     pub algorithm: Algorithm,
     /// Signs bytes with the key of that name.
-    pub sign: &'k dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+    pub sign: &'k Sign,
 }
 
 /// What is sealed.
@@ -45,7 +48,7 @@ pub struct Sealed<'m> {
     pub now: u64,
 }
 
-/// The new fields: their values with the leading space, folds as `"\n\t"`; in the order in which they are inserted on top, so the
+/// The new fields: their values with the leading space, folds as `"\n "` (dkimpy finds a set by a *space* before `i=`); in the order in which they are inserted on top, so the
 /// seal comes to stand first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSet(pub [(&'static str, String); 3]);
@@ -76,9 +79,9 @@ pub fn seal(sealer: &Sealer<'_>, sealed: &Sealed<'_>) -> Result<Option<NewSet>, 
     relaxed(MESSAGE_SIGNATURE, &message, &mut bytes);
     let Sealer { domain, selector, .. } = sealer;
     let (before, after) = (
-        format!(" a={};\n\t", sealer.algorithm.as_str()),
+        format!(" a={};\n ", sealer.algorithm.as_str()),
         format!(
-            ";\n\tcv={}; d={domain}; i={instance}; s={selector};\n\tt={}",
+            ";\n cv={}; d={domain}; i={instance}; s={selector};\n t={}",
             sealed.validation.as_str(),
             sealed.now
         ),
@@ -99,21 +102,21 @@ fn message_signature(sealer: &Sealer<'_>, sealed: &Sealed<'_>, instance: usize) 
     }
     let Sealer { domain, selector, .. } = sealer;
     let mut after =
-        format!(";\n\tbh={}; c=relaxed/relaxed;\n\td={domain};\n\th=", STANDARD.encode(sealed.body_hash));
+        format!(";\n bh={}; c=relaxed/relaxed;\n d={domain};\n h=", STANDARD.encode(sealed.body_hash));
     let mut column = 2;
     for (number, name) in names.iter().enumerate() {
         let colon = if number > 0 { ":" } else { "" };
         // White space around the colons of h= does not count (RFC 6376, 3.5), but it is signed.
         if column + name.len() + 1 > COLUMNS && number > 0 {
-            let _ = write!(after, "{colon}\n\t{name}");
+            let _ = write!(after, "{colon}\n {name}");
             column = name.len();
         } else {
             let _ = write!(after, "{colon}{name}");
             column += name.len() + 1;
         }
     }
-    let _ = write!(after, ";\n\ti={instance}; s={selector}; t={}", sealed.now);
-    signed(sealer, MESSAGE_SIGNATURE, &format!(" a={};\n\t", sealer.algorithm.as_str()), &after, bytes)
+    let _ = write!(after, ";\n i={instance}; s={selector}; t={}", sealed.now);
+    signed(sealer, MESSAGE_SIGNATURE, &format!(" a={};\n ", sealer.algorithm.as_str()), &after, bytes)
 }
 
 /// A value with its `b=`, which signs `bytes` and the value itself with nothing in `b=`.
@@ -127,21 +130,21 @@ fn signed(
     let unsigned = format!("{before}b={after}");
     relaxed_without_end(name, &unsigned, &mut bytes);
     let signature = STANDARD.encode((sealer.sign)(&bytes)?);
-    let mut folded = String::with_capacity(signature.len() + 16);
-    let mut column = 2;
-    for character in signature.chars() {
-        if column == COLUMNS {
-            folded.push_str("\n\t");
-            column = 0;
+    let mut folded = String::with_capacity(signature.len() + 2);
+    for (number, character) in signature.chars().enumerate() {
+        if number > 0 && number % MAX_LINE == 0 {
+            folded.push_str("\n ");
         }
         folded.push(character);
-        column += 1;
     }
     Ok(format!("{before}b={folded}{after}"))
 }
 
-/// Where base64 is folded (RFC 5322, 2.1.1 wants lines under 78).
+/// Where `h=` is folded (RFC 5322, 2.1.1 wants lines under 78).
 const COLUMNS: usize = 72;
+
+/// Where `b=` is, which only signatures of 8192 bits need.
+const MAX_LINE: usize = 900;
 
 /// More fields of one name than a message has; beyond it the header is noise.
 const MAX_OF_A_NAME: usize = 10;

@@ -142,7 +142,7 @@ pub(super) async fn verify(
 }
 
 /// The present, in seconds since 1970.
-pub(super) fn seconds_now() -> u64 {
+pub(crate) fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 

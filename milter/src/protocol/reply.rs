@@ -114,44 +114,51 @@ impl Reply {
 }
 
 impl Edit {
-    /// The contents of the frames: one, except for a long body.
-    pub fn encode(&self) -> Vec<Vec<u8>> {
-        let one = |frame| vec![frame];
+    /// The contents of the frames: one, except for a long body, of which each piece is made when it is its turn.
+    pub fn encode(&self) -> impl Iterator<Item = Vec<u8>> {
+        let (one, body) = match self {
+            // An empty body is replaced by one empty frame, or nothing would be replaced.
+            Self::ReplaceBody(body) if !body.is_empty() => (None, body.as_slice()),
+            edit => (Some(edit.frame()), &[][..]),
+        };
+        one.into_iter().chain(body.chunks(MAX_BODY_CHUNK).map(piece))
+    }
+
+    /// The content of the only frame.
+    fn frame(&self) -> Vec<u8> {
         match self {
-            Self::AddHeader { name, value } => one(fields(b'h', None, &[name.as_bytes(), value])),
+            Self::AddHeader { name, value } => fields(b'h', None, &[name.as_bytes(), value]),
             Self::InsertHeader { index, name, value } => {
-                one(fields(b'i', Some(*index), &[name.as_bytes(), value]))
+                fields(b'i', Some(*index), &[name.as_bytes(), value])
             }
             Self::ChangeHeader { index, name, value } => {
-                one(fields(b'm', Some(*index), &[name.as_bytes(), value]))
+                fields(b'm', Some(*index), &[name.as_bytes(), value])
             }
-            // An empty body is replaced by one empty frame, or nothing would be replaced.
-            Self::ReplaceBody(body) if body.is_empty() => one(vec![b'b']),
-            Self::ReplaceBody(body) => body
-                .chunks(MAX_BODY_CHUNK)
-                .map(|chunk| {
-                    let mut frame = Vec::with_capacity(1 + chunk.len());
-                    frame.push(b'b');
-                    frame.extend_from_slice(chunk);
-                    frame
-                })
-                .collect(),
+            Self::ReplaceBody(body) => piece(body),
             Self::ChangeFrom { address, arguments } if arguments.is_empty() => {
-                one(fields(b'e', None, &[address.as_bytes()]))
+                fields(b'e', None, &[address.as_bytes()])
             }
             Self::ChangeFrom { address, arguments } => {
-                one(fields(b'e', None, &[address.as_bytes(), arguments.as_bytes()]))
+                fields(b'e', None, &[address.as_bytes(), arguments.as_bytes()])
             }
             Self::AddRecipient { address, arguments } if arguments.is_empty() => {
-                one(fields(b'+', None, &[address.as_bytes()]))
+                fields(b'+', None, &[address.as_bytes()])
             }
             Self::AddRecipient { address, arguments } => {
-                one(fields(b'2', None, &[address.as_bytes(), arguments.as_bytes()]))
+                fields(b'2', None, &[address.as_bytes(), arguments.as_bytes()])
             }
-            Self::DeleteRecipient(address) => one(fields(b'-', None, &[address.as_bytes()])),
-            Self::Quarantine(reason) => one(fields(b'q', None, &[reason.as_bytes()])),
+            Self::DeleteRecipient(address) => fields(b'-', None, &[address.as_bytes()]),
+            Self::Quarantine(reason) => fields(b'q', None, &[reason.as_bytes()]),
         }
     }
+}
+
+/// A piece of a body.
+fn piece(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(1 + bytes.len());
+    frame.push(b'b');
+    frame.extend_from_slice(bytes);
+    frame
 }
 
 /// Command byte, number, NUL-terminated strings. A NUL inside a string would end it early: it is left out. So is CR, of which
@@ -226,13 +233,14 @@ mod tests {
             (Edit::DeleteRecipient(text("<a@b>")), b"-<a@b>\0"),
             (Edit::Quarantine(text("why")), b"qwhy\0"),
         ] {
-            assert_eq!(edit.encode(), [frame], "{edit:?}");
+            assert_eq!(edit.encode().collect::<Vec<_>>(), [frame], "{edit:?}");
         }
     }
 
     #[test]
     fn a_long_body_goes_in_pieces() {
-        let frames = Edit::ReplaceBody(vec![b'x'; MAX_BODY_CHUNK + 1]).encode();
-        assert_eq!(frames.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_BODY_CHUNK + 1, 2]);
+        let edit = Edit::ReplaceBody(vec![b'x'; MAX_BODY_CHUNK + 1]);
+        let frames = edit.encode();
+        assert_eq!(frames.map(|frame| frame.len()).collect::<Vec<_>>(), [MAX_BODY_CHUNK + 1, 2]);
     }
 }

@@ -1,0 +1,520 @@
+//! Our milter in a real, private Postfix that passes mail on to two servers: one offers 8BITMIME, one does not. What arrives there is
+//! verified by dkimpy. Needs root, because Postfix does.
+//!
+//! The login server beside it says yes to everybody: whether a password is right is another daemon's affair.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mail_parser::MessageParser;
+
+use crate::daemon::Daemon;
+use crate::generator::{Generator, write_fields};
+use crate::signing::{Key, activate, unverified, world_with};
+
+/// A message that arrived: the address it was for, and its bytes.
+type Arrived = (String, Vec<u8>);
+
+/// The next server on the way.
+struct Server {
+    port: u16,
+    arrived: Arc<Mutex<Vec<Arrived>>>,
+}
+
+impl Server {
+    fn start(eight_bit: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let arrived = Arc::new(Mutex::new(Vec::new()));
+        let place = Arc::clone(&arrived);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let place = Arc::clone(&place);
+                // A client that leaves early is Postfix's affair.
+                std::thread::spawn(move || serve(stream, eight_bit, &place).ok());
+            }
+        });
+        Self { port, arrived }
+    }
+
+    fn wait_for(&self, number: usize, postfix: &Postfix) -> Vec<Arrived> {
+        let end = Instant::now() + Duration::from_secs(180);
+        loop {
+            let arrived = self.arrived.lock().unwrap();
+            if arrived.len() >= number {
+                return arrived.clone();
+            }
+            assert!(Instant::now() < end, "{} of {number} arrived:\n{}", arrived.len(), postfix.log());
+            drop(arrived);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn serve(stream: TcpStream, eight_bit: bool, place: &Mutex<Vec<Arrived>>) -> std::io::Result<()> {
+    let mut out = stream.try_clone()?;
+    let mut lines = BufReader::new(stream);
+    let mut recipient = String::new();
+    out.write_all(b"220 next.test ESMTP\r\n")?;
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        match verb.as_str() {
+            "EHLO" | "LHLO" if eight_bit => out.write_all(b"250-next.test\r\n250 8BITMIME\r\n")?,
+            "DATA" => {
+                out.write_all(b"354 go on\r\n")?;
+                let message = data(&mut lines)?;
+                place.lock().unwrap().push((recipient.clone(), message));
+                out.write_all(b"250 taken\r\n")?;
+            }
+            "QUIT" => return out.write_all(b"221 bye\r\n"),
+            _ => {
+                if verb == "RCPT" {
+                    recipient = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+                }
+                out.write_all(b"250 next.test\r\n")?;
+            }
+        }
+    }
+}
+
+fn data(lines: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut message = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        lines.read_until(b'\n', &mut line)?;
+        match line.as_slice() {
+            b".\r\n" | b"" => return Ok(message),
+            [b'.', rest @ ..] => message.extend_from_slice(rest),
+            line => message.extend_from_slice(line),
+        }
+    }
+}
+
+/// A Postfix of its own, in a directory of its own.
+struct Postfix {
+    directory: tempfile::TempDir,
+    port: u16,
+    /// A second port, whose `Received:` fields are hidden as the README tells.
+    hidden: u16,
+}
+
+impl Postfix {
+    fn start(daemon: &Daemon, seven: &Server, eight: &Server) -> Self {
+        let id = Command::new("id").arg("-u").output().unwrap();
+        assert_eq!(
+            id.stdout, b"0\n",
+            "this test starts a private Postfix, which only root can: run it as root"
+        );
+        let directory = tempfile::Builder::new().prefix("gatepost-hop.").tempdir().unwrap();
+        let folder = directory.path();
+        let [port, hidden] =
+            [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        for open in [folder, daemon.directory()] {
+            std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        std::fs::set_permissions(daemon.socket(), PermissionsExt::from_mode(0o666)).unwrap();
+        for (name, owner) in [("queue", "root"), ("data", "postfix"), ("log", "root")] {
+            std::fs::create_dir(folder.join(name)).unwrap();
+            run(Command::new("chown").arg(owner).arg(folder.join(name)));
+        }
+        let logins = UnixListener::bind(folder.join("auth")).unwrap();
+        std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
+        std::thread::spawn(move || {
+            for stream in logins.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || say_yes(stream).ok());
+            }
+        });
+        std::fs::write(folder.join("main.cf"), main_cf(folder, &daemon.socket(), seven.port, eight.port))
+            .unwrap();
+        std::fs::write(folder.join("master.cf"), master_cf(port, hidden)).unwrap();
+        std::fs::write(folder.join("submission_headers"), SUBMISSION_HEADERS).unwrap();
+        run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
+        let postfix = Self { directory, port, hidden };
+        let end = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "Postfix does not listen:\n{}", postfix.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        postfix
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
+    }
+
+    /// A session of a client that is logged in as alice, on one of the two ports.
+    fn login(&self, port: u16) -> Client<'_> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut client = Client { stream: BufReader::new(stream), postfix: self };
+        client.expect("220");
+        client.say("EHLO client.test", "250");
+        // NUL alice@example.com NUL x
+        client.say("AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=", "235");
+        client
+    }
+}
+
+impl Drop for Postfix {
+    /// Also where a test failed: nothing may stay behind.
+    fn drop(&mut self) {
+        let _ = Command::new("postfix").arg("-c").arg(self.directory.path()).arg("abort").output();
+    }
+}
+
+struct Client<'a> {
+    stream: BufReader<TcpStream>,
+    postfix: &'a Postfix,
+}
+
+impl Client<'_> {
+    fn say(&mut self, line: &str, answer: &str) {
+        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        self.expect(answer);
+    }
+
+    fn expect(&mut self, answer: &str) {
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            if line.as_bytes().get(3) != Some(&b'-') {
+                assert!(line.starts_with(answer), "{line:?}, expected {answer}\n{}", self.postfix.log());
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, recipients: &[&str], message: &[u8]) {
+        self.say("MAIL FROM:<alice@example.com> BODY=8BITMIME", "250");
+        for recipient in recipients {
+            self.say(&format!("RCPT TO:<{recipient}>"), "250");
+        }
+        self.say("DATA", "354");
+        let mut stuffed = Vec::with_capacity(message.len());
+        for line in message.split_inclusive(|byte| *byte == b'\n') {
+            if line.starts_with(b".") {
+                stuffed.push(b'.');
+            }
+            stuffed.extend_from_slice(line);
+        }
+        if !stuffed.ends_with(b"\r\n") {
+            stuffed.extend_from_slice(b"\r\n");
+        }
+        self.stream.get_mut().write_all(&stuffed).unwrap();
+        self.say(".", "250");
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn main_cf(folder: &Path, milter: &Path, seven: u16, eight: u16) -> String {
+    let (folder, milter) = (folder.display(), milter.display());
+    format!(
+        "compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log/mail.log
+maillog_file_prefixes = {folder}
+myhostname = mx.example.com
+mydestination =
+mynetworks = 127.0.0.9/32
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+local_recipient_maps =
+alias_maps =
+alias_database =
+transport_maps = inline:{{ {{ seven.test = smtp:[127.0.0.1]:{seven} }}, {{ eight.test = smtp:[127.0.0.1]:{eight} }} }}
+virtual_mailbox_domains = example.com
+virtual_mailbox_maps = static:any
+virtual_transport = lmtp:inet:127.0.0.1:{eight}
+smtp_destination_recipient_limit = 1
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {folder}/auth
+smtpd_peername_lookup = no
+smtp_dns_support_level = disabled
+smtpd_relay_restrictions = permit_sasl_authenticated, reject
+smtpd_milters = unix:{milter}
+milter_default_action = tempfail
+message_size_limit = 52428800
+"
+    )
+}
+
+/// The second port has the lines of the README, "Privacy": what hides the first hop on Postfix 3.7.
+fn master_cf(port: u16, hidden: u16) -> String {
+    format!(
+        "127.0.0.1:{port} inet n - n - - smtpd
+127.0.0.1:{hidden} inet n - n - - smtpd
+  -o cleanup_service_name=submission-cleanup
+submission-cleanup unix n - n - 0 cleanup
+  -o header_checks=regexp:$config_directory/submission_headers
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"
+    )
+}
+
+const SUBMISSION_HEADERS: &str = "/^Received: .* with (ESMTP|UTF8SMTP)S?A id / IGNORE\n";
+
+/// Dovecot's auth protocol as far as Postfix needs it: every PLAIN login is alice.
+fn say_yes(mut stream: UnixStream) -> std::io::Result<()> {
+    stream.write_all(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")?;
+    let mut lines = BufReader::new(stream.try_clone()?);
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some(rest) = line.strip_prefix("AUTH\t") {
+            let number = rest.split('\t').next().unwrap_or_default();
+            stream.write_all(format!("OK\t{number}\tuser=alice@example.com\n").as_bytes())?;
+        }
+    }
+}
+
+/// A message of fields and body lines.
+fn letter(fields: &str, body: &[u8]) -> Vec<u8> {
+    let head =
+        format!("From: Alice <alice@example.com>\nTo: friend@seven.test\n{fields}\n").replace('\n', "\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+struct Scene {
+    keys: Vec<(&'static str, Key)>,
+    daemon: Daemon,
+    seven: Server,
+    eight: Server,
+}
+
+async fn scene(milter: &str) -> Scene {
+    let (database, daemon) = world_with(milter).await;
+    let keys =
+        vec![("rsa._domainkey.example.com.", Key::rsa()), ("ed._domainkey.example.com.", Key::ed25519())];
+    activate(&database, "example.com", "rsa", "rsa-sha256", &keys[0].1).await;
+    activate(&database, "example.com", "ed", "ed25519-sha256", &keys[1].1).await;
+    Scene { keys, daemon, seven: Server::start(false), eight: Server::start(true) }
+}
+
+impl Scene {
+    fn keys(&self) -> Vec<(&str, &Key)> {
+        self.keys.iter().map(|(name, key)| (*name, key)).collect()
+    }
+}
+
+/// The text of every part, decoded, however it was encoded; of attached messages too.
+fn contents(message: &[u8]) -> Vec<Vec<u8>> {
+    MessageParser::default()
+        .parse(message)
+        .unwrap()
+        .parts()
+        .filter(|part| !part.is_multipart() && !part.is_message())
+        .map(|part| part.decoded().into_owned())
+        .collect()
+}
+
+const HIGH: &str = "gr\u{fc}\u{df}e aus m\u{fc}nchen \r\n";
+
+/// Without the encoding, what Postfix does for a server without 8BITMIME breaks the signature: that it can break is seen first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_breaks_on_the_way_to_a_server_without_8bitmime_unless_the_text_is_encoded() {
+    for (setting, survives) in [("keep", false), ("encode", true)] {
+        let scene = scene(&format!("[milter.signing]\neight-bit = \"{setting}\"")).await;
+        let postfix = Postfix::start(&scene.daemon, &scene.seven, &scene.eight);
+        let plain =
+            "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n";
+        postfix
+            .login(postfix.port)
+            .send(&["friend@seven.test", "friend@eight.test"], &letter(plain, HIGH.as_bytes()));
+        let (_, seven) = scene.seven.wait_for(1, &postfix).remove(0);
+        let (_, eight) = scene.eight.wait_for(1, &postfix).remove(0);
+        assert!(seven.is_ascii(), "Postfix sends 8-bit text to nobody who does not take it");
+        assert_eq!(unverified(&[seven.clone()], &scene.keys()).is_empty(), survives, "{setting}");
+        assert!(unverified(&[eight], &scene.keys()).is_empty(), "{setting}");
+        assert_eq!(contents(&seven), [HIGH.as_bytes()], "{setting}");
+    }
+}
+
+/// The cases that users report, one by one; every signature holds at both servers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postfix_would_break_survives() {
+    let scene = scene("").await;
+    let postfix = Postfix::start(&scene.daemon, &scene.seven, &scene.eight);
+    let references =
+        format!("References: {}\n", "<0123456789abcdef@mail.example.com> ".repeat(60).trim_end());
+    let no_blank = format!("Cc: {}\n", vec!["someone@example.net"; 100].join(","));
+    let long_line = format!("{}\r\n", "word ".repeat(500));
+    let one_word = format!("{}\r\n", "x".repeat(5000));
+    let mixed = format!(
+        "--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{HIGH}\r\n--b\r\n\
+         Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\nSubject: inner\r\n\r\n{HIGH}\r\n--b\r\n\
+         Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--b--\r\n"
+    );
+    let multipart =
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: 8bit\n";
+    let eight = "MIME-Version: 1.0\nContent-Type: text/plain\nContent-Transfer-Encoding: 8bit\n";
+    let signed = "MIME-Version: 1.0\nContent-Type: multipart/signed; boundary=b; protocol=\"application/pgp-signature\"; micalg=pgp-sha256\n";
+    let signature = "--b\r\nContent-Type: text/plain\r\n\r\nsigned text \r\n\r\n--b\r\nContent-Type: application/pgp-signature\r\n\r\n\
+                     -----BEGIN PGP SIGNATURE-----\r\n\r\niQ==\r\n-----END PGP SIGNATURE-----\r\n--b--\r\n";
+    let mut client = postfix.login(postfix.port);
+    let letters = [
+        letter(&references, b"long references\r\n"),
+        letter(&no_blank, b"addresses without blanks\r\n"),
+        letter(&format!("Subject: {}\n", "x".repeat(1500)), b"a subject that cannot be folded\r\n"),
+        letter("", long_line.as_bytes()),
+        letter("", one_word.as_bytes()),
+        letter("", HIGH.as_bytes()),
+        letter(eight, b"labelled 8bit, and is none\r\n"),
+        letter(eight, HIGH.as_bytes()),
+        letter(multipart, mixed.as_bytes()),
+        letter(signed, signature.as_bytes()),
+        letter("", &[&b"bare\rreturn\r\n"[..], HIGH.as_bytes()].concat()),
+        b"Subject: without an author\r\n\r\nx\r\n".to_vec(),
+        letter("", b""),
+    ];
+    for message in &letters {
+        client.send(&["friend@seven.test", "friend@eight.test"], message);
+    }
+    for server in [&scene.seven, &scene.eight] {
+        let arrived = server.wait_for(letters.len(), &postfix);
+        let arrived: Vec<Vec<u8>> = arrived.into_iter().map(|(_, message)| message).collect();
+        let bad = unverified(&arrived, &scene.keys());
+        assert!(
+            bad.is_empty(),
+            "{} of {}:\n{}",
+            bad.len(),
+            letters.len(),
+            String::from_utf8_lossy(&arrived[bad[0]])
+        );
+        let find = |text: &str| {
+            let found = arrived.iter().find(|message| String::from_utf8_lossy(message).contains(text));
+            String::from_utf8_lossy(found.unwrap_or_else(|| panic!("{text} did not arrive"))).into_owned()
+        };
+        assert!(find("long references").contains("@mail.example.com>\r\n <0123456789abcdef@"));
+        assert!(find("Subject: without an author").contains("From: alice@example.com\r\n"));
+        assert!(find("signed text").ends_with(signature), "a signed part is another one now");
+        let attached = find("Subject: inner");
+        assert!(attached.contains("Content-Transfer-Encoding: 7bit\r\n"), "{attached}");
+        assert_eq!(contents(attached.as_bytes())[0].trim_ascii_end(), HIGH.trim_end().as_bytes());
+    }
+    assert!(scene.daemon.log().contains("not signed, because its line cannot be folded: Subject"));
+}
+
+/// Mail that stays on this host keeps its 8-bit text; what goes out is encoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_between_our_own_users_is_not_encoded() {
+    let scene = scene("").await;
+    let postfix = Postfix::start(&scene.daemon, &scene.seven, &scene.eight);
+    let mut client = postfix.login(postfix.port);
+    client.send(&["bob@example.com"], &letter("Subject: here\n", HIGH.as_bytes()));
+    let (_, message) = scene.eight.wait_for(1, &postfix).remove(0);
+    assert!(String::from_utf8_lossy(&message).contains(HIGH), "{}", String::from_utf8_lossy(&message));
+    assert!(unverified(&[message], &scene.keys()).is_empty());
+    // One recipient elsewhere is enough.
+    client.send(&["bob@example.com", "friend@seven.test"], &letter("Subject: both\n", HIGH.as_bytes()));
+    let (_, message) = scene.eight.wait_for(2, &postfix).remove(1);
+    assert!(message.is_ascii(), "{}", String::from_utf8_lossy(&message));
+}
+
+/// What the sender's devices and his first hop say about him does not leave.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_tells_about_the_senders_devices() {
+    let scene = scene("").await;
+    let postfix = Postfix::start(&scene.daemon, &scene.seven, &scene.eight);
+    let fields = "User-Agent: Mail/1\nReceived: from laptop (10.1.2.3) by phone\nX-Mailer: m\nX-Originating-IP: 10.1.2.3\n\
+                  Mime-Version: 1.0 (Mac OS X Mail 16.0)\nX-Mailer: n\n";
+    for port in [postfix.port, postfix.hidden] {
+        postfix.login(port).send(&["friend@eight.test"], &letter(fields, b"x\r\n"));
+    }
+    let arrived: Vec<Vec<u8>> =
+        scene.eight.wait_for(2, &postfix).into_iter().map(|(_, message)| message).collect();
+    assert!(unverified(&arrived, &scene.keys()).is_empty());
+    let mut received = Vec::new();
+    for message in &arrived {
+        let text = String::from_utf8_lossy(message).into_owned();
+        for gone in ["User-Agent", "X-Mailer", "X-Originating-IP", "10.1.2.3", "Mac OS X"] {
+            assert!(!text.contains(gone), "{gone}: {text}");
+        }
+        assert!(text.contains("MIME-Version: 1.0\r\n"), "{text}");
+        received.push(text.matches("Received: ").count());
+    }
+    received.sort_unstable();
+    // Postfix's own on the one port; on the other it is hidden.
+    assert_eq!(received, [0, 1]);
+}
+
+/// Whatever is sent: what arrives at either server verifies, and says what was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_generated_message_verifies_after_a_real_hop() {
+    const MESSAGES: usize = 200;
+    let scene = scene("").await;
+    let postfix = Postfix::start(&scene.daemon, &scene.seven, &scene.eight);
+    let mut client = postfix.login(postfix.port);
+    let mut generator = Generator::new(8);
+    let mut sent = Vec::new();
+    for number in 0..MESSAGES {
+        let (mut fields, body) = generator.message("alice@example.com");
+        fields.push(("X-Number".to_owned(), format!(" {number}").into_bytes()));
+        let mut message = Vec::new();
+        write_fields(&fields, &mut message);
+        message.extend_from_slice(&body);
+        client.send(&["friend@seven.test", "friend@eight.test"], &message);
+        sent.push(message);
+    }
+    for (server, seven) in [(&scene.seven, true), (&scene.eight, false)] {
+        let arrived: Vec<Vec<u8>> =
+            server.wait_for(MESSAGES, &postfix).into_iter().map(|(_, message)| message).collect();
+        assert_eq!(arrived.len(), MESSAGES);
+        let bad = unverified(&arrived, &scene.keys());
+        assert!(
+            bad.is_empty(),
+            "{} of {MESSAGES}, server without 8BITMIME: {seven}:\n{}",
+            bad.len(),
+            arrived[bad[0]].escape_ascii().to_string().replace("\\r\\n", "\n")
+        );
+        for message in &arrived {
+            let text = String::from_utf8_lossy(message);
+            let number = text.split("X-Number: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
+            let before: &[u8] = &sent[number.parse::<usize>().unwrap()];
+            assert_eq!(said(message), said(before), "message {number}");
+        }
+    }
+}
+
+/// What every part says, after what Postfix makes of it on its way to us: a bare CR becomes a blank (`cleanup_replace_stray_cr_lf`).
+fn said(message: &[u8]) -> Vec<String> {
+    let mut clean = message.to_vec();
+    for at in 0..clean.len() {
+        if clean[at] == b'\r' && clean.get(at + 1) != Some(&b'\n') {
+            clean[at] = b' ';
+        }
+    }
+    // The last line end may be Postfix's.
+    contents(&clean).iter().map(|content| content.trim_ascii_end().escape_ascii().to_string()).collect()
+}
