@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use gatepost::config::{self, Config};
 use gatepost::daemon::Parts;
 use gatepost::directory::Directory;
+use gatepost::dkim::Vault;
 use gatepost::dns::SetupError;
 use gatepost::mail::SmtpReply;
 use gatepost::store::Store;
@@ -74,12 +75,12 @@ pub struct Decision {
 
 impl Service {
     /// Builds the service; no question is asked yet.
-    pub fn new(config: &Config<Milter>, parts: &Parts) -> Result<Self, SetupError> {
+    pub fn new(config: &Config<Milter>, parts: &Parts, vault: Vault) -> Result<Self, SetupError> {
         Ok(Self {
             settings: ArcSwap::from_pointee(Settings::new(&config.service, &config.dns)?),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
-            signer: Signer::new(),
+            signer: Signer::new(vault),
             pool: Pool::new(config.limits.threads),
             budget: Budget::new(config.service.limits.memory.0),
             metrics: Metrics::new(&parts.metrics),
@@ -89,8 +90,9 @@ impl Service {
     }
 
     /// Takes over everything that is not built once.
-    pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
+    pub fn reload(&self, config: &Config<Milter>, vault: Vault) -> Result<(), SetupError> {
         self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
+        self.signer.reload(vault);
         Ok(())
     }
 

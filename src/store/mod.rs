@@ -2,17 +2,18 @@
 //!
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
+pub mod key_life;
 mod keys;
 pub mod schema;
 mod sent;
 
-pub use keys::{KeyAlgorithm, KeyState, SigningKey};
+pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use sent::Sent;
 
 use std::sync::Arc;
 
 use crate::database::Database;
-use crate::directory::{Class, Directory, Table};
+use crate::directory::{Class, Directory, Freshness, Table};
 use crate::mail::Domain;
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
@@ -21,14 +22,22 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    signing_keys: Table<Domain, Arc<Vec<SigningKey>>>,
+    freshness: Arc<Freshness>,
+    signing_keys: Table<Domain, Arc<Vec<keys::ActiveKey>>>,
+    /// What DNS said, where it could not be written down.
+    overrides: keys::Overrides,
 }
 
 impl Store {
     /// A store in the database of `directory`, its cache following the same announcements.
     pub fn new(directory: &Directory) -> Self {
         let signing_keys = Table::new(Class::Keys, MAX_DOMAINS, directory.freshness());
-        Self(Arc::new(Inner { database: directory.database().clone(), signing_keys }))
+        Self(Arc::new(Inner {
+            database: directory.database().clone(),
+            freshness: Arc::clone(directory.freshness()),
+            signing_keys,
+            overrides: keys::Overrides::default(),
+        }))
     }
 }
 

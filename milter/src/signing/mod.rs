@@ -10,12 +10,14 @@
 mod body;
 mod keys;
 mod signature;
+mod watch;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
+use gatepost::dkim::Vault;
 use gatepost::mail::Address;
 use gatepost::store::{SigningKey, Store};
 use mail_auth::crypto::DkimKey;
@@ -24,6 +26,7 @@ use tracing::{debug, error};
 
 pub use body::BodyHash;
 pub use signature::NAME;
+pub use watch::KeyWatch;
 
 use crate::message::{Direction, Envelope, Header, Message};
 use crate::pool::Pool;
@@ -49,9 +52,14 @@ pub enum Signing {
 }
 
 impl Signer {
-    /// A signer that knows no key yet.
-    pub fn new() -> Self {
-        Self { keys: keys::Keys::new() }
+    /// A signer that knows no key yet; the vault opens those that are encrypted.
+    pub fn new(vault: Vault) -> Self {
+        Self { keys: keys::Keys::new(vault) }
+    }
+
+    /// Takes over a new key file.
+    pub fn reload(&self, vault: Vault) {
+        self.keys.reload(vault);
     }
 
     /// Decides and signs. `headers` are those that will be delivered, the ones we add included.
@@ -73,10 +81,10 @@ impl Signer {
         }
         let keys = match store.signing_keys(from.domain()).await {
             Lookup::Found(keys) if keys.is_empty() => {
-                return Signing::NotOurs("the domain has no active key");
+                return Signing::NotOurs("the domain has no active key that DNS shows");
             }
             Lookup::Found(keys) => keys,
-            Lookup::None => return Signing::NotOurs("the domain has no active key"),
+            Lookup::None => return Signing::NotOurs("the domain has no active key that DNS shows"),
             Lookup::Unavailable(why) => return Signing::Unavailable(why),
             Lookup::Misconfigured(why) if why == NO_SCHEMA => return Signing::Off(NO_SCHEMA),
             Lookup::Misconfigured(why) => return Signing::Misconfigured(why),
@@ -117,12 +125,6 @@ impl Signer {
             }
         }
         usable
-    }
-}
-
-impl Default for Signer {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
