@@ -7,6 +7,7 @@
 //! - [`running`]: TCP, metrics, reload.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
+//! - [`key_watch`]: signing keys and what DNS says of them, over all their life.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -15,6 +16,7 @@ mod ask;
 mod conversations;
 mod daemon;
 mod dns;
+mod key_watch;
 mod miltertest;
 mod pairs;
 mod peers;

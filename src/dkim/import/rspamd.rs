@@ -45,14 +45,17 @@ pub fn read(path: &Path, hosted: &[Domain]) -> Result<Plan, ImportError> {
         });
     }
     for file in files {
-        setup.take(&file)?;
+        setup.merge(&file)?;
     }
+    setup.resolve()?;
     Ok(setup.plan(hosted))
 }
 
 /// What the module is told; later files count more.
 #[derive(Default)]
 struct Setup {
+    /// The entries that count, each with its file.
+    members: Vec<(Member, PathBuf)>,
     path: Option<String>,
     selector: Option<String>,
     selectors: Vec<Entry>,
@@ -65,7 +68,8 @@ struct Setup {
 }
 
 impl Setup {
-    fn take(&mut self, file: &Path) -> Result<(), ImportError> {
+    /// Takes a file's entries; those of earlier files with the same key count no more, but for sections of domains.
+    fn merge(&mut self, file: &Path) -> Result<(), ImportError> {
         let text = read_text(file)?;
         let object = ucl::parse(&text, file)?;
         for line in &object.macros {
@@ -74,8 +78,19 @@ impl Setup {
                 "a macro (.include) is not followed; import what it includes by itself",
             );
         }
-        for member in &object.entries {
-            let origin = at(file, member.line);
+        for member in object.entries {
+            if member.key != "domain" {
+                self.members.retain(|(known, _)| known.key != member.key);
+            }
+            self.members.push((member, file.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Reads what the entries name.
+    fn resolve(&mut self) -> Result<(), ImportError> {
+        for (member, file) in std::mem::take(&mut self.members) {
+            let origin = at(&file, member.line);
             let text = || {
                 member.value.text().map(str::to_owned).ok_or_else(|| ImportError {
                     origin: origin.clone(),
@@ -83,18 +98,18 @@ impl Setup {
                 })
             };
             match member.key.as_str() {
-                "enabled" if is_off(member) => self
+                "enabled" if is_off(&member) => self
                     .plan
                     .leave(origin, "signing is switched off here (enabled = false); read all the same"),
                 "path" => self.path = Some(text()?),
                 "selector" => self.selector = Some(text()?),
-                "selector_map" => self.selectors = self.map(member, &origin)?,
-                "path_map" => self.paths = self.map(member, &origin)?,
-                "key_table" => self.key_table = self.map(member, &origin)?,
-                "signing_table" => self.signing_table = self.map(member, &origin)?,
-                "try_fallback" => self.no_fallback = is_off(member),
-                "domain" => self.take_domains(member, file)?,
-                "use_redis" | "use_vault" if !is_off(member) => {
+                "selector_map" => self.selectors = self.map(&member, &origin)?,
+                "path_map" => self.paths = self.map(&member, &origin)?,
+                "key_table" => self.key_table = self.map(&member, &origin)?,
+                "signing_table" => self.signing_table = self.map(&member, &origin)?,
+                "try_fallback" => self.no_fallback = is_off(&member),
+                "domain" => self.take_domains(&member, &file)?,
+                "use_redis" | "use_vault" if !is_off(&member) => {
                     self.plan.leave(origin, format!("{}: keys that are not in files; import them one by one with `gatepost dkim import pem`", member.key));
                 }
                 _ => {}

@@ -39,7 +39,7 @@ BEGIN
         NEW.seen_at := NEW.dns_at;
     END IF;
     -- Seen in DNS: published.
-    IF NEW.state = 'new' AND NEW.dns = 'shown' THEN
+    IF OLD.state = 'new' AND NEW.state = 'new' AND NEW.dns = 'shown' THEN
         NEW.state := 'published';
     END IF;
     IF NEW.state = OLD.state THEN
