@@ -8,6 +8,7 @@
 //! - [`database`]: the connection to PostgreSQL, its deadlines, and what counts as "away".
 //! - [`directory`]: typed questions to the database `mail_server`, cached, with [`directory::Lookup`] as the only kind of answer.
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
+//! - [`dmarc`]: DMARC policies, the operator's exceptions, what reports count.
 //! - [`dns`]: questions to DNS, with the same kind of answer.
 //! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
@@ -21,6 +22,7 @@ pub mod daemon;
 pub mod database;
 pub mod directory;
 pub mod dkim;
+pub mod dmarc;
 pub mod dns;
 pub mod mail;
 pub mod net;

@@ -7,6 +7,7 @@ mod alias;
 mod check;
 mod connection;
 mod dkim;
+mod dmarc;
 mod domain;
 mod schema;
 mod share;
@@ -19,7 +20,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gatepost::daemon;
 
-/// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, its own schema.
+/// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, exceptions from DMARC,
+/// its own schema.
 ///
 /// Speaks SQL to the database of the configuration, as the role that may: usually `sudo -u postgres gatepost …`.
 #[derive(Parser)]
@@ -55,6 +57,9 @@ enum Noun {
     /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
+    /// DMARC: policies of your own for single domains, and who forwards to you
+    #[command(subcommand)]
+    Dmarc(dmarc::Verb),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
     Check,
 }
@@ -100,6 +105,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
+        Noun::Dmarc(verb) => dmarc::run(verb, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 //!
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
+mod dmarc;
 pub mod key_life;
 mod keys;
 pub mod schema;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use crate::database::Database;
 use crate::directory::{Class, Directory, Freshness, Table};
+use crate::dmarc::{Forwarder, Overrides};
 use crate::mail::Domain;
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
@@ -24,8 +26,10 @@ struct Inner {
     database: Database,
     freshness: Arc<Freshness>,
     signing_keys: Table<Domain, Arc<Vec<keys::ActiveKey>>>,
-    /// What DNS said, where it could not be written down.
-    overrides: keys::Overrides,
+    /// What DNS said of keys, where it could not be written down.
+    unwritten: keys::Unwritten,
+    dmarc_overrides: Table<(), Arc<Overrides>>,
+    forwarders: Table<(), Arc<Vec<Forwarder>>>,
 }
 
 impl Store {
@@ -36,7 +40,9 @@ impl Store {
             database: directory.database().clone(),
             freshness: Arc::clone(directory.freshness()),
             signing_keys,
-            overrides: keys::Overrides::default(),
+            unwritten: keys::Unwritten::default(),
+            dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
+            forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
         }))
     }
 }

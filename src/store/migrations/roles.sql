@@ -32,3 +32,6 @@ GRANT SELECT, UPDATE (dns, dns_detail, dns_at) ON gatepost.dkim_keys TO gatepost
 
 -- The policy daemon counts.
 GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;
+
+-- The milter reads what is excepted from DMARC.
+GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;

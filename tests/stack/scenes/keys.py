@@ -83,12 +83,18 @@ def testkey(stack: Stack, story: Story, selector: str) -> None:
     file = stack.directory / "etc/key.pem"
     file.write_text(pem.strip() + "\n")
     file.chmod(0o600)
-    done = in_a_network_of_its_own(stack, f"opendkim-testkey -vv -d example.com -s {selector} -k {file}")
-    file.unlink()
+    # It reads no resolv.conf.
+    conf = stack.directory / "etc/testkey.conf"
+    conf.write_text("Nameservers 127.0.0.1\n")
+    command = f"opendkim-testkey -vvv -x {conf} -d example.com -k {file} -s"
+    done = in_a_network_of_its_own(stack, f"{command} {selector}")
     if isinstance(done, str):
         story.skip("opendkim-testkey accepts key and record", done)
-        return
-    story.check("opendkim-testkey accepts key and record", done.returncode == 0 and b"key OK" in done.stdout + done.stderr, done.stdout + done.stderr)
+    else:
+        story.check("opendkim-testkey accepts key and record", done.returncode == 0 and b"key OK" in done.stderr, done.stderr.decode())
+        done = in_a_network_of_its_own(stack, f"{command} {SELECTOR}")
+        story.check("and not the record of another key", not isinstance(done, str) and b"keys do not match" in done.stderr, done)
+    file.unlink()
 
 
 def encryption(stack: Stack, story: Story, selector: str) -> None:
