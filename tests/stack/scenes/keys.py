@@ -91,9 +91,10 @@ def testkey(stack: Stack, story: Story, selector: str) -> None:
     if isinstance(done, str):
         story.skip("opendkim-testkey accepts key and record", done)
     else:
-        story.check("opendkim-testkey accepts key and record", done.returncode == 0 and b"key OK" in done.stderr, done.stderr.decode())
+        story.check("opendkim-testkey accepts key and record", done.returncode == 0, done.stderr.decode())
         done = in_a_network_of_its_own(stack, f"{command} {SELECTOR}")
-        story.check("and not the record of another key", not isinstance(done, str) and b"keys do not match" in done.stderr, done)
+        refused = not isinstance(done, str) and done.returncode not in (0, 99)
+        story.check("and not the record of another key", refused, done)
     file.unlink()
 
 
