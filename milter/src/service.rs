@@ -20,6 +20,7 @@ use gatepost::config::{self, Config, Network};
 use gatepost::daemon::Parts;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
+use gatepost::dkim::Vault;
 use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
@@ -95,12 +96,12 @@ pub struct Decision {
 
 impl Service {
     /// Builds the service; no question is asked yet.
-    pub fn new(config: &Config<Milter>, parts: &Parts) -> Result<Self, SetupError> {
+    pub fn new(config: &Config<Milter>, parts: &Parts, vault: Vault) -> Result<Self, SetupError> {
         Ok(Self {
             settings: ArcSwap::from_pointee(Settings::new(&config.service, &config.dns)?),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
-            signer: Signer::new(),
+            signer: Signer::new(vault),
             pool: Pool::new(config.limits.threads),
             budget: Budget::new(config.service.limits.memory.0),
             metrics: Metrics::new(&parts.metrics),
@@ -119,8 +120,9 @@ impl Service {
     }
 
     /// Takes over everything that is not built once.
-    pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
+    pub fn reload(&self, config: &Config<Milter>, vault: Vault) -> Result<(), SetupError> {
         self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
+        self.signer.reload(vault);
         Ok(())
     }
 

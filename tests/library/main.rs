@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod directory;
+mod dkim;
 mod dmarc;
 mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]

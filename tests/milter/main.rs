@@ -11,6 +11,7 @@
 //! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
+//! - [`key_watch`]: signing keys and what DNS says of them, over all their life.
 //! - [`spf`]: the RFC 7208 test suite.
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
@@ -26,6 +27,7 @@ mod dmarc;
 mod enforcement;
 mod generator;
 mod hop;
+mod key_watch;
 mod miltertest;
 mod outgoing;
 mod pairs;
