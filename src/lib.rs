@@ -10,6 +10,7 @@
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
 //! - [`dmarc`]: DMARC policies, the operator's exceptions, what reports count.
 //! - [`dns`]: questions to DNS, with the same kind of answer.
+//! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
@@ -20,6 +21,7 @@ pub mod config;
 pub mod daemon;
 pub mod database;
 pub mod directory;
+pub mod dkim;
 pub mod dmarc;
 pub mod dns;
 pub mod mail;

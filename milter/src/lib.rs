@@ -38,14 +38,17 @@ use std::sync::Arc;
 
 use gatepost::config::{Config, ConfigError};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
+use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
 use crate::service::Service;
+use crate::signing::KeyWatch;
 
 /// The daemon `gatepost-milter`.
 pub struct Milter {
     service: Arc<Service>,
+    keys: KeyWatch,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -57,8 +60,11 @@ impl Daemon for Milter {
     type Ask = ask::Ask;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
-        let service = Service::new(config, parts).map_err(|error| in_config(config, &error))?;
-        Ok(Self { service: Arc::new(service), built: config.service.clone() })
+        let vault = Vault::open(&config.dkim)?;
+        let service = Service::new(config, parts, vault).map_err(|error| in_config(config, &error))?;
+        let keys =
+            KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
+        Ok(Self { service: Arc::new(service), keys, built: config.service.clone() })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -72,8 +78,14 @@ impl Daemon for Milter {
         })]
     }
 
+    async fn background(self: Arc<Self>) {
+        self.keys.run().await;
+    }
+
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
-        self.service.reload(config).map_err(|error| in_config(config, &error))?;
+        let vault = Vault::open(&config.dkim)?;
+        self.service.reload(config, vault).map_err(|error| in_config(config, &error))?;
+        self.keys.reload(&config.dns, &config.dkim).map_err(|error| in_config(config, &error))?;
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
             ("milter.metrics", self.built.metrics != config.service.metrics),

@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use gatepost::config::{self, Config, Network};
 use gatepost::daemon::Parts;
 use gatepost::directory::Directory;
+use gatepost::dkim::Vault;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::SmtpReply;
 use gatepost::store::Store;
@@ -83,12 +84,12 @@ pub struct Decision {
 
 impl Service {
     /// Builds the service; no question is asked yet.
-    pub fn new(config: &Config<Milter>, parts: &Parts) -> Result<Self, SetupError> {
+    pub fn new(config: &Config<Milter>, parts: &Parts, vault: Vault) -> Result<Self, SetupError> {
         Ok(Self {
             settings: ArcSwap::from_pointee(Settings::new(&config.service, &config.dns)?),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
-            signer: Signer::new(),
+            signer: Signer::new(vault),
             pool: Pool::new(config.limits.threads),
             budget: Budget::new(config.service.limits.memory.0),
             metrics: Metrics::new(&parts.metrics),
@@ -98,8 +99,9 @@ impl Service {
     }
 
     /// Takes over everything that is not built once.
-    pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
+    pub fn reload(&self, config: &Config<Milter>, vault: Vault) -> Result<(), SetupError> {
         self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
+        self.signer.reload(vault);
         Ok(())
     }
 
@@ -230,7 +232,11 @@ impl Service {
         host: &str,
     ) -> Decision {
         let Received { message, raw, complete, headers_complete, body_start, memory, .. } = received;
-        let mut draft = Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host));
+        let mut draft = if received.abilities.headers {
+            Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host))
+        } else {
+            Draft::of(&message)
+        };
         draft.complete(&envelope, host);
         if envelope.direction == Direction::Submitted {
             let judged = self.judge(settings, message, envelope.clone(), Authentication::not_asked()).await;
@@ -256,7 +262,7 @@ impl Service {
             body_hash,
             body: complete.then_some(Body { raw, range, memory }),
             survey: received.survey,
-            editable: received.editable,
+            abilities: received.abilities,
             stays_here: received.stays_here,
         };
         let sources = Sources {

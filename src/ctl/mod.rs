@@ -54,7 +54,7 @@ enum Noun {
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
-    /// DKIM signing keys: generate, activate, retire, list, dns
+    /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
     /// DMARC: policies of your own for single domains, and who forwards to you
@@ -104,7 +104,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
-        Noun::Dkim(verb) => dkim::run(verb, &mut connection).await?,
+        Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
         Noun::Dmarc(verb) => dmarc::run(verb, &mut connection).await?,
         Noun::Check => {}
     }

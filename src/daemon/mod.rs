@@ -62,6 +62,11 @@ pub trait Daemon: Send + Sync + Sized + 'static {
     /// What it serves.
     fn endpoints(self: &Arc<Self>, section: &Self::Section) -> Vec<Endpoint>;
 
+    /// What goes on beside the serving, from the start to the end of the process; nothing by default.
+    fn background(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Takes over what can change while running; an error keeps the old and is logged.
     ///
     /// # Errors
@@ -190,7 +195,8 @@ async fn check<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitCode> {
             println!("  {:<10} {address}", endpoint.name());
         }
     }
-    println!("{:#?}\n{:#?}\n{:#?}\n{:#?}", config.database, config.log, config.limits, config.service);
+    println!("{:#?}\n{:#?}\n{:#?}", config.database, config.dns, config.dkim);
+    println!("{:#?}\n{:#?}\n{:#?}", config.log, config.limits, config.service);
     let database = parts.directory.database();
     if let Err(trouble) = database.ask(sqlx::query("SELECT 1").execute(database.pool())).await {
         // The daemon starts all the same, and answers "try later" until the database is there.

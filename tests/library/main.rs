@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod directory;
+mod dkim;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../milter/dns.rs"]
+mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -6,19 +6,29 @@ use std::process::{Command, Stdio};
 use crate::postgres::Database;
 
 /// `gatepost` with a configuration of its own.
-struct Tool {
+pub(crate) struct Tool {
     dir: tempfile::TempDir,
 }
 
 impl Tool {
-    fn new(database: &Database) -> Self {
+    pub(crate) fn new(database: &Database) -> Self {
+        Self::with(database, "")
+    }
+
+    /// With further sections.
+    pub(crate) fn with(database: &Database, sections: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("gatepost.toml"), database.toml()).unwrap();
+        std::fs::write(dir.path().join("gatepost.toml"), format!("{}{sections}", database.toml())).unwrap();
         Self { dir }
     }
 
+    /// Its directory, which goes with it.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// Runs it with `input` on stdin; exit code, stdout and stderr.
-    fn run(&self, arguments: &str, input: &str) -> (i32, String, String) {
+    pub(crate) fn run(&self, arguments: &str, input: &str) -> (i32, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
             .arg("--config")
             .arg(self.dir.path().join("gatepost.toml"))
@@ -34,7 +44,7 @@ impl Tool {
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
-    fn ok(&self, arguments: &str) -> String {
+    pub(crate) fn ok(&self, arguments: &str) -> String {
         self.ok_with(arguments, "")
     }
 
@@ -44,7 +54,7 @@ impl Tool {
         out
     }
 
-    fn refused(&self, arguments: &str) -> String {
+    pub(crate) fn refused(&self, arguments: &str) -> String {
         let (code, out, err) = self.run(arguments, "");
         assert_eq!(code, 1, "gatepost {arguments}: {out}{err}");
         err
@@ -84,26 +94,6 @@ async fn domains_users_aliases_and_shares_come_and_go() {
     assert_eq!(database.sql("SELECT count(*) FROM aliases WHERE source_local = 'sales'").await, "0");
     tool.ok("domain remove bücher.example");
     assert!(tool.ok("user list").contains("alice@example.com  ARGON2ID  Alice"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_new_until_it_is_activated() {
-    let database = Database::create().await;
-    let tool = Tool::new(&database);
-    assert!(tool.refused("dkim generate example.com").contains("gatepost schema install"));
-    tool.ok("schema install");
-    let out = tool.ok("dkim generate example.com --selector 20260120");
-    let record = tool.ok("dkim dns example.com");
-    assert!(out.contains(record.trim()), "{out}");
-    assert!(record.starts_with("20260120._domainkey.example.com. 3600 IN TXT ( \"v=DKIM1; k=rsa; p="));
-    assert_eq!(database.sql("SELECT state, activated_at IS NULL FROM gatepost.dkim_keys").await, "new|t");
-    tool.ok("dkim activate example.com 20260120");
-    assert_eq!(database.sql("SELECT state, activated_at IS NULL FROM gatepost.dkim_keys").await, "active|f");
-    assert!(tool.refused("dkim generate example.com --selector 20260120").contains("already"));
-    assert!(tool.refused("dkim generate example.com --selector a/b").contains("bad selector"));
-    assert!(tool.refused("dkim generate example.net").contains("not hosted"));
-    let pem = database.sql("SELECT private_key FROM gatepost.dkim_keys").await;
-    assert!(!out.contains(pem.lines().nth(1).unwrap()), "the private key was shown");
 }
 
 #[tokio::test(flavor = "multi_thread")]

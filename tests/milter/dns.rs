@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 /// The server; it ends with the process.
 pub(crate) struct Dns {
     address: SocketAddr,
+    lines: Arc<Mutex<Vec<Line>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -27,22 +28,28 @@ struct Line {
 
 impl Dns {
     pub(crate) fn serve(zone: &str) -> Self {
-        let lines: Vec<Line> = zone.lines().filter_map(line).collect();
+        let lines = Arc::new(Mutex::new(zone.lines().filter_map(line).collect::<Vec<_>>()));
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
+        let served = Arc::clone(&lines);
         std::thread::spawn(move || {
             let mut packet = [0; 4096];
             while let Ok((length, peer)) = socket.recv_from(&mut packet) {
                 let Some((name, kind, end)) = question(&packet[..length]) else { continue };
                 log.lock().unwrap().push(format!("{name} {kind}"));
-                if let Some(answer) = answer(&lines, &packet[..end], &name, kind) {
+                if let Some(answer) = answer(&served.lock().unwrap(), &packet[..end], &name, kind) {
                     let _ = socket.send_to(&answer, peer);
                 }
             }
         });
-        Self { address, asked }
+        Self { address, lines, asked }
+    }
+
+    /// Serves another zone from now on.
+    pub(crate) fn change(&self, zone: &str) {
+        *self.lines.lock().unwrap() = zone.lines().filter_map(line).collect();
     }
 
     /// Table `[dns]` for this server.

@@ -9,6 +9,7 @@
 //! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
+//! - [`key_watch`]: signing keys and what DNS says of them, over all their life.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -19,6 +20,7 @@ mod daemon;
 mod dns;
 mod generator;
 mod hop;
+mod key_watch;
 mod miltertest;
 mod outgoing;
 mod pairs;
