@@ -95,9 +95,9 @@ pub(super) struct ActiveKey {
 
 /// Answers of DNS that could not be written down, by domain and selector.
 #[derive(Default)]
-pub(super) struct Overrides(RwLock<HashMap<(Domain, String), Override>>);
+pub(super) struct Unwritten(RwLock<HashMap<(Domain, String), UnwrittenAnswer>>);
 
-struct Override {
+struct UnwrittenAnswer {
     public_key: String,
     answer: DnsAnswer,
     /// The row's `dns_at` then: a row that has another one knows better.
@@ -130,7 +130,7 @@ impl Store {
         active.map(|keys| {
             let shown = |one: &&ActiveKey| {
                 let known =
-                    self.0.overrides.of(&one.key.domain, &one.key.selector, &one.public_key, one.dns_at);
+                    self.0.unwritten.of(&one.key.domain, &one.key.selector, &one.public_key, one.dns_at);
                 known.unwrap_or(one.dns) == DnsAnswer::Shown
             };
             keys.iter().filter(shown).map(|one| one.key.clone()).collect()
@@ -152,7 +152,7 @@ impl Store {
             rows.into_iter().filter_map(|(domain, selector, algorithm, public_key, state, dns, dns_at)| {
                 let domain = Domain::parse(&domain).ok()?;
                 let recorded: DnsAnswer = dns.parse().ok()?;
-                let dns = self.0.overrides.of(&domain, &selector, &public_key, dns_at).unwrap_or(recorded);
+                let dns = self.0.unwritten.of(&domain, &selector, &public_key, dns_at).unwrap_or(recorded);
                 let (algorithm, state) = (algorithm.parse().ok()?, state.parse().ok()?);
                 Some(WatchedKey { domain, selector, algorithm, public_key, state, dns, dns_at })
             });
@@ -172,12 +172,12 @@ impl Store {
         let written = database.ask(query.fetch_optional(database.pool())).await;
         match written {
             Ok(row) => {
-                self.0.overrides.forget(key);
+                self.0.unwritten.forget(key);
                 self.0.freshness.outdate(Class::Keys);
                 row.map_or(Lookup::None, |_| Lookup::Found(()))
             }
             Err(trouble) => {
-                self.0.overrides.set(key, answer);
+                self.0.unwritten.set(key, answer);
                 trouble.into()
             }
         }
@@ -194,7 +194,7 @@ impl Store {
     }
 }
 
-impl Overrides {
+impl Unwritten {
     fn of(
         &self,
         domain: &Domain,
@@ -202,23 +202,23 @@ impl Overrides {
         public_key: &str,
         dns_at: Option<OffsetDateTime>,
     ) -> Option<DnsAnswer> {
-        let overrides = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if overrides.is_empty() {
+        let unwritten = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if unwritten.is_empty() {
             return None;
         }
-        let found = overrides.get(&(domain.clone(), selector.to_owned()))?;
+        let found = unwritten.get(&(domain.clone(), selector.to_owned()))?;
         (found.public_key == public_key && found.instead_of == dns_at).then_some(found.answer)
     }
 
     fn set(&self, key: &WatchedKey, answer: DnsAnswer) {
-        let one = Override { public_key: key.public_key.clone(), answer, instead_of: key.dns_at };
-        let mut overrides = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        overrides.insert((key.domain.clone(), key.selector.clone()), one);
+        let one = UnwrittenAnswer { public_key: key.public_key.clone(), answer, instead_of: key.dns_at };
+        let mut unwritten = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        unwritten.insert((key.domain.clone(), key.selector.clone()), one);
     }
 
     fn forget(&self, key: &WatchedKey) {
-        let mut overrides = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        overrides.remove(&(key.domain.clone(), key.selector.clone()));
+        let mut unwritten = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        unwritten.remove(&(key.domain.clone(), key.selector.clone()));
     }
 }
 

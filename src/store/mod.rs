@@ -26,8 +26,8 @@ struct Inner {
     database: Database,
     freshness: Arc<Freshness>,
     signing_keys: Table<Domain, Arc<Vec<keys::ActiveKey>>>,
-    /// What DNS said, where it could not be written down.
-    overrides: keys::Overrides,
+    /// What DNS said of keys, where it could not be written down.
+    unwritten: keys::Unwritten,
     dmarc_overrides: Table<(), Arc<Overrides>>,
     forwarders: Table<(), Arc<Vec<Forwarder>>>,
 }
@@ -40,7 +40,7 @@ impl Store {
             database: directory.database().clone(),
             freshness: Arc::clone(directory.freshness()),
             signing_keys,
-            overrides: keys::Overrides::default(),
+            unwritten: keys::Unwritten::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
         }))

@@ -224,6 +224,31 @@ async fn hosts_that_see_different_dns_do_not_wake_each_other() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_saw_first_is_noticed_at_once() {
+    let (database, key) = (database().await, Key::rsa());
+    insert(&database, "s", "active", &key).await;
+    let dns = Dns::serve(&zone(&key));
+    let daemon = Daemon::start("", &format!("{}{}{HOURLY}", dns.toml(), database.toml()));
+    daemon.wait_for_log("changes are announced by the database");
+    until_signed(&daemon, true).await;
+    // A host whose resolver alone says otherwise: this one, which sees the key, puts that right.
+    until_row(&database, "active|shown|").await;
+    database.sql("UPDATE gatepost.dkim_keys SET dns = 'different', dns_detail = 'x', dns_at = now()").await;
+    until_row(&database, "active|shown|").await;
+    until_signed(&daemon, true).await;
+    // As `gatepost dkim check` or another host writes what this one sees too.
+    dns.change("");
+    database
+        .sql("UPDATE gatepost.dkim_keys SET dns = 'missing', dns_detail = 'no TXT record', dns_at = now()")
+        .await;
+    daemon.wait_for_log("DNS does not show this key (no TXT record)");
+    until_signed(&daemon, false).await;
+    dns.change(&zone(&key));
+    database.sql("UPDATE gatepost.dkim_keys SET dns = 'shown', dns_detail = '', dns_at = now()").await;
+    until_signed(&daemon, true).await;
+}
+
 /// `[dkim]` with a key file of these lines, in a directory that lives as long as the second.
 fn key_file(lines: &str) -> (String, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();

@@ -92,9 +92,11 @@ class Stack:
         self.gatepost("schema", "install", "--passwords", str(self.directory / "etc/gatepost/roles"))
         self._hand_out_passwords()
         for domain in ("example.com", "123qwe.com"):
-            self.gatepost("dkim", "generate", domain, "--selector", SELECTOR, "--activate")
+            self.gatepost("dkim", "generate", domain, "--selector", SELECTOR)
         self._make_zone()
         self.outside.start()
+        for domain in ("example.com", "123qwe.com"):
+            self.gatepost("dkim", "activate", domain)
         for daemon in self.daemons.values():
             daemon.listen()
             daemon.start()
@@ -149,6 +151,11 @@ class Stack:
             shutil.move(written / target.name, target)
             os.chown(target, 0, UIDS[name])
             os.chmod(target, 0o640)
+
+    def own_key_file(self, file: Path) -> None:
+        """As `install -o postgres -g gatepost-milter -m 640` does: the tool and the milter read it."""
+        os.chown(file, uid_of("postgres"), UIDS["milter"])
+        os.chmod(file, 0o640)
 
     def _make_certificate(self) -> None:
         certificate = self.directory / "etc/tls/fullchain.pem"

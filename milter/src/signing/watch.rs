@@ -9,7 +9,8 @@
 //! | cannot say | as it last said, also before a restart; asked every minute | waits |
 //!
 //! Several hosts may do this at once: each writes what it sees, and the last one is right. A change of the row that is only the answer
-//! of another host makes nobody ask again, so that two hosts whose resolvers disagree do not wake each other for ever.
+//! of another host, or of `gatepost dkim check`, makes a host ask again only where it takes away what this host saw; so two hosts whose
+//! resolvers disagree do not wake each other for ever, and a lost record is noticed everywhere at once.
 //!
 //! Asks a resolver of its own that keeps no answers: a record that was published or taken away a moment ago must be seen as the next
 //! resolver sees it, and one question an hour and key is no load.
@@ -53,8 +54,10 @@ struct Check {
     /// The key that was asked about; another one, or another state, is asked about at once.
     public_key: String,
     state: KeyState,
-    /// When it is asked about again.
-    due: Instant,
+    /// When it was last asked about.
+    asked: Instant,
+    /// What DNS said then; none if it could not say.
+    saw: Option<DnsAnswer>,
     /// What was last said in the log, and when.
     said: Option<(String, Instant)>,
 }
@@ -100,7 +103,10 @@ impl KeyWatch {
             });
             self.check_due(&mut keys, &mut checks).await;
             self.metrics.count(&keys);
-            let next = checks.values().map(|check| check.due.saturating_duration_since(Instant::now())).min();
+            let settings = self.settings.load_full();
+            let due =
+                keys.iter().filter_map(|key| checks.get(&name(key)).map(|check| check.due(key, &settings)));
+            let next = due.min().map(|due| due.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = self.store.keys_changed() => {}
                 () = self.reloaded.notified() => checks.clear(),
@@ -116,7 +122,7 @@ impl KeyWatch {
         let due: Vec<(usize, WatchedKey)> = keys
             .iter()
             .enumerate()
-            .filter(|(_, key)| checks.get(&name(key)).is_none_or(|check| check.is_due(key, now)))
+            .filter(|(_, key)| checks.get(&name(key)).is_none_or(|check| check.due(key, &settings) <= now))
             .map(|(at, key)| (at, key.clone()))
             .collect();
         let asked = due.into_iter().map(|(at, key)| {
@@ -132,22 +138,24 @@ impl KeyWatch {
             let check = checks.entry(name(&key)).or_insert_with(|| Check {
                 public_key: String::new(),
                 state: key.state,
-                due: now,
+                asked: now,
+                saw: None,
                 said: None,
             });
             check.public_key.clone_from(&key.public_key);
             check.state = key.state;
+            check.asked = Instant::now();
+            check.saw = None;
             match found {
                 Lookup::Found(finding) => {
                     self.metrics.checked(finding.answer);
                     self.take_over(&key, &finding, check).await;
-                    check.due = Instant::now() + settings.pause_after(&key, &finding);
+                    check.saw = Some(finding.answer);
                     keys[at].dns = finding.answer;
                 }
                 Lookup::None => {}
                 Lookup::Unavailable(why) | Lookup::Misconfigured(why) => {
                     self.metrics.checked(DnsAnswer::Unknown);
-                    check.due = Instant::now() + settings.every.min(ACTIVE_RETRY);
                     check.say(format!("{why}; what it last said counts ({})", key.dns), |what| {
                         warn!(domain = %key.domain, selector = %key.selector, state = %key.state, "{what}");
                     });
@@ -198,21 +206,24 @@ impl Settings {
         let resolver = Resolver::new(&config::Dns { cache_entries: 0, ..dns.clone() })?;
         Ok(Self { resolver, every: dkim.check_every.0 })
     }
-
-    fn pause_after(&self, key: &WatchedKey, finding: &Finding) -> Duration {
-        match (finding.is_shown(), key.state) {
-            (true, _) => self.every,
-            (false, KeyState::Active) => self.every.min(ACTIVE_RETRY),
-            (false, _) => self.every.min(NEW_RETRY),
-        }
-    }
 }
 
 impl Check {
-    fn is_due(&self, key: &WatchedKey, now: Instant) -> bool {
-        self.due <= now
-            || self.public_key != key.public_key
-            || (self.state != key.state && key.state == KeyState::Active)
+    /// When the key is asked about again.
+    fn due(&self, key: &WatchedKey, settings: &Settings) -> Instant {
+        let active = key.state == KeyState::Active;
+        let another = self.public_key != key.public_key || (active && self.state != key.state);
+        // Somebody else saw the record gone after we saw it there.
+        let lost = active && key.dns != DnsAnswer::Shown && self.saw == Some(DnsAnswer::Shown);
+        if another || lost {
+            return self.asked;
+        }
+        self.asked
+            + match (self.saw, key.dns) {
+                (Some(_), DnsAnswer::Shown) => settings.every,
+                (Some(_), _) if !active => settings.every.min(NEW_RETRY),
+                _ => settings.every.min(ACTIVE_RETRY),
+            }
     }
 
     /// Says a thing once an hour, or when it is another thing than the last time.
