@@ -357,7 +357,11 @@ impl Service {
         host: &str,
     ) -> Decision {
         let Received { message, raw, complete, headers_complete, body_start, memory, .. } = received;
-        let mut draft = Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host));
+        let mut draft = if received.abilities.headers {
+            Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host))
+        } else {
+            Draft::of(&message)
+        };
         draft.complete(&envelope, host);
         if envelope.direction == Direction::Submitted {
             let judged = self.judge(settings, message, envelope.clone(), Authentication::not_asked()).await;
@@ -383,7 +387,7 @@ impl Service {
             body_hash,
             body: complete.then_some(Body { raw, range, memory }),
             survey: received.survey,
-            editable: received.editable,
+            abilities: received.abilities,
             stays_here: received.stays_here,
         };
         let sources = Sources {

@@ -31,7 +31,7 @@ use crate::protocol::{
     Requests, State, actions, steps,
 };
 use crate::service::{Decision, Service};
-use crate::transaction::Transaction;
+use crate::transaction::{Abilities, Transaction};
 
 /// How often the MTA is told that a message is still being judged; its timer runs for 300 s.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -212,10 +212,12 @@ where
             }
             Command::EndOfHeaders => {
                 let direction = self.direction();
-                let editable =
-                    self.agreement.may(actions::ADD_HEADERS | actions::CHANGE_HEADERS | actions::CHANGE_BODY);
+                let abilities = Abilities {
+                    headers: self.agreement.may(actions::ADD_HEADERS | actions::CHANGE_HEADERS),
+                    body: self.agreement.may(actions::CHANGE_BODY),
+                };
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.end_of_headers(direction, editable, self.service.bounds());
+                    transaction.end_of_headers(direction, abilities, self.service.bounds());
                 }
                 return self.answer_unless(steps::NO_REPLY_END_OF_HEADERS, Reply::Continue).await;
             }
