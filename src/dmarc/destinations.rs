@@ -108,9 +108,10 @@ async fn judge(resolver: &Resolver, domain: &str, asked: &Destination) -> Lookup
     if name.len() > MAX_NAME {
         return Lookup::Found(Verdict::Refused(format!("{name} is too long for DNS")));
     }
-    let records = resolver.txt(&name).await.map(|records| {
-        records.into_iter().filter(|record| is_dmarc(record)).collect::<Vec<_>>()
-    });
+    let records = resolver
+        .txt(&name)
+        .await
+        .map(|records| records.into_iter().filter(|record| is_dmarc(record)).collect::<Vec<_>>());
     let records = match records {
         Lookup::Found(records) if !records.is_empty() => records,
         Lookup::Found(_) | Lookup::None => {
@@ -190,9 +191,8 @@ fn destination(uri: &str) -> Option<Destination> {
     };
     // Parameters of mailto (RFC 6068) have no place in a report's address.
     let address = unescape(address.split('?').next().unwrap_or_default())?;
-    let plain = |character: char| {
-        character.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.@".contains(character)
-    };
+    let plain =
+        |character: char| character.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.@".contains(character);
     if !address.chars().all(plain) {
         return None;
     }
@@ -239,9 +239,10 @@ fn is_dmarc(record: &str) -> bool {
 
 /// The value of a tag; the first counts.
 fn tag(record: &str, name: &str) -> Option<String> {
-    record.split(';').filter_map(|tag| tag.split_once('=')).find_map(|(found, value)| {
-        found.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-    })
+    record
+        .split(';')
+        .filter_map(|tag| tag.split_once('='))
+        .find_map(|(found, value)| found.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_owned()))
 }
 
 const MAILTO: &str = "mailto:";
@@ -263,7 +264,10 @@ mod tests {
         };
         for (record, expected) in [
             ("v=DMARC1; p=none; rua=mailto:a@b.test", "a@b.test None"),
-            ("v=DMARC1;RUA = MAILTO:a@B.test!10m , mailto:c@d.test!50", "a@b.test Some(10485760), c@d.test Some(50)"),
+            (
+                "v=DMARC1;RUA = MAILTO:a@B.test!10m , mailto:c@d.test!50",
+                "a@b.test Some(10485760), c@d.test Some(50)",
+            ),
             ("v=DMARC1; rua=https://x.test/, mailto:a@b.test", "a@b.test None"),
             ("v=DMARC1; rua=mailto:a%21b@c.test!1k", "a!b@c.test Some(1024)"),
             ("v=DMARC1; rua=mailto:a@b.test?subject=x", "a@b.test None"),

@@ -79,10 +79,7 @@ pub fn pack(
         .date(now)
         .from((sender.organization, sender.address))
         .to(to.iter().map(String::as_str).collect::<Vec<_>>())
-        .subject(format!(
-            "Report Domain: {domain} Submitter: {} Report-ID: <{}>",
-            sender.domain, metadata.id
-        ))
+        .subject(format!("Report Domain: {domain} Submitter: {} Report-ID: <{}>", sender.domain, metadata.id))
         .message_id(metadata.id.as_str())
         .header("Auto-Submitted", Raw::new("auto-generated"))
         .text_body(text)

@@ -16,7 +16,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use super::report::{
-    Alignedness, Alignment, AuthResult, DkimResult, Discovery, Disposition, Metadata, Override,
+    Alignedness, Alignment, AuthResult, Discovery, Disposition, DkimResult, Metadata, Override,
     PublishedPolicy, Reason, Record, Report, SpfResult,
 };
 
@@ -66,7 +66,9 @@ const MAX_TEXT: usize = 2000;
 fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-        Cow::Owned(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+        Cow::Owned(
+            char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
+        )
     };
     match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] => Ok(String::from_utf8_lossy(rest)),
@@ -165,7 +167,10 @@ impl Parser {
                 let character = match reference.resolve_char_ref() {
                     Ok(Some(character)) => character,
                     Ok(None) => predefined(reference).ok_or_else(|| {
-                        format!("entity \"&{};\" is refused, expected none but XML's own five", shown(reference))
+                        format!(
+                            "entity \"&{};\" is refused, expected none but XML's own five",
+                            shown(reference)
+                        )
                     })?,
                     Err(error) => return Err(format!("no well-formed XML: {error}")),
                 };
@@ -187,7 +192,9 @@ impl Parser {
             }
             if name != "feedback" {
                 let name = shown(name);
-                return Err(format!("the root element is <{name}>, expected <feedback> of a DMARC aggregate report"));
+                return Err(format!(
+                    "the root element is <{name}>, expected <feedback> of a DMARC aggregate report"
+                ));
             }
             (self.rooted, self.prefix) = (true, prefix);
         } else if self.foreign > 0 || prefix != self.prefix {
@@ -388,8 +395,7 @@ fn some(text: String) -> Option<String> {
 }
 
 fn seconds(name: &str, text: &str) -> Result<i64, String> {
-    text.parse()
-        .map_err(|_| format!("bad <{name}> \"{}\", expected seconds since 1970", shown(text)))
+    text.parse().map_err(|_| format!("bad <{name}> \"{}\", expected seconds since 1970", shown(text)))
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {

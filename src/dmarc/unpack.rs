@@ -132,7 +132,9 @@ fn is_mail(text: &[u8]) -> bool {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii_end();
     line.starts_with(b"From ")
-        || (name.len() < line.trim_ascii_end().len() && !name.is_empty() && name.iter().all(u8::is_ascii_graphic))
+        || (name.len() < line.trim_ascii_end().len()
+            && !name.is_empty()
+            && name.iter().all(u8::is_ascii_graphic))
 }
 
 fn packed(
@@ -165,7 +167,8 @@ fn zip(bytes: &[u8], total: &mut u64) -> Result<Vec<Unpacked>, UnpackError> {
             MAX_ZIP >> 20
         )));
     }
-    let damaged = |error: zip::result::ZipError| UnpackError::Damaged { kind: "zip", reason: error.to_string() };
+    let damaged =
+        |error: zip::result::ZipError| UnpackError::Damaged { kind: "zip", reason: error.to_string() };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
     if archive.len() > MAX_ENTRIES {
         return Err(UnpackError::Zip(format!(

@@ -5,6 +5,7 @@ mod directory;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod reports;
 mod schema;
 mod store;
 mod tool;
