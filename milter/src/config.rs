@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::authentication::Verification;
+use crate::enforcement;
 use crate::rules::RULES;
 use crate::transaction::Bounds;
 
@@ -48,6 +49,8 @@ pub struct Milter {
     /// How long everything that is asked about one message (DNS) may take together; what is not known by then is judged without.
     /// Postfix waits 300 s.
     pub deadline: Seconds,
+    /// `[milter.dmarc]`.
+    pub dmarc: enforcement::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
 }
@@ -67,6 +70,7 @@ impl Default for Milter {
             on_unavailable: OnUnavailable::Tempfail,
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
+            dmarc: enforcement::Settings::default(),
             limits: Limits::default(),
         }
     }
@@ -153,7 +157,7 @@ impl Section for Milter {
 impl Milter {
     /// What verification of one message may cost.
     pub fn verification(&self) -> Verification {
-        Verification { deadline: self.deadline.0, signatures: self.limits.signatures }
+        Verification { deadline: self.deadline.0, signatures: self.limits.signatures, questions: 300 }
     }
 
     /// How much of a message is kept.
@@ -241,6 +245,7 @@ mod tests {
              database-password-file = \"/etc/gatepost/milter.password\"\nauthserv-id = \"mx.example.com\"\nreject = 20\n\
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
+             [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
         ))
         .unwrap();
@@ -248,6 +253,7 @@ mod tests {
         assert_eq!(all.weights.0.get(symbol), Some(&0.0));
         assert_eq!(all.bounds().message, 10 << 20);
         assert_eq!(all.verification().deadline.as_secs(), 4);
+        assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
     }
 
     #[test]
@@ -263,6 +269,9 @@ mod tests {
             ("[milter.weights]\nGTUB = 1", "unknown symbol \"GTUB\"; did you mean GTUBE?"),
             ("[milter.weights]\nGTUBE = 1e9", "beyond ±1000"),
             ("deadline = \"0s\"", "`deadline` must be more"),
+            ("[milter.dmarc]\nenforce = \"no\"", "boolean"),
+            ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),
+            ("[milter.dmarc]\nmailing-list = \"policy\"", "did you mean"),
             ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
         ] {
             let error = milter(text).unwrap_err();

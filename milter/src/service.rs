@@ -4,7 +4,7 @@
 //!
 //! | direction | verified and judged | refused | headers added | signed |
 //! |---|---|---|---|---|
-//! | inbound | yes | by score | `Authentication-Results`, the report, `X-Spam` | no |
+//! | inbound | yes | by score and DMARC | `Authentication-Results`, the report, `X-Spam` | no |
 //! | submitted | for GTUBE only | GTUBE | `Date`, `Message-ID` if missing | if the login owns the From address |
 //! | local | no | never | `Date`, `Message-ID` if missing | if the From domain is hosted here |
 
@@ -16,14 +16,18 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use gatepost::config::{self, Config, Network};
 use gatepost::daemon::Parts;
-use gatepost::directory::Directory;
+use gatepost::database::NO_SCHEMA;
+use gatepost::directory::{Directory, Lookup};
+use gatepost::dmarc::Observation;
 use gatepost::dns::SetupError;
 use gatepost::mail::SmtpReply;
 use gatepost::store::Store;
+use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use crate::authentication::{Authentication, Question, Verifier, results};
 use crate::config::{Milter, OnUnavailable};
+use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
 use crate::message::{Direction, Envelope, Header, Message};
 use crate::metrics::Metrics;
@@ -46,6 +50,7 @@ pub struct Service {
     metrics: Metrics,
     sessions: AtomicU64,
     complaint: Mutex<Option<(String, Instant)>>,
+    observations: Option<mpsc::Sender<Observation>>,
 }
 
 /// What a reload replaces.
@@ -55,6 +60,7 @@ struct Settings {
     thresholds: Thresholds,
     explain: bool,
     on_unavailable: OnUnavailable,
+    dmarc: enforcement::Settings,
     local_networks: Vec<Network>,
     bounds: Bounds,
     verifier: Arc<Verifier>,
@@ -70,6 +76,8 @@ pub struct Decision {
     action: &'static str,
     score: Option<f64>,
     note: String,
+    /// What DMARC did, and why; empty where it had nothing to say.
+    dmarc: (&'static str, String),
 }
 
 impl Service {
@@ -85,7 +93,16 @@ impl Service {
             metrics: Metrics::new(&parts.metrics),
             sessions: AtomicU64::new(0),
             complaint: Mutex::new(None),
+            observations: None,
         })
+    }
+
+    /// Tells what each message from outside shows to whoever collects for aggregate reports. Mail never waits for that: what finds no
+    /// room is counted and dropped.
+    #[must_use]
+    pub fn observed_by(mut self, observations: mpsc::Sender<Observation>) -> Self {
+        self.observations = Some(observations);
+        self
     }
 
     /// Takes over everything that is not built once.
@@ -147,6 +164,8 @@ impl Service {
             recipients,
             refused_recipients,
             milliseconds = started.elapsed().as_millis() as u64,
+            dmarc = Some(decision.dmarc.0).filter(|done| !done.is_empty()),
+            dmarc_why = Some(&decision.dmarc.1).filter(|why| !why.is_empty()),
             why = decision.note,
             "decided"
         );
@@ -165,7 +184,7 @@ impl Service {
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
-            sender: envelope.sender.clone(),
+            sender: Some(envelope.reverse_path.clone()).filter(|path| !path.is_empty()),
             raw,
             complete,
             host: host.clone(),
@@ -183,24 +202,30 @@ impl Service {
         });
         self.metrics.dns_failures(authentication.dns_failures());
 
-        let results = results::write(&host, &authentication, &envelope);
+        let enforcement = self.enforce(settings, &authentication, &envelope, &message).await;
+        self.observe(&authentication, &envelope, &enforcement);
+        let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let mut edits = foreign_copies(&message, &host);
         let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
-        let verdict = match self.judge(settings, message, envelope, authentication).await {
-            Some(verdict) => verdict,
-            None => {
-                edits.push(insert(results::NAME, results));
-                return Decision::new(edits, Reply::Continue, "not judged")
-                    .note("internal error; see above".to_owned());
-            }
+        let judged = self.judge(settings, message, envelope, authentication).await;
+        // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
+        let is_judged = judged.is_some();
+        let mut verdict = judged.unwrap_or_else(|| Verdict::unjudged(settings.thresholds));
+        enforcement::combine(&mut verdict, &enforcement);
+        let note = if is_judged { report::summary(&verdict) } else { "internal error; see above".to_owned() };
+        let action = match &verdict.action {
+            Action::NoAction if !is_judged => "not judged",
+            action => action.as_str(),
         };
-        let note = report::summary(&verdict);
-        if let Action::Reject(reply) = &verdict.action {
-            let reply = Reply::Smtp(reply.clone());
-            return Decision::new(Vec::new(), reply, verdict.action.as_str()).score(verdict.score).note(note);
+        let decided = |edits, reply| {
+            let decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
+            if is_judged { decision.score(verdict.score) } else { decision }
+        };
+        if let Action::Reject(reply) | Action::Defer(reply) = &verdict.action {
+            return decided(Vec::new(), Reply::Smtp(reply.clone()));
         }
         // Each insertion goes on top of the one before: the topmost header comes last.
-        if settings.explain {
+        if settings.explain && is_judged {
             for (name, value) in report::headers(&verdict, &context).into_iter().rev() {
                 edits.push(insert(name, value));
             }
@@ -209,7 +234,46 @@ impl Service {
             edits.push(insert("X-Spam", " Yes".to_owned()));
         }
         edits.push(insert(results::NAME, results));
-        Decision::new(edits, Reply::Continue, verdict.action.as_str()).score(verdict.score).note(note)
+        decided(edits, Reply::Continue)
+    }
+
+    /// What becomes of the message because of DMARC. The database is asked for mail that fails, and for no other.
+    async fn enforce(
+        &self,
+        settings: &Settings,
+        authentication: &Authentication,
+        envelope: &Envelope,
+        message: &Message,
+    ) -> Enforcement {
+        let evidence = Evidence::new(authentication, envelope, message);
+        let exceptions = if evidence.failure.is_some() {
+            let (overrides, forwarders) = tokio::join!(self.store.dmarc_overrides(), self.store.forwarders());
+            Exceptions { overrides: without_schema(overrides), forwarders: without_schema(forwarders) }
+        } else {
+            Exceptions::none()
+        };
+        let enforcement = enforcement::decide(&evidence, &settings.dmarc, &exceptions);
+        if let enforcement::Action::TryLater { why, misconfigured, .. } = &enforcement.action {
+            self.complain(why, || match misconfigured {
+                true => error!("exceptions from DMARC cannot be looked up: {why}"),
+                false => warn!("exceptions from DMARC cannot be looked up now: {why}"),
+            });
+        }
+        if let Some(dmarc) = &authentication.dmarc {
+            let reason = enforcement.reasons.first().map_or("", |reason| reason.kind.as_str());
+            self.metrics.dmarc(dmarc.result.as_str(), enforcement.as_str(), reason);
+        }
+        enforcement
+    }
+
+    /// Tells the collector of aggregate reports, if there is one.
+    fn observe(&self, authentication: &Authentication, envelope: &Envelope, enforcement: &Enforcement) {
+        if let Some(observations) = &self.observations
+            && let Some(observation) = enforcement::observation(authentication, envelope, enforcement)
+            && observations.try_send(observation).is_err()
+        {
+            self.metrics.observation_dropped();
+        }
     }
 
     /// Mail of ours: completed and signed.
@@ -322,6 +386,7 @@ impl Settings {
             thresholds: Thresholds { reject: config.reject, add_header: config.add_header },
             explain: config.explain,
             on_unavailable: config.on_unavailable,
+            dmarc: config.dmarc,
             local_networks: config.local_networks.clone(),
             bounds: config.bounds(),
             verifier: Arc::new(Verifier::new(dns, config.verification())?),
@@ -331,7 +396,7 @@ impl Settings {
 
 impl Decision {
     fn new(edits: Vec<Edit>, reply: Reply, action: &'static str) -> Self {
-        Self { edits, reply, action, score: None, note: String::new() }
+        Self { edits, reply, action, score: None, note: String::new(), dmarc: ("", String::new()) }
     }
 
     fn score(mut self, score: f64) -> Self {
@@ -343,6 +408,14 @@ impl Decision {
         self.note = note;
         self
     }
+
+    fn dmarc(mut self, enforcement: &Enforcement) -> Self {
+        let note = enforcement.note();
+        if !note.is_empty() {
+            self.dmarc = (enforcement.as_str(), note);
+        }
+        self
+    }
 }
 
 /// The symbol of the test message of spam filters.
@@ -350,6 +423,14 @@ const GTUBE: &str = "GTUBE";
 
 /// How often the same trouble is said again.
 const COMPLAINT: Duration = Duration::from_secs(3600);
+
+/// Where schema `gatepost` is not installed, or older than its tables for this, nothing is excepted: nobody can have said so.
+fn without_schema<T>(answer: Lookup<T>) -> Lookup<T> {
+    match answer {
+        Lookup::Misconfigured(why) if why == NO_SCHEMA => Lookup::None,
+        other => other,
+    }
+}
 
 fn unavailable(choice: OnUnavailable, edits: Vec<Edit>, why: String) -> Decision {
     match choice {

@@ -11,6 +11,9 @@ use crate::signing::Key;
 const ZONE: &str =
     "client.test TXT v=spf1 -all\n_dmarc.client.test TXT v=DMARC1; p=reject\nmx.client.test A 192.0.2.1\n";
 
+/// What fails is to be seen, not refused.
+const REPORT_ONLY: &str = "[milter.dmarc]\nenforce = false\n";
+
 const MESSAGE: &str = "From: Sender  <sender@client.test>\r\nTo: alice@example.com\r\n\
                        Message-ID:\r\n <1@client.test>\r\nSubject: a \tfolded\r\n\tsubject \r\nX-Odd:none\r\n\r\n\
                        Dear Alice,\r\n\r\nsee  you \tat ten. \r\n\r\n\r\n";
@@ -31,7 +34,8 @@ fn world() -> World {
          broken._domainkey.client.test TXT SERVFAIL\n",
         key.record, weak.record, ed25519.record, key.record
     ));
-    let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &dns.toml());
+    let daemon =
+        Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &format!("{}{REPORT_ONLY}", dns.toml()));
     World { key, ed25519, dns, daemon }
 }
 
@@ -113,7 +117,7 @@ fn what_was_changed_does_not_hold() {
         assert_ne!(changed, message);
         let results = world.results(&changed);
         assert!(results.contains("dkim=fail ("), "{name}: {results}");
-        assert!(results.contains("dmarc=fail (p=reject)"), "{name}: {results}");
+        assert!(results.contains("dmarc=fail (p=reject dis=none)"), "{name}: {results}");
     }
 }
 
@@ -151,7 +155,8 @@ fn a_signature_of_somebody_else_helps_nobody() {
     let world = world();
     let results = world.results(&world.signed(MESSAGE, "domain=b'other.test'"));
     assert!(
-        results.contains("dkim=pass header.d=other.test") && results.contains("dmarc=fail (p=reject)"),
+        results.contains("dkim=pass header.d=other.test")
+            && results.contains("dmarc=fail (p=reject dis=none)"),
         "{results}"
     );
 }
@@ -173,7 +178,8 @@ fn big_messages_are_verified_whole() {
 fn beyond_the_bound_the_fact_is_missing() {
     let key = Key::rsa();
     let dns = Dns::serve(&format!("{ZONE}s._domainkey.client.test TXT {}\n", key.record));
-    let limits = format!("{}[milter.limits]\nrules-body = \"1KiB\"\nmessage = \"2KiB\"\n", dns.toml());
+    let limits =
+        format!("{}{REPORT_ONLY}[milter.limits]\nrules-body = \"1KiB\"\nmessage = \"2KiB\"\n", dns.toml());
     let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &limits);
     let world = World { ed25519: Key { pem: String::new(), record: String::new() }, key, dns, daemon };
     let message = world.signed(&format!("{MESSAGE}{}", "filler\r\n".repeat(1000)), "");

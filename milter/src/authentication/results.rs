@@ -13,6 +13,8 @@
 
 use std::fmt::Write;
 
+use gatepost::dmarc::Policy;
+
 use super::{Authentication, DkimOutcome, DmarcResult, SpfOutcome, SpfScope};
 use crate::message::Envelope;
 
@@ -21,6 +23,17 @@ pub const NAME: &str = "Authentication-Results";
 
 /// The value of our field, folds as `"\n\t"`, with its leading space.
 pub fn write(authserv_id: &str, found: &Authentication, envelope: &Envelope) -> String {
+    write_decided(authserv_id, found, envelope, None)
+}
+
+/// The same once it is decided what becomes of a message that fails DMARC: where that is not what the domain asks for, the comment
+/// says so, as `(p=reject dis=none)`.
+pub fn write_decided(
+    authserv_id: &str,
+    found: &Authentication,
+    envelope: &Envelope,
+    disposition: Option<Policy>,
+) -> String {
     let mut results: Vec<String> = Vec::new();
     results.extend([&found.spf, &found.spf_helo].into_iter().flatten().map(spf));
     results.extend(found.dkim.iter().map(dkim));
@@ -30,7 +43,11 @@ pub fn write(authserv_id: &str, found: &Authentication, envelope: &Envelope) -> 
     if let Some(dmarc) = &found.dmarc {
         let mut text = format!("dmarc={}", dmarc.result.as_str());
         if matches!(dmarc.result, DmarcResult::Pass | DmarcResult::Fail) {
-            let _ = write!(text, " (p={})", dmarc.policy.as_str());
+            let policy = dmarc.policy.as_str();
+            match disposition.filter(|done| dmarc.result == DmarcResult::Fail && done.as_str() != policy) {
+                Some(done) => drop(write!(text, " (p={policy} dis={done})")),
+                None => drop(write!(text, " (p={policy})")),
+            }
         }
         if !dmarc.domain.is_empty() {
             let _ = write!(text, " header.from={}", value(&dmarc.domain));
@@ -186,11 +203,7 @@ mod tests {
         let mut envelope = Envelope::new(Direction::Inbound);
         envelope.client_address = "2001:db8::1".parse().ok();
         let found = Authentication {
-            spf: Some(SpfOutcome {
-                result: SpfResult::Pass,
-                domain: "example.org".into(),
-                scope: SpfScope::MailFrom,
-            }),
+            spf: Some(SpfOutcome::new(SpfResult::Pass, "example.org", SpfScope::MailFrom)),
             dkim: vec![DkimOutcome {
                 result: DkimResult::Fail,
                 domain: "example.org".into(),
