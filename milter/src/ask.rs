@@ -109,7 +109,11 @@ fn envelope(ask: &Ask) -> Envelope {
     Envelope {
         client_address: ask.ip,
         helo: ask.helo.clone(),
-        reverse_path: ask.from.as_ref().and_then(|from| from.0.as_ref()).map_or_else(String::new, ToString::to_string),
+        reverse_path: ask
+            .from
+            .as_ref()
+            .and_then(|from| from.0.as_ref())
+            .map_or_else(String::new, ToString::to_string),
         sender: ask.from.clone().and_then(|sender| sender.0),
         recipients: ask.to.clone(),
         ..Envelope::new(Direction::Inbound)

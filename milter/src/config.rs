@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use gatepost::config::{ByteSize, ListenAddress, Network, Seconds, Section, nearest};
+use gatepost::dmarc::settings::Reports;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
@@ -51,6 +52,8 @@ pub struct Milter {
     pub deadline: Seconds,
     /// `[milter.dmarc]`.
     pub dmarc: enforcement::Settings,
+    /// `[milter.reports]`: DMARC aggregate reports.
+    pub reports: Reports,
     /// `[milter.limits]`.
     pub limits: Limits,
 }
@@ -71,6 +74,7 @@ impl Default for Milter {
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
             dmarc: enforcement::Settings::default(),
+            reports: Reports::default(),
             limits: Limits::default(),
         }
     }
@@ -138,6 +142,7 @@ impl Section for Milter {
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
+        self.reports.validate()?;
         Ok(())
     }
 

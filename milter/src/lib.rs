@@ -11,6 +11,7 @@
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`signing`]: DKIM signatures on our own mail.
+//! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
 //! - [`ask`]: the same judgement for a file on the command line.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
@@ -27,6 +28,7 @@ pub mod metrics;
 pub mod pool;
 pub mod protocol;
 pub mod report;
+pub mod reports;
 pub mod rules;
 pub mod score;
 pub mod service;
@@ -43,11 +45,14 @@ use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::reports::Reports;
+use crate::reports::submission::Ours;
 use crate::service::Service;
 
 /// The daemon `gatepost-milter`.
 pub struct Milter {
     service: Arc<Service>,
+    reports: Reports,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -59,8 +64,12 @@ impl Daemon for Milter {
     type Ask = ask::Ask;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
+        let ours = Ours::default();
         let service = Service::new(config, parts).map_err(|error| in_config(config, &error))?;
-        Ok(Self { service: Arc::new(service), built: config.service.clone() })
+        let (reports, observations) =
+            Reports::new(config, parts, ours.clone()).map_err(|error| in_config(config, &error))?;
+        let service = service.observed_by(observations).knowing(ours);
+        Ok(Self { service: Arc::new(service), reports, built: config.service.clone() })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -74,8 +83,17 @@ impl Daemon for Milter {
         })]
     }
 
+    async fn background(self: Arc<Self>) {
+        self.reports.run().await;
+    }
+
+    async fn finish(self: Arc<Self>) {
+        self.reports.finish().await;
+    }
+
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
         self.service.reload(config).map_err(|error| in_config(config, &error))?;
+        self.reports.reload(config).map_err(|error| in_config(config, &error))?;
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
             ("milter.metrics", self.built.metrics != config.service.metrics),

@@ -8,7 +8,7 @@
 //! | submitted | for GTUBE only | GTUBE | `Date`, `Message-ID` if missing | if the login owns the From address |
 //! | local | no | never | `Date`, `Message-ID` if missing | if the From domain is hosted here |
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::dmarc::Observation;
 use gatepost::dns::SetupError;
-use gatepost::mail::SmtpReply;
+use gatepost::mail::{Address, SmtpReply};
 use gatepost::store::Store;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::protocol::{Edit, Reply};
 use crate::report::{self, ReportContext};
+use crate::reports::submission::Ours;
 use crate::score::{self, Thresholds, Weights};
 use crate::signing::{self, Signer, Signing};
 use crate::transaction::{Bounds, Budget, Received};
@@ -51,6 +52,7 @@ pub struct Service {
     sessions: AtomicU64,
     complaint: Mutex<Option<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
+    ours: Ours,
 }
 
 /// What a reload replaces.
@@ -62,6 +64,8 @@ struct Settings {
     on_unavailable: OnUnavailable,
     dmarc: enforcement::Settings,
     local_networks: Vec<Network>,
+    /// The address that DMARC reports come from.
+    reporter: Option<Address>,
     bounds: Bounds,
     verifier: Arc<Verifier>,
 }
@@ -94,6 +98,7 @@ impl Service {
             sessions: AtomicU64::new(0),
             complaint: Mutex::new(None),
             observations: None,
+            ours: Ours::default(),
         })
     }
 
@@ -102,6 +107,13 @@ impl Service {
     #[must_use]
     pub fn observed_by(mut self, observations: mpsc::Sender<Observation>) -> Self {
         self.observations = Some(observations);
+        self
+    }
+
+    /// Knows the connections over which this process itself hands mail to Postfix.
+    #[must_use]
+    pub fn knowing(mut self, ours: Ours) -> Self {
+        self.ours = ours;
         self
     }
 
@@ -124,6 +136,11 @@ impl Service {
     /// The memory for long bodies.
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Whether that client of Postfix is this process, which is handing over a report.
+    pub fn is_this_process(&self, address: IpAddr, port: u16) -> bool {
+        self.ours.contains(SocketAddr::new(address.to_canonical(), port))
     }
 
     /// Whether unauthenticated mail from that address is ours.
@@ -203,7 +220,7 @@ impl Service {
         self.metrics.dns_failures(authentication.dns_failures());
 
         let enforcement = self.enforce(settings, &authentication, &envelope, &message).await;
-        self.observe(&authentication, &envelope, &enforcement);
+        self.observe(settings, &authentication, &envelope, &enforcement);
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let mut edits = foreign_copies(&message, &host);
         let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
@@ -266,9 +283,19 @@ impl Service {
         enforcement
     }
 
-    /// Tells the collector of aggregate reports, if there is one.
-    fn observe(&self, authentication: &Authentication, envelope: &Envelope, enforcement: &Enforcement) {
+    /// Tells the collector of aggregate reports, if there is one. Mail to the address that our reports come from is in no report: the
+    /// answers to reports, and reports on them, would have two servers write to each other for ever.
+    fn observe(
+        &self,
+        settings: &Settings,
+        authentication: &Authentication,
+        envelope: &Envelope,
+        enforcement: &Enforcement,
+    ) {
+        let to_reporter = !envelope.recipients.is_empty()
+            && envelope.recipients.iter().all(|recipient| Some(recipient) == settings.reporter.as_ref());
         if let Some(observations) = &self.observations
+            && !to_reporter
             && let Some(observation) = enforcement::observation(authentication, envelope, enforcement)
             && observations.try_send(observation).is_err()
         {
@@ -388,6 +415,7 @@ impl Settings {
             on_unavailable: config.on_unavailable,
             dmarc: config.dmarc,
             local_networks: config.local_networks.clone(),
+            reporter: config.reports.from.clone(),
             bounds: config.bounds(),
             verifier: Arc::new(Verifier::new(dns, config.verification())?),
         })

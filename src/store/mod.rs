@@ -4,6 +4,7 @@
 
 mod dmarc;
 mod keys;
+pub mod reports;
 pub mod schema;
 mod sent;
 
