@@ -3,8 +3,12 @@
 
 mod directory;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../milter/dns.rs"]
+mod dns;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod reporting;
 mod reports;
 mod schema;
 mod store;

@@ -38,7 +38,7 @@ enum Fate {
 }
 
 /// How often the database is asked for due reports.
-const LOOK: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a report waits for DNS or Postfix.
 const PAUSE: Duration = Duration::from_secs(3600);
@@ -61,7 +61,7 @@ impl Sender {
         let (mut complained, mut forgotten) = (None::<Instant>, None::<Instant>);
         loop {
             // Hosts that started together need not ask together.
-            let jitter = Duration::from_millis(u64::from(rand::random::<u16>()) % 5_000);
+            let jitter = Duration::from_millis(u64::from(rand::random::<u16>()) % 2_000);
             tokio::time::sleep(LOOK + jitter).await;
             let current = current.load_full();
             let Some(from) = current.settings.from.clone() else { continue };
