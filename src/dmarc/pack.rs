@@ -79,7 +79,14 @@ pub fn pack(
         .date(now)
         .from((sender.organization, sender.address))
         .to(to.iter().map(String::as_str).collect::<Vec<_>>())
-        .subject(format!("Report Domain: {domain} Submitter: {} Report-ID: <{}>", sender.domain, metadata.id))
+        // Raw: the RFC's grammar knows no encoded words, into which a line of this length would be put.
+        .header(
+            "Subject",
+            Raw::new(format!(
+                "Report Domain: {domain} Submitter: {} Report-ID: <{}>",
+                sender.domain, metadata.id
+            )),
+        )
         .message_id(metadata.id.as_str())
         .header("Auto-Submitted", Raw::new("auto-generated"))
         .text_body(text)

@@ -427,6 +427,12 @@ fn a_mail_as_others_take_it_apart() {
         ]
     );
     let text = String::from_utf8(packed.mail.clone()).unwrap();
+    // The subject's words as they are, folded between them; the longest domains too.
+    let unfolded = text.replace("\r\n\t", " ").replace("\r\n ", " ");
+    assert!(
+        unfolded.contains("\nSubject: Report Domain: example.org Submitter: example.com Report-ID: <example.org.1763942400@example.com>\r\n"),
+        "{text}"
+    );
     assert!(text.lines().all(|line| line.len() <= 998) && text.is_ascii());
     assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
     let found = unpack::unpack(&packed.mail).unwrap();

@@ -3,6 +3,7 @@
 //! - [`conversations`]: dialogues as data files, replayed in pieces of 1, 16 and 4096 bytes.
 //! - [`pairs`]: every command in every state.
 //! - [`peers`]: slow peers, memory, the end of the daemon.
+//! - [`reports`]: DMARC aggregate reports, collected and sent (needs PostgreSQL).
 //! - [`rules`]: a message that hits each rule, and one that nearly does.
 //! - [`running`]: TCP, metrics, reload.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
@@ -18,6 +19,7 @@ mod dns;
 mod miltertest;
 mod pairs;
 mod peers;
+mod reports;
 mod rules;
 mod running;
 mod signing;

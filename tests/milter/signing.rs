@@ -315,7 +315,7 @@ async fn world() -> (Database, Daemon) {
     (database, daemon)
 }
 
-async fn activate(database: &Database, domain: &str, selector: &str, algorithm: &str, key: &Key) {
+pub(crate) async fn activate(database: &Database, domain: &str, selector: &str, algorithm: &str, key: &Key) {
     database
         .sql(&format!(
             "INSERT INTO gatepost.dkim_keys (domain, selector, algorithm, private_key, public_key, state, activated_at) \
