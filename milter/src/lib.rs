@@ -18,9 +18,11 @@
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
 //! hashes; for mail from outside it needs the database only where a message would be refused for DMARC.
 
+pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod dkim;
 pub mod enforcement;
 pub mod facts;
 pub mod message;
@@ -45,8 +47,8 @@ use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::net::Endpoint;
 use tracing::warn;
 
-use crate::reports::Reports;
 use crate::reports::submission::Ours;
+use crate::reports::{Current, Reports};
 use crate::service::Service;
 
 /// The daemon `gatepost-milter`.
@@ -66,8 +68,8 @@ impl Daemon for Milter {
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
         let ours = Ours::default();
         let service = Service::new(config, parts).map_err(|error| in_config(config, &error))?;
-        let (reports, observations) =
-            Reports::new(config, parts, ours.clone()).map_err(|error| in_config(config, &error))?;
+        let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
+        let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
         let service = service.observed_by(observations).knowing(ours);
         Ok(Self { service: Arc::new(service), reports, built: config.service.clone() })
     }
@@ -93,7 +95,8 @@ impl Daemon for Milter {
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
         self.service.reload(config).map_err(|error| in_config(config, &error))?;
-        self.reports.reload(config).map_err(|error| in_config(config, &error))?;
+        let resolver = self.service.resolver();
+        self.reports.reload(Current { settings: config.service.reports.clone(), resolver });
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
             ("milter.metrics", self.built.metrics != config.service.metrics),

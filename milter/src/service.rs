@@ -19,14 +19,15 @@ use gatepost::daemon::Parts;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::dmarc::Observation;
-use gatepost::dns::SetupError;
+use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
+use gatepost::spf::{self, Client};
 use gatepost::store::Store;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use crate::authentication::{Authentication, Question, Verifier, results};
-use crate::config::{Milter, OnUnavailable};
+use crate::authentication::{Authentication, Question, Unsettled, Verifier, results};
+use crate::config::{Milter, OnTempError, OnUnavailable, VerificationKeys};
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
 use crate::message::{Direction, Envelope, Header, Message};
@@ -63,6 +64,7 @@ struct Settings {
     explain: bool,
     on_unavailable: OnUnavailable,
     dmarc: enforcement::Settings,
+    verification: VerificationKeys,
     local_networks: Vec<Network>,
     /// The address that DMARC reports come from.
     reporter: Option<Address>,
@@ -121,6 +123,11 @@ impl Service {
     pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
         self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
         Ok(())
+    }
+
+    /// The resolver of the process, for other questions than those about messages.
+    pub fn resolver(&self) -> Resolver {
+        self.settings.load().verifier.resolver().clone()
     }
 
     /// A number for the next connection, for the log.
@@ -218,11 +225,25 @@ impl Service {
             Authentication::not_asked()
         });
         self.metrics.dns_failures(authentication.dns_failures());
+        if settings.verification.on_temperror == OnTempError::Tempfail
+            && let Some(unsettled) = Unsettled::of(&authentication)
+        {
+            let note = format!("DNS does not answer: {}", unsettled.as_str());
+            return Decision::new(Vec::new(), Reply::Smtp(unsettled.reply()), "tempfail").note(note);
+        }
 
         let enforcement = self.enforce(settings, &authentication, &envelope, &message).await;
         self.observe(settings, &authentication, &envelope, &enforcement);
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
+        let received_spf = settings
+            .verification
+            .received_spf
+            .then(|| received_spf(&authentication, &envelope, &host))
+            .flatten();
         let mut edits = foreign_copies(&message, &host);
+        if received_spf.is_some() {
+            remove(&mut edits, &message, RECEIVED_SPF, |value| names(value, &host));
+        }
         let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
         let judged = self.judge(settings, message, envelope, authentication).await;
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
@@ -249,6 +270,9 @@ impl Service {
         }
         if verdict.action == Action::AddHeader {
             edits.push(insert("X-Spam", " Yes".to_owned()));
+        }
+        if let Some(value) = received_spf {
+            edits.push(insert(RECEIVED_SPF, value));
         }
         edits.push(insert(results::NAME, results));
         decided(edits, Reply::Continue)
@@ -414,6 +438,7 @@ impl Settings {
             explain: config.explain,
             on_unavailable: config.on_unavailable,
             dmarc: config.dmarc,
+            verification: config.verification,
             local_networks: config.local_networks.clone(),
             reporter: config.reports.from.clone(),
             bounds: config.bounds(),
@@ -470,22 +495,48 @@ fn unavailable(choice: OnUnavailable, edits: Vec<Edit>, why: String) -> Decision
     }
 }
 
-/// Deletions of header fields that only we may write: our own names, and results that claim our id (RFC 8601, 5). The number of
-/// a field counts those of its name from the top, so the last one goes first and no number changes.
+/// Deletions of header fields that only we may write: our own names, and results that claim our id (RFC 8601, 5).
 fn foreign_copies(message: &Message, host: &str) -> Vec<Edit> {
     let mut edits = Vec::new();
-    for name in report::OWN_HEADERS.iter().copied().chain([results::NAME]) {
-        let ours = message
-            .values(name)
-            .enumerate()
-            .filter(|(_, value)| name != results::NAME || results::claims_to_be(host, value));
-        let numbers: Vec<usize> = ours.map(|(at, _)| at + 1).collect();
-        for number in numbers.into_iter().rev() {
-            let index = u32::try_from(number).unwrap_or(u32::MAX);
-            edits.push(Edit::ChangeHeader { index, name: name.to_owned(), value: Vec::new() });
-        }
+    for name in report::OWN_HEADERS {
+        remove(&mut edits, message, name, |_| true);
     }
+    remove(&mut edits, message, results::NAME, |value| results::claims_to_be(host, value));
     edits
+}
+
+/// Deletions of those fields of a name that are meant. The number of a field counts those of its name from the top, so the last one
+/// goes first and no number changes.
+fn remove(edits: &mut Vec<Edit>, message: &Message, name: &str, is_meant: impl Fn(&[u8]) -> bool) {
+    let meant = message.values(name).enumerate().filter(|(_, value)| is_meant(value));
+    let numbers: Vec<usize> = meant.map(|(at, _)| at + 1).collect();
+    for number in numbers.into_iter().rev() {
+        let index = u32::try_from(number).unwrap_or(u32::MAX);
+        edits.push(Edit::ChangeHeader { index, name: name.to_owned(), value: Vec::new() });
+    }
+}
+
+/// The name of the field of RFC 7208, 9.1.
+const RECEIVED_SPF: &str = "Received-SPF";
+
+/// What SPF came to, as a field of its own; none where it was not asked.
+fn received_spf(found: &Authentication, envelope: &Envelope, host: &str) -> Option<String> {
+    let client = Client {
+        address: envelope.client_address?,
+        helo: envelope.helo.as_deref().unwrap_or_default(),
+        host,
+        now: 0,
+    };
+    Some(spf::received_spf(found.spf.as_ref()?, client, &envelope.reverse_path))
+}
+
+/// Whether a `Received-SPF` names this host, in whatever quotes, escapes or folds: then it is ours or pretends to be, and ours is
+/// written anew. Those of other hosts on the way stay.
+fn names(value: &[u8], host: &str) -> bool {
+    let noise = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\\');
+    let plain: Vec<u8> = value.iter().filter(|byte| !noise(byte)).map(u8::to_ascii_lowercase).collect();
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    String::from_utf8_lossy(&plain).contains(&host)
 }
 
 fn insert(name: &str, value: String) -> Edit {

@@ -205,7 +205,7 @@ impl Resolver {
 
     /// The names of an address, with their DNSSEC status.
     pub async fn names_answer(&self, address: IpAddr) -> Lookup<Answer<String>> {
-        let name = Name::from(address).to_ascii();
+        let name = host(&Name::from(address));
         self.records(&name, RecordType::PTR, |data| match data {
             RData::PTR(name) => Some(host(&name.0)),
             _ => None,
@@ -284,9 +284,18 @@ fn wire_name(name: &str) -> Option<Name> {
 /// The longest name as text, without the dot at its end.
 const MAX_NAME: usize = 253;
 
+/// The name as text in lower case, without the dot at its end: the inverse of [`wire_name`]. A label with a dot in it, or with
+/// anything but printable ASCII, is shown escaped, which leads nowhere.
 fn host(name: &Name) -> String {
-    let text = name.to_lowercase().to_ascii();
-    text.trim_end_matches('.').to_owned()
+    let plain = |label: &[u8]| label.iter().all(|byte| (b' '..=b'~').contains(byte) && *byte != b'.');
+    let labels: Vec<String> = name
+        .iter()
+        .map(|label| match plain(label) {
+            true => String::from_utf8_lossy(label).to_ascii_lowercase(),
+            false => label.escape_ascii().to_string().replace('.', "\\."),
+        })
+        .collect();
+    labels.join(".")
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -317,6 +326,9 @@ mod tests {
         let long = "a".repeat(64);
         for name in ["", ".", "a..b", ".a", "a..", &format!("{long}.test"), &"a.".repeat(200)] {
             assert!(wire_name(name).is_none(), "{name}");
+        }
+        for name in ["foo:bar/baz.example.com", "a  b%20c.test", ""] {
+            assert_eq!(host(&wire_name(name).unwrap_or_default()), name);
         }
         assert_eq!(wire_name("BÜCHER.test").unwrap().to_ascii(), "xn--bcher-kva.test.");
     }

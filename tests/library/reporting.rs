@@ -19,7 +19,7 @@ use gatepost::store::{Store, schema};
 use time::{Date, OffsetDateTime};
 
 use crate::connect;
-use crate::dns::Dns;
+use crate::dns_server::Dns;
 use crate::postgres::Database;
 
 struct World {

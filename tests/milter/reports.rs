@@ -335,6 +335,7 @@ async fn a_days_reports_go_out_signed_and_once() {
     collected(&one, &database).await;
     until("sent", &database, STATES, "asks.test|sent\nclient.test|sent").await;
     drop(two);
+    let details = database.sql("SELECT detail FROM gatepost.dmarc_reports WHERE domain = 'asks.test'").await;
     let taken = mta.taken.lock().unwrap();
     assert_eq!(taken.len(), 2);
     let of: BTreeMap<&str, &Taken> = taken
@@ -374,7 +375,6 @@ async fn a_days_reports_go_out_signed_and_once() {
     lint.stdin.take().unwrap().write_all(&found[0].xml).unwrap();
     let said = lint.wait_with_output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let details = database.sql("SELECT detail FROM gatepost.dmarc_reports WHERE domain = 'asks.test'").await;
     assert!(
         details.contains("to asks@third.test: 250 2.0.0 Ok: queued as 4XyZ")
             && details.contains("asks.test._report._dmarc.client.test has no TXT record"),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::conversations::UNREACHABLE;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
 use crate::signing::Key;
 
@@ -47,28 +47,52 @@ impl World {
 
     /// The results that the daemon writes for a message in RFC 5322 form.
     fn results(&self, message: &str) -> String {
-        let (header, body) = message.split_once("\r\n\r\n").unwrap();
-        let mut fields: Vec<(String, String)> = Vec::new();
-        for line in header.split("\r\n") {
-            match fields.last_mut() {
-                Some((_, value)) if line.starts_with([' ', '\t']) => {
-                    value.push('\n');
-                    value.push_str(line);
-                }
-                _ => {
-                    let (name, value) = line.split_once(':').unwrap();
-                    fields.push((name.to_owned(), value.to_owned()));
-                }
+        results(&self.daemon, message.as_bytes())
+    }
+}
+
+/// The results that a daemon writes for a message in RFC 5322 form, seen from outside.
+pub(crate) fn results(daemon: &Daemon, message: &[u8]) -> String {
+    let frames = judged(daemon, message);
+    assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]));
+    let inserted = frames.iter().find(|frame| frame.starts_with(b"i\0\0\0\0Authentication-Results\0"));
+    String::from_utf8_lossy(&inserted.expect("results are inserted")[5..]).replace("\n\t", " ")
+}
+
+/// The frames that a daemon answers to a message in RFC 5322 form.
+pub(crate) fn judged(daemon: &Daemon, message: &[u8]) -> Vec<Vec<u8>> {
+    let mut peer = daemon.connect();
+    peer.begin();
+    show(&mut peer, message);
+    peer.end_of_message()
+}
+
+/// Shows header and body as Postfix does: a field is its name and everything after the colon, folds as LF.
+pub(crate) fn show(peer: &mut Peer, message: &[u8]) {
+    let mut rest = message;
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    while !rest.is_empty() {
+        let end = rest.windows(2).position(|two| two == b"\r\n").unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = &rest[(end + 2).min(rest.len())..];
+        match fields.last_mut() {
+            _ if line.is_empty() => break,
+            Some((_, value)) if matches!(line[0], b' ' | b'\t') => {
+                value.push(b'\n');
+                value.extend_from_slice(line);
+            }
+            _ => {
+                let colon = line.iter().position(|&byte| byte == b':').unwrap();
+                fields.push((line[..colon].to_vec(), line[colon + 1..].to_vec()));
             }
         }
-        let fields: Vec<(&str, &str)> =
-            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let mut peer = self.daemon.connect();
-        peer.begin();
-        peer.message(&fields, body.as_bytes());
-        let frames = peer.end_of_message();
-        assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]));
-        String::from_utf8_lossy(&frames[0][5..]).replace("\n\t", " ")
+    }
+    for (name, value) in fields {
+        assert!(peer.send(&[b"L", &name[..], b"\0", &value, b"\0"].concat()));
+    }
+    assert!(peer.send(b"N"));
+    for piece in rest.chunks(65_535) {
+        assert!(peer.send(&[b"B", piece].concat()));
     }
 }
 
@@ -126,9 +150,9 @@ fn what_cannot_be_judged_is_not_a_failure() {
     let world = world();
     for (name, message, result) in [
         (
-            "l=",
-            world.signed(MESSAGE, "length=True"),
-            "dkim=neutral (Insecure 'l=' tag found in Signature) header.d=client.test",
+            "l= of a part",
+            format!("{}ps: and bring money\r\n", world.signed(MESSAGE, "length=True")),
+            "dkim=policy (covers only 35 of 60 bytes of the body) header.d=client.test",
         ),
         (
             "rsa-sha1",
@@ -189,7 +213,7 @@ fn beyond_the_bound_the_fact_is_missing() {
 }
 
 /// Signs with dkimpy; `options` are Python keyword arguments.
-fn sign(message: &str, key: &Key, options: &str) -> String {
+pub(crate) fn sign(message: &str, key: &Key, options: &str) -> String {
     let program = format!(
         "import sys, dkim, tempfile\n\
          arguments = dict(selector=b's', domain=b'client.test', include_headers=[b'from', b'subject', b'message-id', b'x-odd'])\n\

@@ -14,14 +14,12 @@ pub mod submission;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gatepost::config::Config;
-use gatepost::daemon::Parts;
 use gatepost::dmarc::Observation;
 use gatepost::dmarc::settings::Reports as Settings;
-use gatepost::dns::{Resolver, SetupError};
+use gatepost::dns::Resolver;
+use gatepost::store::Store;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::config::Milter;
 use collector::Collector;
 use sender::Sender;
 use submission::Ours;
@@ -37,30 +35,25 @@ pub struct Reports {
 pub struct Current {
     /// `[milter.reports]`.
     pub settings: Settings,
-    /// DNS.
+    /// The resolver of the process.
     pub resolver: Resolver,
 }
 
 impl Reports {
     /// Prepares both halves; the channel is for the sessions, `ours` tells them which connections are our own.
-    pub fn new(
-        config: &Config<Milter>,
-        parts: &Parts,
-        ours: Ours,
-    ) -> Result<(Self, mpsc::Sender<Observation>), SetupError> {
+    pub fn new(current: Current, store: &Store, ours: Ours) -> (Self, mpsc::Sender<Observation>) {
         let (observations, receiver) = mpsc::channel(QUEUE);
         let reports = Self {
-            current: ArcSwap::from_pointee(Current::new(config)?),
-            collector: Mutex::new(Collector::new(parts.store.clone(), receiver)),
-            sender: Sender::new(parts.store.clone(), ours),
+            current: ArcSwap::from_pointee(current),
+            collector: Mutex::new(Collector::new(store.clone(), receiver)),
+            sender: Sender::new(store.clone(), ours),
         };
-        Ok((reports, observations))
+        (reports, observations)
     }
 
     /// Takes over new settings; what has been counted stays.
-    pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
-        self.current.store(Arc::new(Current::new(config)?));
-        Ok(())
+    pub fn reload(&self, current: Current) {
+        self.current.store(Arc::new(current));
     }
 
     /// Collects and sends until the process ends.
@@ -73,12 +66,6 @@ impl Reports {
     pub async fn finish(&self) {
         let current = self.current.load_full();
         self.collector.lock().await.finish(&current.settings).await;
-    }
-}
-
-impl Current {
-    fn new(config: &Config<Milter>) -> Result<Self, SetupError> {
-        Ok(Self { settings: config.service.reports.clone(), resolver: Resolver::new(&config.dns)? })
     }
 }
 
