@@ -11,6 +11,7 @@
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`signing`]: DKIM signatures on our own mail.
+//! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
 //! - [`ask`]: the same judgement for a file on the command line.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
@@ -29,6 +30,7 @@ pub mod metrics;
 pub mod pool;
 pub mod protocol;
 pub mod report;
+pub mod reports;
 pub mod rules;
 pub mod score;
 pub mod sealing;
@@ -47,6 +49,8 @@ use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::reports::submission::Ours;
+use crate::reports::{Current, Reports};
 use crate::service::Service;
 use crate::signing::KeyWatch;
 
@@ -54,6 +58,7 @@ use crate::signing::KeyWatch;
 pub struct Milter {
     service: Arc<Service>,
     keys: KeyWatch,
+    reports: Reports,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -66,10 +71,14 @@ impl Daemon for Milter {
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
         let vault = Vault::open(&config.dkim)?;
+        let ours = Ours::default();
         let service = Service::new(config, parts, vault).map_err(|error| in_config(config, &error))?;
         let keys =
             KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
-        Ok(Self { service: Arc::new(service), keys, built: config.service.clone() })
+        let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
+        let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
+        let service = service.observed_by(observations).knowing(ours);
+        Ok(Self { service: Arc::new(service), keys, reports, built: config.service.clone() })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -84,13 +93,19 @@ impl Daemon for Milter {
     }
 
     async fn background(self: Arc<Self>) {
-        self.keys.run().await;
+        tokio::join!(self.keys.run(), self.reports.run());
+    }
+
+    async fn finish(self: Arc<Self>) {
+        self.reports.finish().await;
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
         let vault = Vault::open(&config.dkim)?;
         self.service.reload(config, vault).map_err(|error| in_config(config, &error))?;
         self.keys.reload(&config.dns, &config.dkim).map_err(|error| in_config(config, &error))?;
+        let resolver = self.service.resolver();
+        self.reports.reload(Current { settings: config.service.reports.clone(), resolver });
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
             ("milter.metrics", self.built.metrics != config.service.metrics),

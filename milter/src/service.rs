@@ -10,7 +10,7 @@
 //!
 //! What is signed leaves in a form that does not change on its way (`signing`); submitted mail loses what `[milter.privacy]` names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::protocol::{Edit, Reply};
 use crate::report::{self, ReportContext};
+use crate::reports::submission::Ours;
 use crate::score::{self, Thresholds, Weights};
 use crate::sealing::{self, Passing, Sealing};
 use crate::signing::{
@@ -59,6 +60,7 @@ pub struct Service {
     sessions: AtomicU64,
     complaint: Mutex<Option<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
+    ours: Ours,
 }
 
 /// What a reload replaces.
@@ -71,6 +73,8 @@ struct Settings {
     dmarc: enforcement::Settings,
     verification: VerificationKeys,
     local_networks: Vec<Network>,
+    /// The address that DMARC reports come from.
+    reporter: Option<Address>,
     bounds: Bounds,
     verifier: Arc<Verifier>,
     terms: Arc<Terms>,
@@ -108,6 +112,7 @@ impl Service {
             sessions: AtomicU64::new(0),
             complaint: Mutex::new(None),
             observations: None,
+            ours: Ours::default(),
         })
     }
 
@@ -119,11 +124,23 @@ impl Service {
         self
     }
 
+    /// Knows the connections over which this process itself hands mail to Postfix.
+    #[must_use]
+    pub fn knowing(mut self, ours: Ours) -> Self {
+        self.ours = ours;
+        self
+    }
+
     /// Takes over everything that is not built once.
     pub fn reload(&self, config: &Config<Milter>, vault: Vault) -> Result<(), SetupError> {
         self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
         self.signer.reload(vault);
         Ok(())
+    }
+
+    /// The resolver of the process, for other questions than those about messages.
+    pub fn resolver(&self) -> Resolver {
+        self.settings.load().verifier.resolver().clone()
     }
 
     /// A number for the next connection, for the log.
@@ -139,6 +156,11 @@ impl Service {
     /// The memory for long bodies.
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Whether that client of Postfix is this process, which is handing over a report.
+    pub fn is_this_process(&self, address: IpAddr, port: u16) -> bool {
+        self.ours.contains(SocketAddr::new(address.to_canonical(), port))
     }
 
     /// Whether unauthenticated mail from that address is ours.
@@ -225,7 +247,7 @@ impl Service {
         }
 
         let enforcement = self.enforce(settings, &authentication, &envelope, &message).await;
-        self.observe(&authentication, &envelope, &enforcement);
+        self.observe(settings, &authentication, &envelope, &enforcement);
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let received_spf = settings
             .verification
@@ -338,9 +360,19 @@ impl Service {
         enforcement
     }
 
-    /// Tells the collector of aggregate reports, if there is one.
-    fn observe(&self, authentication: &Authentication, envelope: &Envelope, enforcement: &Enforcement) {
+    /// Tells the collector of aggregate reports, if there is one. Mail to the address that our reports come from is in no report: the
+    /// answers to reports, and reports on them, would have two servers write to each other for ever.
+    fn observe(
+        &self,
+        settings: &Settings,
+        authentication: &Authentication,
+        envelope: &Envelope,
+        enforcement: &Enforcement,
+    ) {
+        let to_reporter = !envelope.recipients.is_empty()
+            && envelope.recipients.iter().all(|recipient| Some(recipient) == settings.reporter.as_ref());
         if let Some(observations) = &self.observations
+            && !to_reporter
             && let Some(observation) = enforcement::observation(authentication, envelope, enforcement)
             && observations.try_send(observation).is_err()
         {
@@ -479,6 +511,7 @@ impl Settings {
             dmarc: config.dmarc,
             verification: config.verification,
             local_networks: config.local_networks.clone(),
+            reporter: config.reports.from.clone(),
             bounds: config.bounds(),
             verifier: Arc::new(Verifier::new(dns, config.verification())?),
             terms: Arc::new(Terms::new(

@@ -93,6 +93,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
+    if let Noun::Dmarc(dmarc::Verb::Read(read)) = &line.noun {
+        return dmarc::read::run(read);
+    }
     let settings = connection::Settings::load(line.config, line.role)?;
     if let Noun::Check = line.noun {
         return check::run(&settings).await;
@@ -105,7 +108,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
-        Noun::Dmarc(verb) => dmarc::run(verb, &mut connection).await?,
+        Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -50,6 +50,11 @@ pub(super) async fn run<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitC
     let cut = serving.await?;
     watch.abort();
     background.abort();
+    // Ended, not only told to end: `finish` takes over what it held.
+    let _ = background.await;
+    if tokio::time::timeout(super::FINISH, daemon.finish()).await.is_err() {
+        tracing::warn!("what was still to be written down was not, within {:?}", super::FINISH);
+    }
     watchdog.abort();
     tracing::info!(cut, "{} stopped", D::NAME);
     Ok(ExitCode::SUCCESS)

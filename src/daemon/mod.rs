@@ -67,6 +67,12 @@ pub trait Daemon: Send + Sync + Sized + 'static {
         std::future::pending()
     }
 
+    /// The last thing of the process, when nothing is served any more and [`Daemon::background`] has ended: writes down what must not
+    /// be lost. It has [`FINISH`] to do so; nothing by default.
+    fn finish(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Takes over what can change while running; an error keeps the old and is logged.
     ///
     /// # Errors
@@ -237,6 +243,8 @@ pub fn quiet_log() {
     telemetry::start_log(&config::Log { level: config::LogLevel::Warn, target: config::LogTarget::Stderr });
 }
 
+/// How long [`Daemon::finish`] may take: longer than a question to the database, and with `limits.drain` far below systemd's 90 s.
+pub const FINISH: std::time::Duration = std::time::Duration::from_secs(5);
 /// `EX_USAGE`.
 pub const USAGE: u8 = 64;
 /// `EX_SOFTWARE`.

@@ -5,6 +5,7 @@
 mod dmarc;
 pub mod key_life;
 mod keys;
+pub mod reports;
 pub mod schema;
 mod sent;
 

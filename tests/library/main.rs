@@ -11,6 +11,8 @@ mod dns_server;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod reporting;
+mod reports;
 mod schema;
 mod store;
 mod tool;

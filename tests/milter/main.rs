@@ -3,6 +3,7 @@
 //! - [`conversations`]: dialogues as data files, replayed in pieces of 1, 16 and 4096 bytes (needs PostgreSQL).
 //! - [`pairs`]: every command in every state.
 //! - [`peers`]: slow peers, memory, the end of the daemon.
+//! - [`reports`]: DMARC aggregate reports, collected and sent (needs PostgreSQL).
 //! - [`rules`]: a message that hits each rule, and one that nearly does.
 //! - [`running`]: TCP, metrics, reload.
 //! - [`dmarc`]: RFC 9989, section by section.
@@ -32,6 +33,7 @@ mod miltertest;
 mod outgoing;
 mod pairs;
 mod peers;
+mod reports;
 mod rules;
 mod running;
 mod signing;

@@ -30,7 +30,8 @@ LIST_IP, LIST_HOST = "192.0.2.26", "mx.list.test"
 ZONE = f"""
 outside.test. 3600 IN MX 10 {STRANGER_HOST}.
 outside.test. 3600 IN TXT "v=spf1 ip4:{STRANGER_IP} -all"
-_dmarc.outside.test. 3600 IN TXT "v=DMARC1; p=reject"
+_dmarc.outside.test. 3600 IN TXT "v=DMARC1; p=reject; rua=mailto:agg@reports.test,mailto:victim@elsewhere.test"
+outside.test._report._dmarc.reports.test. 3600 IN TXT "v=DMARC1"
 {STRANGER_HOST}. 3600 IN A {STRANGER_IP}
 {".".join(reversed(STRANGER_IP.split(".")))}.in-addr.arpa. 3600 IN PTR {STRANGER_HOST}.
 {BANK}. 3600 IN A 203.0.113.80
@@ -152,6 +153,9 @@ class Stack:
             'uid = "vmail"\n': f'uid = "{VMAIL}"\n',
             'gid = "vmail"\n': f'gid = "{VMAIL}"\n',
             "servers = []\n": f'servers = ["127.0.0.1:{self.ports.dns}"]\n',
+            '# from = "dmarc-reports@example.com"\n': 'from = "dmarc-reports@example.com"\n',
+            'smtp = "127.0.0.1:25"\n': f'smtp = "127.0.0.1:{self.ports.smtp}"\n',
+            'flush = "30s"\n': 'flush = "1s"\n',
         }
         self.config.write_text(example("gatepost.toml", self.directory, changes))
 

@@ -35,3 +35,6 @@ GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;
 
 -- The milter reads what is excepted from DMARC.
 GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;
+
+-- The milter collects and sends DMARC reports.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.dmarc_reports, gatepost.dmarc_rows, gatepost.dmarc_batches TO gatepost_milter;
