@@ -268,7 +268,8 @@ fn what_key_records_say() {
         good = key.record,
     );
     let dns = Dns::serve(&zone);
-    let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &dns.toml());
+    let daemon =
+        Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &format!("{}{REPORT_ONLY}", dns.toml()));
     for (selector, key, expected) in [
         ("s", &key, "dkim=pass header.d=client.test"),
         ("weak", &weak, "dkim=pass (1024-bit key) header.d=client.test"),
@@ -325,7 +326,7 @@ fn what_a_signature_must_not_say() {
         ("an unknown way to the key", signed.replacen("q=dns/txt", "q=http", 1), "dkim=neutral (unknown way"),
         ("i= of others", signed.replacen("i=@client.test", "i=@client.tes", 1), "dkim=neutral (the identity"),
         ("no v=", signed.replacen("v=1; ", "", 1), "dkim=neutral (tag v= is missing)"),
-        ("no d=", signed.replacen("d=client.test; ", "", 1), "dkim=neutral (tag d= is missing)"),
+        ("no d=", signed.replacen(" d=client.test;", "", 1), "dkim=neutral (tag d= is missing)"),
         ("From not signed", signed.replacen("h=from : ", "h=", 1), "dkim=permerror (From is not signed)"),
         ("64 KB of signature", signed.replacen(" b=", &format!(" b={}", "A".repeat(59_000)), 1), "dkim=fail"),
         (
@@ -339,10 +340,10 @@ fn what_a_signature_must_not_say() {
         assert!(found.contains(expected) && !found.contains("dkim=pass"), "{name}: {found}");
         assert!(found.len() < 1500, "{name}: {} bytes", found.len());
     }
-    // Base64 may be folded anywhere; two semicolons end a list as well as one does.
+    // Base64 may be folded anywhere: what is in `b=` is not signed itself.
     let b = signed.find(" b=").unwrap() + 10;
     let folded = format!("{}\r\n\t {}", &signed[..b], &signed[b..]);
-    assert!(world.results(&folded).contains("dkim=fail"), "a fold in b= is not signed away");
+    assert!(world.results(&folded).contains("dkim=pass"));
 }
 
 /// The defects of older libraries. A body that ends in lines of white space; names with white space in or behind them.
