@@ -355,7 +355,7 @@ async fn a_signature_breaks_on_the_way_to_a_server_without_8bitmime_unless_the_t
         let (_, seven) = scene.seven.wait_for(1, &postfix).remove(0);
         let (_, eight) = scene.eight.wait_for(1, &postfix).remove(0);
         assert!(seven.is_ascii(), "Postfix sends 8-bit text to nobody who does not take it");
-        assert_eq!(unverified(&[seven.clone()], &scene.keys()).is_empty(), survives, "{setting}");
+        assert_eq!(unverified(std::slice::from_ref(&seven), &scene.keys()).is_empty(), survives, "{setting}");
         assert!(unverified(&[eight], &scene.keys()).is_empty(), "{setting}");
         assert_eq!(contents(&seven), [HIGH.as_bytes()], "{setting}");
     }
