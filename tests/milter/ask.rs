@@ -97,7 +97,11 @@ fn with_an_envelope_and_dns() {
         "{}",
         answer.out
     );
-    assert!(answer.out.contains("DMARC_DISPOSITION    asked reject, done reject"), "{}", answer.out);
+    assert!(
+        answer.out.contains("DMARC_DISPOSITION") && answer.out.contains("asked reject, done reject"),
+        "{}",
+        answer.out
+    );
 
     // Without the client's address, SPF is not known, so DMARC cannot be known to fail.
     let answer = ask(&["--config", config, "-"], PLAIN);

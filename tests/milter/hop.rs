@@ -137,7 +137,6 @@ impl Postfix {
         std::fs::write(folder.join("main.cf"), main_cf(folder, &daemon.socket(), seven.port, eight.port))
             .unwrap();
         std::fs::write(folder.join("master.cf"), master_cf(port, hidden)).unwrap();
-        std::fs::write(folder.join("submission_headers"), SUBMISSION_HEADERS).unwrap();
         run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
         let postfix = Self { directory, port, hidden };
         let end = Instant::now() + Duration::from_secs(30);
@@ -261,7 +260,7 @@ fn master_cf(port: u16, hidden: u16) -> String {
 127.0.0.1:{hidden} inet n - n - - smtpd
   -o cleanup_service_name=submission-cleanup
 submission-cleanup unix n - n - 0 cleanup
-  -o header_checks=regexp:$config_directory/submission_headers
+  -o {{ header_checks = regexp:{{ {{/^Received: .* with (ESMTP|UTF8SMTP)S?A id / IGNORE}} }} }}
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -280,8 +279,6 @@ postlog unix-dgram n - n - 1 postlogd
 "
     )
 }
-
-const SUBMISSION_HEADERS: &str = "/^Received: .* with (ESMTP|UTF8SMTP)S?A id / IGNORE\n";
 
 /// Dovecot's auth protocol as far as Postfix needs it: every PLAIN login is alice.
 fn say_yes(mut stream: UnixStream) -> std::io::Result<()> {
