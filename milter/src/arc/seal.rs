@@ -17,6 +17,9 @@ use crate::dkim::{Algorithm, Canonicalization, Field, Parts, fields};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+/// Signs bytes, or says why it cannot.
+pub type Sign<'k> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + 'k;
+
 /// Who seals.
 pub struct Sealer<'k> {
     /// `d=`.
@@ -26,7 +29,7 @@ pub struct Sealer<'k> {
     /// What `sign` makes.
     pub algorithm: Algorithm,
     /// Signs bytes with the key of that name.
-    pub sign: &'k dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+    pub sign: &'k Sign<'k>,
 }
 
 /// What is sealed.
