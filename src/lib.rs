@@ -10,6 +10,7 @@
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
 //! - [`dmarc`]: DMARC policies, the operator's exceptions, what reports count.
 //! - [`dns`]: questions to DNS, with the same kind of answer.
+//! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`spf`]: who may send for a domain.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
 //! - [`telemetry`]: logs and metrics.
@@ -21,6 +22,7 @@ pub mod config;
 pub mod daemon;
 pub mod database;
 pub mod directory;
+pub mod dkim;
 pub mod dmarc;
 pub mod dns;
 pub mod mail;

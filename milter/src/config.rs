@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use gatepost::config::{ByteSize, ListenAddress, Network, Seconds, Section, nearest};
+use gatepost::dmarc::settings::Reports;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
@@ -65,6 +66,8 @@ pub struct Milter {
     pub arc: Arc,
     /// `[milter.dmarc]`.
     pub dmarc: enforcement::Settings,
+    /// `[milter.reports]`: DMARC aggregate reports.
+    pub reports: Reports,
     /// `[milter.limits]`.
     pub limits: Limits,
     /// `[milter.signing]`.
@@ -92,6 +95,7 @@ impl Default for Milter {
             verification: VerificationKeys::default(),
             arc: Arc::default(),
             dmarc: enforcement::Settings::default(),
+            reports: Reports::default(),
             limits: Limits::default(),
             signing: SigningSettings::default(),
             privacy: Privacy::default(),
@@ -163,6 +167,7 @@ impl Section for Milter {
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
+        self.reports.validate()?;
         self.signing.validate()?;
         self.privacy.validate()
     }

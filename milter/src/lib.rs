@@ -11,6 +11,7 @@
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`signing`]: DKIM signatures on our own mail.
+//! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
 //! - [`ask`]: the same judgement for a file on the command line.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
@@ -29,6 +30,7 @@ pub mod metrics;
 pub mod pool;
 pub mod protocol;
 pub mod report;
+pub mod reports;
 pub mod rules;
 pub mod score;
 pub mod sealing;
@@ -43,14 +45,20 @@ use std::sync::Arc;
 
 use gatepost::config::{Config, ConfigError};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
+use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::reports::submission::Ours;
+use crate::reports::{Current, Reports};
 use crate::service::Service;
+use crate::signing::KeyWatch;
 
 /// The daemon `gatepost-milter`.
 pub struct Milter {
     service: Arc<Service>,
+    keys: KeyWatch,
+    reports: Reports,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -62,8 +70,15 @@ impl Daemon for Milter {
     type Ask = ask::Ask;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
-        let service = Service::new(config, parts).map_err(|error| in_config(config, &error))?;
-        Ok(Self { service: Arc::new(service), built: config.service.clone() })
+        let vault = Vault::open(&config.dkim)?;
+        let ours = Ours::default();
+        let service = Service::new(config, parts, vault).map_err(|error| in_config(config, &error))?;
+        let keys =
+            KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
+        let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
+        let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
+        let service = service.observed_by(observations).knowing(ours);
+        Ok(Self { service: Arc::new(service), keys, reports, built: config.service.clone() })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -77,8 +92,20 @@ impl Daemon for Milter {
         })]
     }
 
+    async fn background(self: Arc<Self>) {
+        tokio::join!(self.keys.run(), self.reports.run());
+    }
+
+    async fn finish(self: Arc<Self>) {
+        self.reports.finish().await;
+    }
+
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
-        self.service.reload(config).map_err(|error| in_config(config, &error))?;
+        let vault = Vault::open(&config.dkim)?;
+        self.service.reload(config, vault).map_err(|error| in_config(config, &error))?;
+        self.keys.reload(&config.dns, &config.dkim).map_err(|error| in_config(config, &error))?;
+        let resolver = self.service.resolver();
+        self.reports.reload(Current { settings: config.service.reports.clone(), resolver });
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
             ("milter.metrics", self.built.metrics != config.service.metrics),

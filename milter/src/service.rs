@@ -10,7 +10,7 @@
 //!
 //! What is signed leaves in a form that does not change on its way (`signing`); submitted mail loses what `[milter.privacy]` names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use gatepost::config::{self, Config, Network};
 use gatepost::daemon::Parts;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
+use gatepost::dkim::Vault;
 use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
@@ -38,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::protocol::{Edit, Reply};
 use crate::report::{self, ReportContext};
+use crate::reports::submission::Ours;
 use crate::score::{self, Thresholds, Weights};
 use crate::sealing::{self, Passing, Sealing};
 use crate::signing::{
@@ -58,6 +60,7 @@ pub struct Service {
     sessions: AtomicU64,
     complaint: Mutex<Option<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
+    ours: Ours,
 }
 
 /// What a reload replaces.
@@ -71,6 +74,8 @@ struct Settings {
     dmarc: enforcement::Settings,
     verification: VerificationKeys,
     local_networks: Vec<Network>,
+    /// The address that DMARC reports come from.
+    reporter: Option<Address>,
     bounds: Bounds,
     verifier: Arc<Verifier>,
     terms: Arc<Terms>,
@@ -96,18 +101,19 @@ pub struct Decision {
 
 impl Service {
     /// Builds the service; no question is asked yet.
-    pub fn new(config: &Config<Milter>, parts: &Parts) -> Result<Self, SetupError> {
+    pub fn new(config: &Config<Milter>, parts: &Parts, vault: Vault) -> Result<Self, SetupError> {
         Ok(Self {
             settings: ArcSwap::from_pointee(Settings::new(&config.service, &config.dns)?),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
-            signer: Signer::new(),
+            signer: Signer::new(vault),
             pool: Pool::new(config.limits.threads),
             budget: Budget::new(config.service.limits.memory.0),
             metrics: Metrics::new(&parts.metrics),
             sessions: AtomicU64::new(0),
             complaint: Mutex::new(None),
             observations: None,
+            ours: Ours::default(),
         })
     }
 
@@ -119,10 +125,23 @@ impl Service {
         self
     }
 
+    /// Knows the connections over which this process itself hands mail to Postfix.
+    #[must_use]
+    pub fn knowing(mut self, ours: Ours) -> Self {
+        self.ours = ours;
+        self
+    }
+
     /// Takes over everything that is not built once.
-    pub fn reload(&self, config: &Config<Milter>) -> Result<(), SetupError> {
+    pub fn reload(&self, config: &Config<Milter>, vault: Vault) -> Result<(), SetupError> {
         self.settings.store(Arc::new(Settings::new(&config.service, &config.dns)?));
+        self.signer.reload(vault);
         Ok(())
+    }
+
+    /// The resolver of the process, for other questions than those about messages.
+    pub fn resolver(&self) -> Resolver {
+        self.settings.load().verifier.resolver().clone()
     }
 
     /// A number for the next connection, for the log.
@@ -138,6 +157,11 @@ impl Service {
     /// The memory for long bodies.
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Whether that client of Postfix is this process, which is handing over a report.
+    pub fn is_this_process(&self, address: IpAddr, port: u16) -> bool {
+        self.ours.contains(SocketAddr::new(address.to_canonical(), port))
     }
 
     /// Whether unauthenticated mail from that address is ours.
@@ -224,7 +248,7 @@ impl Service {
         }
 
         let enforcement = self.enforce(settings, &authentication, &envelope, &message).await;
-        self.observe(&authentication, &envelope, &enforcement);
+        self.observe(settings, &authentication, &envelope, &enforcement);
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let received_spf = settings
             .verification
@@ -344,9 +368,19 @@ impl Service {
         enforcement
     }
 
-    /// Tells the collector of aggregate reports, if there is one.
-    fn observe(&self, authentication: &Authentication, envelope: &Envelope, enforcement: &Enforcement) {
+    /// Tells the collector of aggregate reports, if there is one. Mail to the address that our reports come from is in no report: the
+    /// answers to reports, and reports on them, would have two servers write to each other for ever.
+    fn observe(
+        &self,
+        settings: &Settings,
+        authentication: &Authentication,
+        envelope: &Envelope,
+        enforcement: &Enforcement,
+    ) {
+        let to_reporter = !envelope.recipients.is_empty()
+            && envelope.recipients.iter().all(|recipient| Some(recipient) == settings.reporter.as_ref());
         if let Some(observations) = &self.observations
+            && !to_reporter
             && let Some(observation) = enforcement::observation(authentication, envelope, enforcement)
             && observations.try_send(observation).is_err()
         {
@@ -363,7 +397,11 @@ impl Service {
         host: &str,
     ) -> Decision {
         let Received { message, raw, complete, headers_complete, body_start, memory, .. } = received;
-        let mut draft = Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host));
+        let mut draft = if received.abilities.headers {
+            Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host))
+        } else {
+            Draft::of(&message)
+        };
         draft.complete(&envelope, host);
         if envelope.direction == Direction::Submitted {
             let judged = self.judge(settings, message, envelope.clone(), Authentication::not_asked()).await;
@@ -389,7 +427,7 @@ impl Service {
             body_hash,
             body: complete.then_some(Body { raw, range, memory }),
             survey: received.survey,
-            editable: received.editable,
+            abilities: received.abilities,
             stays_here: received.stays_here,
         };
         let sources = Sources {
@@ -482,6 +520,7 @@ impl Settings {
             dmarc: config.dmarc,
             verification: config.verification,
             local_networks: config.local_networks.clone(),
+            reporter: config.reports.from.clone(),
             bounds: config.bounds(),
             verifier: Arc::new(Verifier::new(dns, config.verification())?),
             terms: Arc::new(Terms::new(

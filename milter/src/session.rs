@@ -31,7 +31,7 @@ use crate::protocol::{
     Requests, State, actions, steps,
 };
 use crate::service::{Decision, Service};
-use crate::transaction::Transaction;
+use crate::transaction::{Abilities, Transaction};
 
 /// How often the MTA is told that a message is still being judged; its timer runs for 300 s.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -212,10 +212,12 @@ where
             }
             Command::EndOfHeaders => {
                 let direction = self.direction();
-                let editable =
-                    self.agreement.may(actions::ADD_HEADERS | actions::CHANGE_HEADERS | actions::CHANGE_BODY);
+                let abilities = Abilities {
+                    headers: self.agreement.may(actions::ADD_HEADERS | actions::CHANGE_HEADERS),
+                    body: self.agreement.may(actions::CHANGE_BODY),
+                };
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.end_of_headers(direction, editable, self.service.bounds());
+                    transaction.end_of_headers(direction, abilities, self.service.bounds());
                 }
                 return self.answer_unless(steps::NO_REPLY_END_OF_HEADERS, Reply::Continue).await;
             }
@@ -322,14 +324,19 @@ where
     }
 
     /// Where the message comes from. A login makes it submitted. Mail that did not come over SMTP is shown by Postfix as from
-    /// port 0 of a loopback address to port 0 of ours (`cleanup_milter.c`), which no TCP client can have.
+    /// port 0 of a loopback address to port 0 of ours (`cleanup_milter.c`), which no TCP client can have. A report that this process hands
+    /// to Postfix comes from the port that it has open.
     fn direction(&self) -> Direction {
         let Peer { address, port, .. } = self.client.peer;
         let no_daemon = self.macros.text("daemon_port").is_none_or(|port| port == "0");
         let not_over_smtp = port == 0 && no_daemon && address.is_some_and(|address| address.is_loopback());
         if self.macros.get("auth_authen").is_some() {
             Direction::Submitted
-        } else if not_over_smtp || address.is_some_and(|address| self.service.is_local_network(address)) {
+        } else if not_over_smtp
+            || address.is_some_and(|address| {
+                self.service.is_this_process(address, port) || self.service.is_local_network(address)
+            })
+        {
             Direction::Local
         } else {
             Direction::Inbound

@@ -68,6 +68,15 @@ impl Budget {
     }
 }
 
+/// What the MTA lets us change, as agreed for the connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Header fields: add, change and delete them.
+    pub headers: bool,
+    /// The body: replace it.
+    pub body: bool,
+}
+
 /// What a message's body is needed for, known when its header block is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -95,8 +104,7 @@ pub struct Transaction {
     headers_cut: bool,
     /// Whether a recipient was accepted that is not delivered on this host.
     leaves: bool,
-    /// Whether the MTA lets us change header and body.
-    editable: bool,
+    abilities: Abilities,
     body: Body,
 }
 
@@ -129,8 +137,8 @@ pub struct Received {
     pub body_hash: Option<[u8; 32]>,
     /// What in the body of such a message does not survive its way out.
     pub survey: Survey,
-    /// Whether the MTA lets us change header and body.
-    pub editable: bool,
+    /// What the MTA lets us change.
+    pub abilities: Abilities,
     /// Whether every recipient is known to be delivered on this host.
     pub stays_here: bool,
     /// Holds the memory of `raw` until it is dropped.
@@ -149,7 +157,7 @@ impl Transaction {
             header_bytes: 0,
             headers_cut: false,
             leaves: false,
-            editable: false,
+            abilities: Abilities::default(),
             body: Body::new(),
         }
     }
@@ -185,10 +193,10 @@ impl Transaction {
         self.headers.push(Header { name: name.to_vec(), value: kept });
     }
 
-    /// The header block is complete; from here on it is known what the body is needed for. `editable` says whether the MTA lets us
-    /// change header and body: else nothing need be kept to be mended.
-    pub fn end_of_headers(&mut self, direction: Direction, editable: bool, bounds: Bounds) {
-        self.editable = editable;
+    /// The header block is complete; from here on it is known what the body is needed for. Where the MTA lets us change nothing,
+    /// nothing need be kept to be mended.
+    pub fn end_of_headers(&mut self, direction: Direction, abilities: Abilities, bounds: Bounds) {
+        self.abilities = abilities;
         let purpose = match direction {
             Direction::Inbound => Purpose::Verify,
             Direction::Submitted => Purpose::JudgeAndSign,
@@ -196,7 +204,7 @@ impl Transaction {
         };
         let whole = match purpose {
             Purpose::Verify => self.headers.iter().any(is_signature),
-            Purpose::JudgeAndSign | Purpose::Sign => editable,
+            Purpose::JudgeAndSign | Purpose::Sign => abilities.headers && abilities.body,
         };
         self.body.begin(purpose, &self.headers, whole, bounds);
     }
@@ -225,7 +233,7 @@ impl Transaction {
             body_start: start,
             body_hash: hash.map(BodyHash::finish),
             survey,
-            editable: self.editable,
+            abilities: self.abilities,
             stays_here: !self.leaves && !self.recipients.is_empty(),
             raw,
             memory,
@@ -331,7 +339,7 @@ mod tests {
             if signed {
                 header(&mut transaction, "DKIM-Signature", " v=1");
             }
-            transaction.end_of_headers(Direction::Inbound, true, BOUNDS);
+            transaction.end_of_headers(Direction::Inbound, Abilities::default(), BOUNDS);
             transaction.body(b"0123456789", &budget);
             assert_eq!(transaction.has_enough(), !signed);
             transaction.body(b"abc", &budget);
@@ -346,12 +354,12 @@ mod tests {
     #[test]
     fn outgoing_mail_is_hashed_whole_and_kept_within_the_budget() {
         let line = [b'x'; 1000];
-        for (editable, steps, kept) in
+        for (body, steps, kept) in
             [(false, 64, 0), (true, 0, STEP), (true, 2, 3 * STEP), (true, 64, 4 * STEP)]
         {
             let budget = Budget::new((steps * STEP) as u64);
             let mut transaction = Transaction::new(None);
-            transaction.end_of_headers(Direction::Local, editable, BOUNDS);
+            transaction.end_of_headers(Direction::Local, Abilities { headers: true, body }, BOUNDS);
             for _ in 0..10_000 {
                 transaction.body(&line, &budget);
             }
@@ -388,7 +396,7 @@ mod tests {
         let fill = || {
             let mut transaction = Transaction::new(None);
             header(&mut transaction, "DKIM-Signature", " v=1");
-            transaction.end_of_headers(Direction::Inbound, true, BOUNDS);
+            transaction.end_of_headers(Direction::Inbound, Abilities::default(), BOUNDS);
             for _ in 0..4 {
                 transaction.body(&megabyte, &budget);
             }
@@ -409,7 +417,7 @@ mod tests {
         for _ in 0..=MAX_FIELDS {
             header(&mut transaction, "X", " y");
         }
-        transaction.end_of_headers(Direction::Inbound, true, BOUNDS);
+        transaction.end_of_headers(Direction::Inbound, Abilities::default(), BOUNDS);
         let received = transaction.finish(BOUNDS);
         assert_eq!(received.message.headers.len(), MAX_FIELDS);
         assert!(!received.headers_complete && !received.complete);

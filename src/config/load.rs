@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{Config, DAEMON_SECTIONS, Database, Dns, Limits, Log, Secret, Section};
+use super::{Config, DAEMON_SECTIONS, Database, Dkim, Dns, Limits, Log, Secret, Section};
 
 /// Why there is no configuration. Prints as `FILE:LINE:COLUMN: what, expected what`.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,12 @@ pub fn parse<S: Section>(text: &str, path: &Path) -> Result<Config<S>, ConfigErr
         let message = "`timeout` must be more than 0s".to_owned();
         return Err(ConfigError::Contradiction { path: path.to_owned(), section: "dns", message });
     }
-    Ok(Config { path: None, database, dns: common.dns, log: common.log, limits: common.limits, service })
+    if common.dkim.check_every.0.is_zero() {
+        let message = "`check-every` must be more than 0s".to_owned();
+        return Err(ConfigError::Contradiction { path: path.to_owned(), section: "dkim", message });
+    }
+    let Common { dns, dkim, log, limits, .. } = common;
+    Ok(Config { path: None, database, dns, dkim, log, limits, service })
 }
 
 /// The first line of a file that holds a secret, which nobody but its owner and group may read.
@@ -101,14 +106,22 @@ pub fn parse<S: Section>(text: &str, path: &Path) -> Result<Config<S>, ConfigErr
 /// # Errors
 /// [`ConfigError::Unreadable`] or [`ConfigError::Exposed`].
 pub fn read_secret_file(path: &Path) -> Result<Secret, ConfigError> {
-    let unreadable =
-        |reason| ConfigError::Unreadable { path: path.to_owned(), reason, advice: SECRET_ADVICE };
+    Ok(read_secret_lines(path, SECRET_ADVICE)?.into_iter().next().unwrap_or_default())
+}
+
+/// All lines of a file that holds secrets, which nobody but its owner and group may read. `advice` says what to do where it cannot
+/// be read.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] or [`ConfigError::Exposed`].
+pub fn read_secret_lines(path: &Path, advice: &'static str) -> Result<Vec<Secret>, ConfigError> {
+    let unreadable = |reason| ConfigError::Unreadable { path: path.to_owned(), reason, advice };
     let mode = std::fs::metadata(path).map_err(unreadable)?.mode() & 0o777;
     if mode & 0o007 != 0 {
         return Err(ConfigError::Exposed { path: path.to_owned(), mode });
     }
-    let text = zeroize::Zeroizing::new(read_bounded(path, SECRET_ADVICE)?);
-    Ok(Secret::new(text.lines().next().unwrap_or_default().to_owned()))
+    let text = zeroize::Zeroizing::new(read_bounded(path, advice)?);
+    Ok(text.lines().map(|line| Secret::new(line.to_owned())).collect())
 }
 
 fn read_bounded(path: &Path, advice: &'static str) -> Result<String, ConfigError> {
@@ -130,6 +143,7 @@ fn read_bounded(path: &Path, advice: &'static str) -> Result<String, ConfigError
 struct Common {
     database: Database,
     dns: Dns,
+    dkim: Dkim,
     log: Log,
     limits: Limits,
     #[serde(rename = "milter")]

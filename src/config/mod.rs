@@ -1,17 +1,19 @@
-//! One TOML file, `/etc/gatepost/gatepost.toml`, read by all: sections `[database]`, `[dns]`, `[log]`, `[limits]`, and one per
-//! daemon.
+//! One TOML file, `/etc/gatepost/gatepost.toml`, read by all: sections `[database]`, `[dns]`, `[dkim]`, `[log]`, `[limits]`,
+//! and one per daemon.
 //!
 //! Each daemon reads the common sections and its own; the other daemons' sections are theirs to judge. Every error names file,
 //! line and column, what was expected and what to do. Refuses unknown keys, and files that let others read a secret.
 
+mod dkim;
 mod listen;
 mod load;
 mod network;
 mod sections;
 mod values;
 
+pub use dkim::Dkim;
 pub use listen::{ListenAddress, UnixAccess};
-pub use load::{ConfigError, load, nearest, parse, read_secret_file};
+pub use load::{ConfigError, load, nearest, parse, read_secret_file, read_secret_lines};
 pub use network::Network;
 pub use sections::{Database, Dns, DnssecTrust, Limits, Log, LogLevel, LogTarget, TlsMode};
 pub use values::{ByteSize, Seconds, Secret};
@@ -62,6 +64,8 @@ pub struct Config<S> {
     pub database: Database,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[dkim]`.
+    pub dkim: Dkim,
     /// `[log]`.
     pub log: Log,
     /// `[limits]`.

@@ -11,22 +11,23 @@ use gatepost::store::schema::{self, TRIGGERS, VERSION};
 use sqlx::PgConnection;
 
 use super::connection::{Settings, explain};
+use super::dkim;
 
 /// The findings so far.
-struct Report {
+pub(super) struct Report {
     failed: bool,
 }
 
 impl Report {
-    fn ok(&self, what: &str) {
+    pub(super) fn ok(&self, what: &str) {
         line("ok", what);
     }
 
-    fn warn(&self, what: &str) {
+    pub(super) fn warn(&self, what: &str) {
         line("warn", what);
     }
 
-    fn fail(&mut self, what: &str) {
+    pub(super) fn fail(&mut self, what: &str) {
         self.failed = true;
         line("fail", what);
     }
@@ -58,7 +59,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
                 Ok(()) => {}
                 Err(error) => report.fail(&format!("{error:#}")),
             }
-            match our_schema(&mut connection, &mut report).await {
+            match our_schema(&mut connection, settings, &mut report).await {
                 Ok(()) => {}
                 Err(error) => report.fail(&format!("{error:#}")),
             }
@@ -181,7 +182,11 @@ async fn tutorial(connection: &mut PgConnection, report: &mut Report) -> anyhow:
     Ok(())
 }
 
-async fn our_schema(connection: &mut PgConnection, report: &mut Report) -> anyhow::Result<()> {
+async fn our_schema(
+    connection: &mut PgConnection,
+    settings: &Settings,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let status = schema::status(connection).await.map_err(explain)?;
     match status.version {
         None => {
@@ -215,13 +220,16 @@ async fn our_schema(connection: &mut PgConnection, report: &mut Report) -> anyho
         "SELECT d.domain::text FROM public.domains d
          WHERE NOT EXISTS (SELECT FROM gatepost.dkim_keys k WHERE k.domain = lower(d.domain) AND k.state = 'active') ORDER BY 1",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(explain)?;
     for (domain,) in unsigned {
         report.warn(&format!(
             "mail of {domain} is not signed: no active key; `gatepost dkim generate {domain}`"
         ));
+    }
+    if status.version == Some(VERSION) {
+        dkim::findings::report(connection, &settings.config.dkim, report).await?;
     }
     Ok(())
 }

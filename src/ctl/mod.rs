@@ -54,7 +54,7 @@ enum Noun {
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
-    /// DKIM signing keys: generate, activate, retire, list, dns
+    /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
     /// DMARC: policies of your own for single domains, and who forwards to you
@@ -93,6 +93,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
+    if let Noun::Dmarc(dmarc::Verb::Read(read)) = &line.noun {
+        return dmarc::read::run(read);
+    }
     let settings = connection::Settings::load(line.config, line.role)?;
     if let Noun::Check = line.noun {
         return check::run(&settings).await;
@@ -104,8 +107,8 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
-        Noun::Dkim(verb) => dkim::run(verb, &mut connection).await?,
-        Noun::Dmarc(verb) => dmarc::run(verb, &mut connection).await?,
+        Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
+        Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -62,6 +62,17 @@ pub trait Daemon: Send + Sync + Sized + 'static {
     /// What it serves.
     fn endpoints(self: &Arc<Self>, section: &Self::Section) -> Vec<Endpoint>;
 
+    /// What goes on beside the serving, from the start to the end of the process; nothing by default.
+    fn background(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// The last thing of the process, when nothing is served any more and [`Daemon::background`] has ended: writes down what must not
+    /// be lost. It has [`FINISH`] to do so; nothing by default.
+    fn finish(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Takes over what can change while running; an error keeps the old and is logged.
     ///
     /// # Errors
@@ -190,7 +201,8 @@ async fn check<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitCode> {
             println!("  {:<10} {address}", endpoint.name());
         }
     }
-    println!("{:#?}\n{:#?}\n{:#?}\n{:#?}", config.database, config.log, config.limits, config.service);
+    println!("{:#?}\n{:#?}\n{:#?}", config.database, config.dns, config.dkim);
+    println!("{:#?}\n{:#?}\n{:#?}", config.log, config.limits, config.service);
     let database = parts.directory.database();
     if let Err(trouble) = database.ask(sqlx::query("SELECT 1").execute(database.pool())).await {
         // The daemon starts all the same, and answers "try later" until the database is there.
@@ -231,6 +243,8 @@ pub fn quiet_log() {
     telemetry::start_log(&config::Log { level: config::LogLevel::Warn, target: config::LogTarget::Stderr });
 }
 
+/// How long [`Daemon::finish`] may take: longer than a question to the database, and with `limits.drain` far below systemd's 90 s.
+pub const FINISH: std::time::Duration = std::time::Duration::from_secs(5);
 /// `EX_USAGE`.
 pub const USAGE: u8 = 64;
 /// `EX_SOFTWARE`.

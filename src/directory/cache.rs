@@ -62,6 +62,8 @@ struct Mark {
     generation: AtomicU64,
     /// Whether all changes up to the loss of contact were announced, and taken in.
     exact: AtomicBool,
+    /// Wakes whoever follows the class.
+    changed: tokio::sync::Notify,
 }
 
 impl Freshness {
@@ -70,6 +72,7 @@ impl Freshness {
             since: Mutex::new(Instant::now()),
             generation: AtomicU64::new(0),
             exact: AtomicBool::new(false),
+            changed: tokio::sync::Notify::new(),
         };
         Self {
             ttl,
@@ -103,9 +106,20 @@ impl Freshness {
     /// Everything known of a class may be out of date. It is kept, for as long as nobody can be asked: an answer under way now is
     /// older than this mark, and so counts no more than the others.
     pub(crate) fn flush_class(&self, class: Class) {
+        self.outdate(class);
+        self.mark(class).changed.notify_one();
+    }
+
+    /// The same for a change that this process made itself: nobody is woken.
+    pub(crate) fn outdate(&self, class: Class) {
         let mark = self.mark(class);
         *mark.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         mark.exact.store(false, Ordering::Release);
+    }
+
+    /// Waits until rows of a class may have changed since the last call; for one follower of each class.
+    pub(crate) async fn changed(&self, class: Class) {
+        self.mark(class).changed.notified().await;
     }
 
     /// Whether the whole list of a class was loaded, and every later change announced, up to the loss of contact.

@@ -1,13 +1,26 @@
 //! DMARC (RFC 9989) as the milter, the tool and the store share it: what may be asked, what is excepted, what is observed.
 //!
 //! For the milter, which decides; for `gatepost dmarc`, which keeps the exceptions; for the aggregate reports (RFC 9990), which
-//! are made of [`Observation`]s. Plain data and parsing; it asks neither DNS nor SQL, and decides nothing.
+//! are made of [`Observation`]s. Plain data and parsing; it asks no SQL, and decides nothing.
+//!
+//! Reports in reading order: [`report`] (the types), [`compose`], [`write`], [`read`] (XML), [`pack`], [`unpack`] (file and mail), [`destinations`]
+//! (to whom, and whether they may be sent there), [`settings`] (`[milter.reports]`).
 
+pub mod compose;
+pub mod destinations;
 mod exceptions;
 mod observation;
+pub mod pack;
+pub mod read;
+pub mod report;
+mod seen;
+pub mod settings;
+pub mod unpack;
+pub mod write;
 
 pub use exceptions::{Forwarder, ForwarderKind, KnownBy, Overrides};
 pub use observation::{DkimSeen, Observation, Published, SpfSeen};
+pub use seen::{Seen, Tally};
 
 use std::fmt;
 use std::str::FromStr;

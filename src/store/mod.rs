@@ -3,17 +3,19 @@
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
 mod dmarc;
+pub mod key_life;
 mod keys;
+pub mod reports;
 pub mod schema;
 mod sent;
 
-pub use keys::{KeyAlgorithm, KeyState, SigningKey};
+pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use sent::Sent;
 
 use std::sync::Arc;
 
 use crate::database::Database;
-use crate::directory::{Class, Directory, Table};
+use crate::directory::{Class, Directory, Freshness, Table};
 use crate::dmarc::{Forwarder, Overrides};
 use crate::mail::Domain;
 
@@ -23,7 +25,10 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    signing_keys: Table<Domain, Arc<Vec<SigningKey>>>,
+    freshness: Arc<Freshness>,
+    signing_keys: Table<Domain, Arc<Vec<keys::ActiveKey>>>,
+    /// What DNS said of keys, where it could not be written down.
+    unwritten: keys::Unwritten,
     dmarc_overrides: Table<(), Arc<Overrides>>,
     forwarders: Table<(), Arc<Vec<Forwarder>>>,
 }
@@ -34,7 +39,9 @@ impl Store {
         let signing_keys = Table::new(Class::Keys, MAX_DOMAINS, directory.freshness());
         Self(Arc::new(Inner {
             database: directory.database().clone(),
+            freshness: Arc::clone(directory.freshness()),
             signing_keys,
+            unwritten: keys::Unwritten::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
         }))

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod directory;
+mod dkim;
 mod dmarc;
 mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
@@ -10,6 +11,8 @@ mod dns_server;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod reporting;
+mod reports;
 mod schema;
 mod store;
 mod tool;

@@ -84,7 +84,10 @@ async fn each_role_may_what_its_daemon_needs_and_no_more() {
             ("INSERT INTO users (local, domain) VALUES ('x', 'example.com')", false),
             ("UPDATE users SET password_hash = 'x'", false),
             ("DELETE FROM domains", false),
+            ("UPDATE gatepost.dkim_keys SET dns = 'missing', dns_detail = 'x', dns_at = now()", milter),
             ("UPDATE gatepost.dkim_keys SET state = 'active'", false),
+            ("UPDATE gatepost.dkim_keys SET private_key = 'x'", false),
+            ("DELETE FROM gatepost.dkim_keys", false),
             ("CREATE TABLE gatepost.x ()", false),
         ] {
             assert_eq!(may(role, statement).await, expected, "{role}: {statement}");

@@ -88,6 +88,21 @@ fn with_an_envelope_and_dns() {
     }
     assert!(!answer.out.contains("missing"), "{}", answer.out);
 
+    // Somebody else in his name: what DMARC does stands in the verdict, as on the wire.
+    let mut forged = arguments.clone();
+    forged[3] = "203.0.113.9";
+    let answer = ask(&forged, PLAIN);
+    assert!(
+        answer.out.starts_with("verdict  reject: 550 5.7.26 Rejected per DMARC policy for remote.test (p=reject in _dmarc.remote.test): "),
+        "{}",
+        answer.out
+    );
+    assert!(
+        answer.out.contains("DMARC_DISPOSITION") && answer.out.contains("asked reject, done reject"),
+        "{}",
+        answer.out
+    );
+
     // Without the client's address, SPF is not known, so DMARC cannot be known to fail.
     let answer = ask(&["--config", config, "-"], PLAIN);
     assert!(answer.out.contains("missing  spf, iprev, dmarc"), "{}", answer.out);

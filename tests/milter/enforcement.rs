@@ -10,6 +10,8 @@ use crate::conversations::UNREACHABLE;
 use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
 use crate::postgres::Database;
+use crate::signing::Key;
+use crate::verification::{judged, python, sign};
 
 const ZONE: &str = "client.test TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.bank.test TXT v=DMARC1; p=reject\nbank.test A 203.0.113.1\n\
                     _dmarc.shop.test TXT v=DMARC1; p=quarantine\nshop.test A 203.0.113.2\n";
@@ -160,22 +162,37 @@ async fn log_and_metrics_say_what_was_done_and_why() {
     assert_eq!(nobody, 1, "{log}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_domain_that_signs_is_known_by_its_signature() {
-    let key = crate::signing::Key::rsa();
+/// A daemon over a zone and a database with our schema and a row; `rest` are further tables.
+async fn world_of(zone: &str, rest: &str, rows: &str) -> Daemon {
     let database = Database::create().await;
     let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
     let mut connection = connection.pool().acquire().await.unwrap();
     schema::install(&mut connection, true, &[]).await.unwrap();
-    database.sql("INSERT INTO gatepost.forwarders (kind, value) VALUES ('dkim', 'list.test')").await;
-    let dns = Dns::serve(&format!(
-        "{ZONE}s._domainkey.list.test TXT {0}\ns._domainkey.other.test TXT {0}\nbroken._domainkey.list.test TXT SERVFAIL\n",
+    database.sql(rows).await;
+    let dns = Dns::serve(&format!("{ZONE}{zone}"));
+    let rest = format!("{}{ENFORCE}{rest}{}", dns.toml(), database.toml());
+    Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &rest)
+}
+
+const MESSAGE: &str =
+    "From: info@bank.test\r\nMessage-ID: <1@bank.test>\r\nSubject: hello\r\nX-Odd: x\r\n\r\nhello\r\n";
+
+/// Sends a message in RFC 5322 form; what was added, and the final reply.
+fn send(daemon: &Daemon, message: &str) -> (String, String) {
+    let mut frames = judged(daemon, message.as_bytes());
+    let reply = String::from_utf8(frames.pop().unwrap()).unwrap();
+    (frames.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect(), reply)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_signs_is_known_by_its_signature() {
+    let key = Key::rsa();
+    let zone = format!(
+        "s._domainkey.list.test TXT {0}\ns._domainkey.other.test TXT {0}\nbroken._domainkey.list.test TXT SERVFAIL\n",
         key.record
-    ));
-    let rest = format!("{}{ENFORCE}{}", dns.toml(), database.toml());
-    let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &rest);
-    let message =
-        "From: info@bank.test\r\nMessage-ID: <1@bank.test>\r\nSubject: hello\r\nX-Odd: x\r\n\r\nhello\r\n";
+    );
+    let rows = "INSERT INTO gatepost.forwarders (kind, value) VALUES ('dkim', 'list.test')";
+    let daemon = world_of(&zone, "", rows).await;
     for (options, changed, expected) in [
         ("domain=b'list.test'", false, "c"),
         ("domain=b'list.test'", true, "y550 5.7.26 "),
@@ -183,16 +200,64 @@ async fn a_domain_that_signs_is_known_by_its_signature() {
         // The key cannot be had now: it may be the list.
         ("domain=b'list.test', selector=b'broken'", false, "y451 4.7.1 "),
     ] {
-        let signed = crate::verification::sign(message, &key, options);
+        let signed = sign(MESSAGE, &key, options);
         let signed = if changed { signed.replace("Subject: hello", "Subject: hullo") } else { signed };
-        let (header, body) = signed.split_once("\r\n\r\n").unwrap();
-        let unfolded = header.replace("\r\n ", "\n ").replace("\r\n\t", "\n\t");
-        let fields: Vec<(&str, &str)> =
-            unfolded.split("\r\n").filter_map(|line| line.split_once(':')).collect();
-        let mut peer = daemon.connect();
-        peer.begin();
-        peer.message(&fields, body.as_bytes());
-        let reply = String::from_utf8(peer.end_of_message().pop().unwrap()).unwrap();
+        let (_, reply) = send(&daemon, &signed);
         assert!(reply.starts_with(expected), "{options}, changed {changed}: {reply}\n{}", daemon.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_sealer_is_believed_and_nobody_else() {
+    let key = Key::rsa();
+    let zone = format!(
+        "s._domainkey.list.test TXT {0}\ns._domainkey.other.test TXT {0}\nbroken._domainkey.list.test TXT SERVFAIL\n",
+        key.record
+    );
+    let daemon = world_of(&zone, "[milter.arc]\ntrusted-sealers = [\"list.test\"]\n", "SELECT 1").await;
+    let pass = "dmarc=pass header.from=bank.test";
+    for (sealers, selector, recorded, changed, expected) in [
+        (&["list.test"][..], "s", pass, false, "c"),
+        (&["list.test"], "s", "dkim=pass header.d=bank.test", false, "c"),
+        (&["list.test", "list.test"], "s", pass, false, "c"),
+        // Nobody trusts that one, whatever he says he saw.
+        (&["other.test"], "s", pass, false, "y550 5.7.26 "),
+        // A stranger's seal below: the list passes on honestly what it did not see itself.
+        (&["other.test", "list.test"], "s", pass, false, "y550 5.7.26 "),
+        // A stranger's seal on top: what he changed before he sealed nobody knows.
+        (&["list.test", "other.test"], "s", pass, false, "y550 5.7.26 "),
+        (&["list.test"], "s", "dmarc=fail header.from=bank.test", false, "y550 5.7.26 "),
+        (&["list.test"], "s", "dmarc=pass header.from=other.test", false, "y550 5.7.26 "),
+        (&["list.test"], "s", "dmarc=pass", false, "y550 5.7.26 "),
+        (&["list.test"], "s", pass, true, "y550 5.7.26 "),
+        (&["list.test"], "broken", pass, false, "y451 4.7.1 "),
+    ] {
+        let mut message = MESSAGE.to_owned();
+        for (number, sealer) in sealers.iter().enumerate() {
+            // Only the first one saw it come from its author.
+            let saw = if number == 0 { recorded } else { "arc=pass; dmarc=fail header.from=bank.test" };
+            message = seal(&message, &key, sealer, selector, saw);
+        }
+        if changed {
+            message = message.replace("Subject: hello", "Subject: hullo");
+        }
+        let (added, reply) = send(&daemon, &message);
+        let case = format!("{sealers:?} {selector} {recorded} {changed}");
+        assert!(reply.starts_with(expected), "{case}: {reply}\n{}", daemon.log());
+        assert_eq!(added.contains("dmarc=fail (p=reject dis=none)"), expected == "c", "{case}: {added}");
+    }
+    assert!(daemon.log().contains("local_policy (arc=pass as[1].d=list.test)"), "{}", daemon.log());
+}
+
+/// Seals with dkimpy, which records what the sealer has seen.
+fn seal(message: &str, key: &Key, sealer: &str, selector: &str, results: &str) -> String {
+    let program = format!(
+        "import sys, dkim\n\
+         message = sys.stdin.buffer.read()\n\
+         seen = b'Authentication-Results: {sealer}; {results}\\r\\n'\n\
+         fields = dkim.arc_sign(seen + message, b'{selector}', b'{sealer}', {}, b'{sealer}', include_headers=[b'from', b'subject', b'message-id'])\n\
+         sys.stdout.buffer.write(b''.join(fields) + message)\n",
+        key.for_dkimpy()
+    );
+    python(&program, message)
 }

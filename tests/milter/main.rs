@@ -3,6 +3,7 @@
 //! - [`conversations`]: dialogues as data files, replayed in pieces of 1, 16 and 4096 bytes (needs PostgreSQL).
 //! - [`pairs`]: every command in every state.
 //! - [`peers`]: slow peers, memory, the end of the daemon.
+//! - [`reports`]: DMARC aggregate reports, collected and sent (needs PostgreSQL).
 //! - [`rules`]: a message that hits each rule, and one that nearly does.
 //! - [`running`]: TCP, metrics, reload.
 //! - [`dmarc`]: RFC 9989, section by section.
@@ -11,6 +12,7 @@
 //! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
+//! - [`key_watch`]: signing keys and what DNS says of them, over all their life.
 //! - [`spf`]: the RFC 7208 test suite.
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
@@ -26,10 +28,12 @@ mod dmarc;
 mod enforcement;
 mod generator;
 mod hop;
+mod key_watch;
 mod miltertest;
 mod outgoing;
 mod pairs;
 mod peers;
+mod reports;
 mod rules;
 mod running;
 mod signing;

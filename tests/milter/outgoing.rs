@@ -94,6 +94,14 @@ async fn with_keys(tables: &str, keys: &[Key; 2]) -> (Database, Daemon) {
     (database, daemon)
 }
 
+/// Their lines for the name server: only keys that DNS shows sign.
+fn zone(keys: &[Key; 2]) -> String {
+    named(keys)
+        .iter()
+        .map(|(name, key)| format!("{} TXT {}\n", name.trim_end_matches('.'), key.record))
+        .collect()
+}
+
 fn named(keys: &[Key; 2]) -> [(&'static str, &Key); 2] {
     [("rsa._domainkey.example.com.", &keys[0]), ("ed._domainkey.example.com.", &keys[1])]
 }
@@ -224,11 +232,11 @@ async fn a_login_signs_as_those_who_share_a_mailbox_to_it() {
 /// A hosted subdomain without a key: the parent signs where its signature is aligned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parent_signs_for_a_subdomain_that_dmarc_aligns() {
-    let dns = Dns::serve(
-        "_dmarc.example.com TXT v=DMARC1; p=reject\n_dmarc.strict.example.com TXT v=DMARC1; p=reject; adkim=s\n\
-         _dmarc.own.example.com TXT v=DMARC1; p=none; psd=n\n_dmarc.away.example.com TXT SERVFAIL\n",
-    );
-    let (database, daemon, keys) = keyed(&dns.toml()).await;
+    let keys = [Key::rsa(), Key::ed25519()];
+    let records = "_dmarc.example.com TXT v=DMARC1; p=reject\n_dmarc.strict.example.com TXT v=DMARC1; p=reject; adkim=s\n\
+         _dmarc.own.example.com TXT v=DMARC1; p=none; psd=n\n_dmarc.away.example.com TXT SERVFAIL\n";
+    let dns = Dns::serve(&format!("{}{records}", zone(&keys)));
+    let (database, daemon) = with_keys(&dns.toml(), &keys).await;
     for domain in ["relaxed", "strict", "own", "away", "a.b"] {
         let domain = format!("{domain}.example.com");
         database

@@ -223,6 +223,11 @@ pub(crate) fn sign(message: &str, key: &Key, options: &str) -> String {
          sys.stdout.buffer.write(dkim.sign(message, privkey=key, **arguments) + message)\n",
         key.for_dkimpy()
     );
+    python(&program, message)
+}
+
+/// What a Python program makes of a text.
+pub(crate) fn python(program: &str, text: &str) -> String {
     let mut child = Command::new("/usr/bin/python3")
         .arg("-c")
         .arg(program)
@@ -231,11 +236,11 @@ pub(crate) fn sign(message: &str, key: &Key, options: &str) -> String {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    let text = message.to_owned();
+    let text = text.to_owned();
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
-    assert!(output.status.success(), "dkimpy {options}");
+    assert!(output.status.success(), "{program}");
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -90,6 +90,14 @@ class Daemon:
         except TimeoutError:
             return False
 
+    def reload(self) -> None:
+        """SIGHUP, and waits until the new configuration counts."""
+        assert self.process is not None
+        said = "configuration reloaded"
+        before = self.log.read_text(errors="replace").count(said)
+        self.process.send_signal(signal.SIGHUP)
+        until(f"{self.name} reloads", lambda: self.log.read_text(errors="replace").count(said) > before)
+
     def stop(self) -> int:
         """SIGTERM, and waits for its end; returns its exit status."""
         if self.process is None:

@@ -30,7 +30,8 @@ LIST_IP, LIST_HOST = "192.0.2.26", "mx.list.test"
 ZONE = f"""
 outside.test. 3600 IN MX 10 {STRANGER_HOST}.
 outside.test. 3600 IN TXT "v=spf1 ip4:{STRANGER_IP} -all"
-_dmarc.outside.test. 3600 IN TXT "v=DMARC1; p=reject"
+_dmarc.outside.test. 3600 IN TXT "v=DMARC1; p=reject; rua=mailto:agg@reports.test,mailto:victim@elsewhere.test"
+outside.test._report._dmarc.reports.test. 3600 IN TXT "v=DMARC1"
 {STRANGER_HOST}. 3600 IN A {STRANGER_IP}
 {".".join(reversed(STRANGER_IP.split(".")))}.in-addr.arpa. 3600 IN PTR {STRANGER_HOST}.
 {BANK}. 3600 IN A 203.0.113.80
@@ -104,9 +105,11 @@ class Stack:
         self.gatepost("schema", "install", "--passwords", str(self.directory / "etc/gatepost/roles"))
         self._hand_out_passwords()
         for domain in ("example.com", "123qwe.com"):
-            self.gatepost("dkim", "generate", domain, "--selector", SELECTOR, "--activate")
+            self.gatepost("dkim", "generate", domain, "--selector", SELECTOR)
         self._make_zone()
         self.outside.start()
+        for domain in ("example.com", "123qwe.com"):
+            self.gatepost("dkim", "activate", domain)
         for daemon in self.daemons.values():
             daemon.listen()
             daemon.start()
@@ -150,6 +153,9 @@ class Stack:
             'uid = "vmail"\n': f'uid = "{VMAIL}"\n',
             'gid = "vmail"\n': f'gid = "{VMAIL}"\n',
             "servers = []\n": f'servers = ["127.0.0.1:{self.ports.dns}"]\n',
+            '# from = "dmarc-reports@example.com"\n': 'from = "dmarc-reports@example.com"\n',
+            'smtp = "127.0.0.1:25"\n': f'smtp = "127.0.0.1:{self.ports.smtp}"\n',
+            'flush = "30s"\n': 'flush = "1s"\n',
         }
         self.config.write_text(example("gatepost.toml", self.directory, changes))
 
@@ -161,6 +167,11 @@ class Stack:
             shutil.move(written / target.name, target)
             os.chown(target, 0, UIDS[name])
             os.chmod(target, 0o640)
+
+    def own_key_file(self, file: Path) -> None:
+        """As `install -o postgres -g gatepost-milter -m 640` does: the tool and the milter read it."""
+        os.chown(file, uid_of("postgres"), UIDS["milter"])
+        os.chmod(file, 0o640)
 
     def _make_certificate(self) -> None:
         certificate = self.directory / "etc/tls/fullchain.pem"

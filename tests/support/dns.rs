@@ -22,6 +22,7 @@ use std::time::Duration;
 /// The server; it ends with the process.
 pub(crate) struct Dns {
     address: SocketAddr,
+    lines: Arc<Mutex<Vec<Line>>>,
     asked: Arc<Mutex<Vec<String>>>,
     tcp: Arc<Mutex<usize>>,
 }
@@ -62,10 +63,19 @@ impl Dns {
         Self::serve_lines(zone.lines().filter_map(line).collect(), true)
     }
 
+    /// Serves another zone from now on.
+    pub(crate) fn change(&self, zone: &str) {
+        *self.lines.lock().unwrap() = zone.lines().filter_map(line).collect();
+    }
+
     pub(crate) fn serve_lines(lines: Vec<Line>, validated: bool) -> Self {
-        Self::scripted(move |query, tcp| {
+        let lines = Arc::new(Mutex::new(lines));
+        let served = Arc::clone(&lines);
+        let server = Self::scripted(move |query, tcp| {
             let Some((name, kind, end)) = question(query) else { return Vec::new() };
-            let Some(mut out) = answer(&lines, &query[..end], &name, kind) else { return Vec::new() };
+            let Some(mut out) = answer(&served.lock().unwrap(), &query[..end], &name, kind) else {
+                return Vec::new();
+            };
             if validated && query[3] & AD != 0 {
                 out[3] |= AD;
             }
@@ -73,7 +83,8 @@ impl Dns {
                 out = message(&query[..end], TC, 0, &[], &[]);
             }
             vec![out]
-        })
+        });
+        Self { lines, ..server }
     }
 
     pub(crate) fn scripted(script: impl Fn(&[u8], bool) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
@@ -116,7 +127,7 @@ impl Dns {
                 }
             }
         });
-        Self { address, asked, tcp }
+        Self { address, lines: Arc::default(), asked, tcp }
     }
 
     /// Table `[dns]` for this server.

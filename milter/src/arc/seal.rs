@@ -17,7 +17,7 @@ use crate::dkim::{Algorithm, Canonicalization, Field, Parts, fields};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Signs bytes, or says why it cannot.
+/// What signs bytes; the error says what is wrong, never what is in the key.
 pub type Sign<'k> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + 'k;
 
 /// Who seals.

@@ -131,6 +131,10 @@ impl Evidence {
         let value = String::from_utf8_lossy(message.first("list-id")?).into_owned();
         let name = value.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(name, _)| name)?;
         let list = Domain::parse(name.trim()).ok()?.to_string();
+        // A name without a dot is a top-level domain: nobody's.
+        if !list.contains('.') {
+            return None;
+        }
         let proved =
             |domain: &str| domain.contains('.') && (is_or_below(&list, domain) || is_or_below(domain, &list));
         let spf = matches!(&self.spf, Proof::Proved(domain) if proved(domain));

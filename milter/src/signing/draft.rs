@@ -72,6 +72,13 @@ impl Draft {
         draft
     }
 
+    /// The fields of a message as it came, for an MTA that lets us change none.
+    pub fn of(message: &Message) -> Self {
+        // Numbers are for changes, of which there will be none.
+        let came = |header: &Header| Field { header: header.clone(), origin: Origin::Came(1) };
+        Self { fields: message.headers.iter().map(came).collect(), removed: Vec::new() }
+    }
+
     /// The fields as they leave.
     pub fn headers(&self) -> impl DoubleEndedIterator<Item = &Header> + Clone {
         self.fields.iter().map(|field| &field.header)

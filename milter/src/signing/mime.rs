@@ -26,7 +26,7 @@ pub(super) enum Encoding {
     EightBit,
     /// `quoted-printable`.
     QuotedPrintable,
-    /// `base64`, `binary`, or a word that we do not know.
+    /// `base64`, or a word that we do not know.
     Other,
     /// `binary`, which smtp(8) converts as it does 8-bit text.
     Binary,

@@ -23,6 +23,7 @@ mod quoted;
 mod settings;
 mod signature;
 mod survey;
+mod watch;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
+use gatepost::dkim::Vault;
 use gatepost::mail::{Address, Domain};
 use gatepost::store::{SigningKey, Store};
 use mail_parser::HeaderForm;
@@ -43,10 +45,11 @@ pub use private::{PrivateKey, SignatureFailed};
 pub use settings::{EightBit, FieldName, Privacy, SigningSettings};
 pub use signature::{Coverage, NAME, SignedFields, seal, sign};
 pub use survey::Survey;
+pub use watch::KeyWatch;
 
 use crate::message::{Direction, Envelope, Header};
 use crate::pool::Pool;
-use crate::transaction::Budget;
+use crate::transaction::{Abilities, Budget};
 
 /// The signer of the process: keys from the store, parsed once.
 pub struct Signer {
@@ -71,8 +74,8 @@ pub struct Outgoing {
     pub body: Option<Body>,
     /// What there is in the body to mend.
     pub survey: Survey,
-    /// Whether the MTA lets us change header and body.
-    pub editable: bool,
+    /// What the MTA lets us change.
+    pub abilities: Abilities,
     /// Whether every recipient is here, so that no server without 8BITMIME is on the way.
     pub stays_here: bool,
 }
@@ -146,9 +149,14 @@ impl Terms {
 }
 
 impl Signer {
-    /// A signer that knows no key yet.
-    pub fn new() -> Self {
-        Self { keys: keys::Keys::new() }
+    /// A signer that knows no key yet; the vault opens those that are encrypted.
+    pub fn new(vault: Vault) -> Self {
+        Self { keys: keys::Keys::new(vault) }
+    }
+
+    /// Takes over a new key file.
+    pub fn reload(&self, vault: Vault) {
+        self.keys.reload(vault);
     }
 
     /// Decides and signs.
@@ -213,7 +221,7 @@ impl Signer {
             }
             return Ok(keys);
         }
-        Err(Signing::NotOurs("the domain has no active key"))
+        Err(Signing::NotOurs("the domain has no active key that DNS shows"))
     }
 
     /// The active keys of exactly this domain; an empty list if it has none.
@@ -255,12 +263,6 @@ impl Signer {
     }
 }
 
-impl Default for Signer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 enum Failure {
     TooManyFields,
     Key(SignatureFailed),
@@ -274,13 +276,13 @@ fn seal_message(
     keys: &[Usable],
     now: u64,
 ) -> Result<Signed, Failure> {
-    let Outgoing { mut draft, mut body_hash, body, survey, editable, stays_here } = outgoing;
+    let Outgoing { mut draft, mut body_hash, body, survey, abilities, stays_here } = outgoing;
     let mut notes: Vec<String> = Vec::new();
     let (mut new_body, mut memory) = (None, Vec::new());
-    if editable {
+    if abilities.headers {
         draft.fold();
         let eight_bit = terms.eight_bit == EightBit::Encode && !stays_here;
-        if needs_mending(&draft, &survey, eight_bit) {
+        if abilities.body && needs_mending(&draft, &survey, eight_bit) {
             match body.zip(budget.reserve(survey.encoded_size())) {
                 Some((body, reserved)) => {
                     let mended = mending::mend(draft.headers(), &body.raw[body.range.clone()], eight_bit);

@@ -1,12 +1,15 @@
-//! `gatepost dmarc`: what is excepted from DMARC, one file for each thing that is kept.
+//! `gatepost dmarc`: what is excepted from DMARC, and the aggregate reports; one file for each thing that is kept or done.
 
 mod forwarder;
 mod policy;
+pub(super) mod read;
+mod reports;
+mod send;
 
 use clap::Subcommand;
 use sqlx::PgConnection;
 
-use super::connection::require_schema;
+use super::connection::{Settings, require_schema};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -16,14 +19,34 @@ pub(super) enum Verb {
     /// Hosts that forward mail of others to us: add, remove, list
     #[command(subcommand)]
     Forwarder(forwarder::Verb),
+    /// What is collected for aggregate reports, by day and domain, and what became of each
+    Reports(reports::Reports),
+    /// Send aggregate reports now, or show what would be sent
+    Send(send::Send),
+    /// Read reports that others sent to us, and sum them by source and result
+    Read(read::Read),
 }
 
-pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
+pub(super) async fn run(
+    verb: Verb,
+    settings: &Settings,
+    connection: &mut PgConnection,
+) -> anyhow::Result<()> {
     require_schema(connection).await?;
     match verb {
         Verb::Policy(verb) => policy::run(verb, connection).await,
         Verb::Forwarder(verb) => forwarder::run(verb, connection).await,
+        Verb::Reports(reports) => reports::run(reports, connection).await,
+        Verb::Send(send) => send::run(send, settings, connection).await,
+        // Needs no database; done before one is connected to.
+        Verb::Read(_) => Ok(()),
     }
+}
+
+/// A day on the command line.
+fn day(text: &str) -> Result<time::Date, String> {
+    time::Date::parse(text, time::macros::format_description!("[year]-[month]-[day]"))
+        .map_err(|_| format!("bad day \"{text}\", expected one such as 2026-11-24"))
 }
 
 /// A remark of the operator, as the tables take it: printable, at most 256 characters.

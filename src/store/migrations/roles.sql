@@ -27,11 +27,14 @@ $$;
 GRANT SELECT ON public.users TO gatepost_auth;
 GRANT SELECT, INSERT, DELETE ON public.view_shared_mailboxes TO gatepost_auth;
 
--- Only the milter reads signing keys.
-GRANT SELECT ON gatepost.dkim_keys TO gatepost_milter;
+-- Only the milter reads signing keys, and it writes down what DNS says of them.
+GRANT SELECT, UPDATE (dns, dns_detail, dns_at) ON gatepost.dkim_keys TO gatepost_milter;
 
 -- The policy daemon counts.
 GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;
 
 -- The milter reads what is excepted from DMARC.
 GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;
+
+-- The milter collects and sends DMARC reports.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.dmarc_reports, gatepost.dmarc_rows, gatepost.dmarc_batches TO gatepost_milter;
