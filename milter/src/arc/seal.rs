@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// What signs bytes; the error says what is wrong, never what is in the key.
-pub type Sign = dyn Fn(&[u8]) -> Result<Vec<u8>, String>;
+pub type Sign<'k> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + 'k;
 
 /// Who seals.
 pub struct Sealer<'k> {
@@ -29,7 +29,7 @@ pub struct Sealer<'k> {
     /// What `sign` makes.
     pub algorithm: Algorithm,
     /// Signs bytes with the key of that name.
-    pub sign: &'k Sign,
+    pub sign: &'k Sign<'k>,
 }
 
 /// What is sealed.

@@ -240,6 +240,14 @@ impl Signer {
         Ok(usable)
     }
 
+    /// The private half of a key, for a seal (`sealing`).
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn private_key(&self, key: &SigningKey) -> Result<Arc<PrivateKey>, String> {
+        self.keys.parse(key)
+    }
+
     /// The keys that parse; the others are the operator's to mend, and said so.
     fn usable(&self, keys: &[SigningKey]) -> Vec<Usable> {
         let mut usable = Vec::with_capacity(keys.len());
