@@ -15,7 +15,7 @@ pub use dkim::Dkim;
 pub use listen::{ListenAddress, UnixAccess};
 pub use load::{ConfigError, load, nearest, parse, read_secret_file, read_secret_lines};
 pub use network::Network;
-pub use sections::{Database, Dns, Limits, Log, LogLevel, LogTarget, TlsMode};
+pub use sections::{Database, Dns, DnssecTrust, Limits, Log, LogLevel, LogTarget, TlsMode};
 pub use values::{ByteSize, Seconds, Secret};
 
 use std::fmt::Debug;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::dns::Dns;
+use crate::dns_server::Dns;
 use crate::postgres::Database;
 use crate::tool::Tool;
 

@@ -3,9 +3,11 @@
 
 mod directory;
 mod dkim;
-#[allow(dead_code, reason = "each test binary uses its part of it")]
-#[path = "../milter/dns.rs"]
+mod dmarc;
 mod dns;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/dns.rs"]
+mod dns_server;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
