@@ -260,8 +260,7 @@ async fn reports_are_shown_before_they_are_sent() {
         "   agg@no.test: outside, NOT authorised: example.org._report._dmarc.no.test has no TXT record v=DMARC1",
         "example.com!example.org!1763942400!1764028799.xml.gz",
         "   To: <agg@example.org>, <agg@third.test>",
-        "Report-ID: <example.org.1763942400@example.com>",
-        "   Subject: Report Domain: example.org Submitter: example.com",
+        "   Subject: Report Domain: example.org Submitter: example.com Report-ID:\n    <example.org.1763942400@example.com>",
         "<org_name>Example</org_name>",
         "<count>12</count>",
     ] {
