@@ -6,7 +6,7 @@
 //!
 //! Refuses names from `/etc/hosts`: what a mail says must not be answered from there.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
@@ -112,6 +112,15 @@ impl Resolver {
             (Lookup::Found(one), _) | (_, Lookup::Found(one)) => Lookup::Found(one),
             (Lookup::None, other) | (other, _) => other,
         }
+    }
+
+    /// The IPv4 addresses of a name, for lists that answer with one (RFC 5782).
+    pub async fn ipv4(&self, name: &str) -> Lookup<Vec<Ipv4Addr>> {
+        self.ask(name, RecordType::A, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        })
+        .await
     }
 
     /// The names of an address.

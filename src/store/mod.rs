@@ -2,12 +2,19 @@
 //!
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
+pub mod access;
+mod greylist;
+mod habits;
 mod keys;
+mod quota;
 pub mod schema;
 mod sent;
 
+pub use greylist::{Attempt, Greylisted, Patience};
+pub use habits::Habits;
 pub use keys::{KeyAlgorithm, KeyState, SigningKey};
-pub use sent::Sent;
+pub use quota::Quota;
+pub use sent::{Exceeded, Limit, Scope, Sending, Sent};
 
 use std::sync::Arc;
 
@@ -22,13 +29,18 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     database: Database,
     signing_keys: Table<Domain, Arc<Vec<SigningKey>>>,
+    access: std::sync::Mutex<access::Held>,
 }
 
 impl Store {
     /// A store in the database of `directory`, its cache following the same announcements.
     pub fn new(directory: &Directory) -> Self {
         let signing_keys = Table::new(Class::Keys, MAX_DOMAINS, directory.freshness());
-        Self(Arc::new(Inner { database: directory.database().clone(), signing_keys }))
+        Self(Arc::new(Inner {
+            database: directory.database().clone(),
+            signing_keys,
+            access: std::sync::Mutex::default(),
+        }))
     }
 }
 
