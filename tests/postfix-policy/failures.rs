@@ -191,7 +191,8 @@ async fn a_role_without_rights_is_a_misconfiguration_and_denies_nothing() {
         password.display()
     );
     let section = database.toml();
-    let instance = Instance::on(database, &section, &Setup { settings: role, ..Setup::default() }).await;
+    let instance =
+        Instance::on(database, &section, &Setup { settings: role.clone(), ..Setup::default() }).await;
     for map in MAPS {
         let answer = ask(&instance, map.name, key_of(map.name)).await;
         assert!(

@@ -123,3 +123,44 @@ async fn more_peers_than_connections_wait_their_turn() {
     drop(last);
     assert_eq!(instance.stop().await, 0);
 }
+
+/// Ten thousand peers that stop in the middle of a request cost what they hold, and one more is served at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_policy_connections_are_borne() {
+    const PEERS: usize = 10_000;
+    // Both ends of each are in this process.
+    let raised = std::process::Command::new("prlimit")
+        .args([format!("--pid={}", std::process::id()), format!("--nofile={0}:{0}", 2 * PEERS + 2000)])
+        .status();
+    if !raised.is_ok_and(|status| status.success()) {
+        eprintln!(
+            "NOT RUN: ten_thousand_policy_connections_are_borne: this system does not allow so many open files"
+        );
+        return;
+    }
+    let instance = Instance::start_with(&Setup::default(), PEERS + 100).await;
+    let memory = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap()
+    };
+    let before = memory();
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        let mut peer = instance.connect("policy").await;
+        peer.write_all(b"request=smtpd_access_policy\nsender=").await.unwrap();
+        peers.push(peer);
+    }
+    question_is_answered(&instance).await;
+    // Both sides, test and daemon: some kilobytes each.
+    let grown = memory().saturating_sub(before);
+    assert!(grown < PEERS * 20, "{grown} kB for {PEERS} connections");
+    for peer in peers.iter_mut().step_by(997) {
+        peer.write_all(b"s@foreign.test\n\n").await.unwrap();
+        let mut answer = [0; 14];
+        soon("an answer", peer.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"action=DUNNO\n\n");
+    }
+    drop(peers);
+    assert_eq!(instance.stop().await, 0);
+}
