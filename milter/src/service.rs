@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use gatepost::config::{self, Config};
+use gatepost::config::{self, Config, Network};
 use gatepost::daemon::Parts;
 use gatepost::directory::Directory;
 use gatepost::dns::SetupError;
@@ -23,7 +23,7 @@ use gatepost::store::Store;
 use tracing::{debug, error, info, warn};
 
 use crate::authentication::{Authentication, Question, Verifier, results};
-use crate::config::{Milter, Network, OnUnavailable};
+use crate::config::{Milter, OnUnavailable};
 use crate::facts::Facts;
 use crate::message::{Direction, Envelope, Header, Message};
 use crate::metrics::Metrics;

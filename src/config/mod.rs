@@ -6,11 +6,13 @@
 
 mod listen;
 mod load;
+mod network;
 mod sections;
 mod values;
 
 pub use listen::{ListenAddress, UnixAccess};
 pub use load::{ConfigError, load, nearest, parse, read_secret_file};
+pub use network::Network;
 pub use sections::{Database, Dns, Limits, Log, LogLevel, LogTarget, TlsMode};
 pub use values::{ByteSize, Seconds, Secret};
 

@@ -8,6 +8,7 @@ mod alias;
 mod check;
 mod connection;
 mod dkim;
+mod dmarc;
 mod domain;
 mod greylist;
 mod limits;
@@ -22,7 +23,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gatepost::daemon;
 
-/// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, its own schema.
+/// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, exceptions from DMARC,
+/// its own schema.
 ///
 /// Speaks SQL to the database of the configuration, as the role that may: usually `sudo -u postgres gatepost …`.
 #[derive(Parser)]
@@ -70,6 +72,9 @@ enum Noun {
     /// How much may be sent, and locked logins: show, reset, set, unset
     #[command(subcommand)]
     Limits(limits::Verb),
+    /// DMARC: policies of your own for single domains, and who forwards to you
+    #[command(subcommand)]
+    Dmarc(dmarc::Verb),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
     Check,
 }
@@ -119,6 +124,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Deny(verb) => access::run("deny", verb, &mut connection).await?,
         Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
         Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
+        Noun::Dmarc(verb) => dmarc::run(verb, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -21,10 +21,12 @@ pub(crate) enum Class {
     Aliases,
     Shares,
     Keys,
+    Dmarc,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 5] = [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -34,6 +36,7 @@ impl Class {
             "aliases" => Some(Self::Aliases),
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
+            "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
 pub mod access;
+mod dmarc;
 mod greylist;
 mod habits;
 mod keys;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use crate::database::Database;
 use crate::directory::{Class, Directory, Table};
+use crate::dmarc::{Forwarder, Overrides};
 use crate::mail::Domain;
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
@@ -30,6 +32,8 @@ struct Inner {
     database: Database,
     signing_keys: Table<Domain, Arc<Vec<SigningKey>>>,
     access: std::sync::Mutex<access::Held>,
+    dmarc_overrides: Table<(), Arc<Overrides>>,
+    forwarders: Table<(), Arc<Vec<Forwarder>>>,
 }
 
 impl Store {
@@ -40,6 +44,8 @@ impl Store {
             database: directory.database().clone(),
             signing_keys,
             access: std::sync::Mutex::default(),
+            dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
+            forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
         }))
     }
 }

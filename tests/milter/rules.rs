@@ -192,8 +192,7 @@ impl Case {
                     "reject" => DmarcPolicy::Reject,
                     _ => DmarcPolicy::None,
                 };
-                asked.dmarc =
-                    Some(DmarcOutcome { result, policy, domain: "sender-of-letters.com".to_owned() });
+                asked.dmarc = Some(DmarcOutcome::new(result, policy, "sender-of-letters.com"));
             }
             "iprev" => {
                 asked.missing.retain(|fact| *fact != "iprev");

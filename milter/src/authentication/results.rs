@@ -200,11 +200,7 @@ mod tests {
                 signature: "ab/+cd==".into(),
                 reason: "Calculated (body)\n hash".into(),
             }],
-            dmarc: Some(DmarcOutcome {
-                result: DmarcResult::Pass,
-                policy: DmarcPolicy::Reject,
-                domain: "example.org".into(),
-            }),
+            dmarc: Some(DmarcOutcome::new(DmarcResult::Pass, DmarcPolicy::Reject, "example.org")),
             iprev: Some(IprevOutcome { result: IprevResult::Pass, name: Some("mx.example.org".into()) }),
             ..Authentication::default()
         };

@@ -1,7 +1,7 @@
 //! The one resolver of the process, and the questions it answers about a message: SPF, DKIM, DMARC, iprev.
 //!
-//! For `session` and `ask`. All use of the crate `mail-auth` for verification is in this file; its types do not leave it,
-//! because they change with its releases and its answers are to be had in our words.
+//! For `session` and `ask`. It asks all of them at once and joins the answers; each method's own file turns them into our
+//! words. No type of the crate `mail-auth` leaves this folder, because they change with its releases.
 //!
 //! Time: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]).
 //! What is not known by then is named in [`Authentication::missing`]; a failing resolver gives `temperror`, never `fail`.
@@ -16,18 +16,16 @@ use std::time::Duration;
 use gatepost::config;
 use gatepost::dns::{self, SetupError};
 use gatepost::mail::Address;
-use mail_auth::crypto::Algorithm;
-use mail_auth::dkim::{DkimError, Signature};
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{AuthenticatedMessage, DkimOutput, Error, MessageAuthenticator, Parameters, SpfOutput};
+use mail_auth::{AuthenticatedMessage, DkimOutput, MessageAuthenticator, Parameters, SpfOutput};
 use tokio::time::{Instant, timeout_at};
 
 use super::cache::Caches;
 use super::{
-    Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevOutcome,
-    IprevResult, SpfOutcome, SpfResult, SpfScope,
+    Authentication, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevResult, SpfOutcome, SpfResult,
+    SpfScope, dkim, iprev, spf,
 };
 use crate::pool::Pool;
 
@@ -83,7 +81,7 @@ impl Verifier {
         let mut found = Authentication::default();
         let message = pool.run_here(question.raw.len(), || AuthenticatedMessage::parse(&question.raw)).await;
         let message = message.map(|mut message| {
-            let refused = self.refuse_signatures(&mut message);
+            let refused = dkim::refuse_signatures(&mut message, self.signatures);
             (message, refused)
         });
         let dkim = async {
@@ -101,7 +99,7 @@ impl Verifier {
                 Some(_) => None,
             }
         };
-        let helo = question.helo.as_deref().filter(|helo| is_domain(helo));
+        let helo = question.helo.as_deref().filter(|helo| spf::is_domain(helo));
         let (dkim, mail_from, helo_spf, iprev) = tokio::join!(
             dkim,
             until_some(end, question.client.zip(question.sender.as_ref()), |(client, sender)| {
@@ -135,11 +133,11 @@ impl Verifier {
             }
             _ => None,
         };
-        found.spf = identity.map(|(output, scope)| spf_outcome(output, scope));
+        found.spf = identity.map(|(output, scope)| spf::outcome(output, scope));
         if let (Some(SpfScope::MailFrom), Asked::Answered(output)) =
             (identity.map(|found| found.1), &helo_spf)
         {
-            found.spf_helo = Some(spf_outcome(output, SpfScope::Helo));
+            found.spf_helo = Some(spf::outcome(output, SpfScope::Helo));
         }
         // Without a HELO name that could have a record, the null sender has no SPF identity (RFC 7208, 2.4 and 4.3).
         if found.spf.is_none()
@@ -150,7 +148,7 @@ impl Verifier {
             let domain = question.helo.clone().unwrap_or_default();
             found.spf = Some(SpfOutcome { result: SpfResult::None, domain, scope: SpfScope::Helo });
         }
-        found.iprev = iprev.answer().map(|iprev| self.iprev_outcome(question.client, iprev));
+        found.iprev = iprev.answer().map(iprev::outcome);
 
         if let Some((message, refused)) = &message {
             let spf_known = found.spf.is_some();
@@ -161,49 +159,12 @@ impl Verifier {
                 Some(dmarc) => found.dmarc = Some(dmarc),
                 None => found.missing.push("dmarc"),
             }
-            found.dkim = dkim.iter().filter_map(dkim_outcome).collect();
+            found.dkim = dkim.iter().filter_map(dkim::outcome).collect();
             found.dkim.extend(refused.iter().cloned());
             found.dkim.truncate(self.signatures.saturating_add(1));
         }
         self.remember_failures(&found);
         found
-    }
-
-    /// Takes out the signatures that are not to be verified, and says why; those that could not be parsed are among them.
-    fn refuse_signatures(&self, message: &mut AuthenticatedMessage<'_>) -> Vec<DkimOutcome> {
-        let mut refused: Vec<DkimOutcome> = message
-            .errors()
-            .iter()
-            .filter(|header| header.name.trim_ascii().eq_ignore_ascii_case(b"DKIM-Signature"))
-            .take(self.signatures)
-            .map(|header| {
-                // One with `l=` parses; one that does not parse has no domain.
-                let signature = Signature::parse(header.value).unwrap_or_default();
-                let mut outcome = outcome_of(&signature, DkimResult::Neutral, header.header.to_string());
-                if outcome.domain.is_empty() {
-                    outcome.algorithm = "";
-                }
-                outcome
-            })
-            .collect();
-        let mut number = 0;
-        message.retain_dkim_signatures(|signature| {
-            number += 1;
-            let reason = if signature.a == Algorithm::RsaSha1 {
-                "rsa-sha1 is not accepted (RFC 8301)"
-            } else if number > self.signatures {
-                "too many signatures"
-            } else if signature.h.len() > MAX_SIGNED_FIELDS {
-                "too many signed fields"
-            } else {
-                return Ok(());
-            };
-            if refused.len() <= self.signatures {
-                refused.push(outcome_of(signature, DkimResult::Neutral, reason.to_owned()));
-            }
-            Err(DkimError::UnsupportedAlgorithm)
-        });
-        refused
     }
 
     async fn spf_of_sender(&self, question: &Question, client: IpAddr, sender: &Address) -> SpfOutput {
@@ -222,28 +183,11 @@ impl Verifier {
         if self.cache.are_names_unanswered(&client) {
             return None;
         }
-        Some(self.authenticator.verify_iprev(Parameters::new(client).with_cache(&self.cache)).await)
-    }
-
-    fn iprev_outcome(&self, client: Option<IpAddr>, found: Option<mail_auth::IprevOutput>) -> IprevOutcome {
-        let Some(found) = found else {
-            return IprevOutcome { result: IprevResult::TempError, name: None };
-        };
-        let result = match found.result() {
-            mail_auth::IprevResult::Pass => IprevResult::Pass,
-            mail_auth::IprevResult::Fail(_) => IprevResult::Fail,
-            mail_auth::IprevResult::TempError(_) => IprevResult::TempError,
-            mail_auth::IprevResult::PermError(_) | mail_auth::IprevResult::None => IprevResult::PermError,
-        };
-        if let (IprevResult::TempError, Some(client)) = (result, client) {
+        let found = self.authenticator.verify_iprev(Parameters::new(client).with_cache(&self.cache)).await;
+        if matches!(found.result(), mail_auth::IprevResult::TempError(_)) {
             self.cache.names_unanswered(client);
         }
-        let name = found
-            .ptr
-            .as_ref()
-            .and_then(|names| names.first())
-            .map(|name| name.trim_end_matches('.').to_owned());
-        IprevOutcome { result, name }
+        Some(found)
     }
 
     async fn dmarc(
@@ -274,7 +218,7 @@ impl Verifier {
             Policy::Quarantine => DmarcPolicy::Quarantine,
             Policy::Reject => DmarcPolicy::Reject,
         };
-        DmarcOutcome { result, policy, domain }
+        DmarcOutcome::new(result, policy, &domain)
     }
 
     /// What DNS could not answer is not asked again for some seconds.
@@ -301,9 +245,6 @@ impl Authentication {
         (spf + dkim + dmarc + iprev) as u64
     }
 }
-
-/// More fields than any mailer signs (RFC 6376 suggests about 20); with 10,000 a header would cost seconds to verify.
-const MAX_SIGNED_FIELDS: usize = 200;
 
 /// A question that was not asked, was not answered in time, or was answered.
 enum Asked<T> {
@@ -341,56 +282,5 @@ async fn until_some<A, F: Future>(
     match about {
         None => Asked::Skipped,
         Some(about) => until(end, ask(about)).await.map_or(Asked::Late, Asked::Answered),
-    }
-}
-
-/// Whether a HELO name could have an SPF record: no address literal, and at least one dot (RFC 7208, 2.3 and 4.3).
-fn is_domain(helo: &str) -> bool {
-    !helo.starts_with('[') && mail_auth::dns::has_valid_labels(helo) && helo.parse::<IpAddr>().is_err()
-}
-
-fn spf_outcome(output: &SpfOutput, scope: SpfScope) -> SpfOutcome {
-    let result = match output.result() {
-        mail_auth::SpfResult::Pass => SpfResult::Pass,
-        mail_auth::SpfResult::Fail => SpfResult::Fail,
-        mail_auth::SpfResult::SoftFail => SpfResult::SoftFail,
-        mail_auth::SpfResult::Neutral => SpfResult::Neutral,
-        mail_auth::SpfResult::None => SpfResult::None,
-        mail_auth::SpfResult::TempError => SpfResult::TempError,
-        mail_auth::SpfResult::PermError => SpfResult::PermError,
-    };
-    SpfOutcome { result, domain: output.domain().to_owned(), scope }
-}
-
-fn dkim_outcome(output: &DkimOutput<'_>) -> Option<DkimOutcome> {
-    let signature = output.signature()?;
-    let (result, reason) = match output.result() {
-        mail_auth::DkimResult::Pass => (DkimResult::Pass, String::new()),
-        // RFC 8601, 2.7.1: a signature that does not match its message has failed, whichever half does not match.
-        mail_auth::DkimResult::Neutral(error @ Error::Dkim(DkimError::BodyHashMismatch)) => {
-            (DkimResult::Fail, error.to_string())
-        }
-        mail_auth::DkimResult::Neutral(error) => (DkimResult::Neutral, error.to_string()),
-        mail_auth::DkimResult::Fail(error) => (DkimResult::Fail, error.to_string()),
-        mail_auth::DkimResult::PermError(error) => (DkimResult::PermError, error.to_string()),
-        // What the resolver says (servers, ports) is not for the header of somebody's mail.
-        mail_auth::DkimResult::TempError(_) => (DkimResult::TempError, "no answer from DNS".to_owned()),
-        mail_auth::DkimResult::None => return None,
-    };
-    Some(outcome_of(signature, result, reason))
-}
-
-fn outcome_of(signature: &Signature, result: DkimResult, reason: String) -> DkimOutcome {
-    use base64::Engine;
-    // Six bytes are the eight characters that RFC 6008 asks for.
-    let start = signature.b.get(..6).unwrap_or(&signature.b);
-    DkimOutcome {
-        result,
-        domain: signature.d.clone(),
-        selector: signature.s.clone(),
-        algorithm: signature.a.name(),
-        identity: signature.i.clone(),
-        signature: base64::engine::general_purpose::STANDARD.encode(start),
-        reason,
     }
 }

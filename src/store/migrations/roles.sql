@@ -42,3 +42,5 @@ GRANT SELECT ON gatepost.access_rules, gatepost.access_version TO gatepost_polic
 -- The auth daemon writes what Dovecot says of quotas, and keeps locked logins out.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.quota TO gatepost_auth;
 GRANT SELECT ON gatepost.login_locks TO gatepost_auth;
+-- The milter reads what is excepted from DMARC.
+GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;
