@@ -51,6 +51,13 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         true
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.young.clear();
+        generations.old.clear();
+    }
+
     fn turned(&self) -> std::sync::MutexGuard<'_, Generations<K, V>> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let age = generations.since.elapsed();

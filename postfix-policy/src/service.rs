@@ -65,6 +65,7 @@ impl Daemon for PostfixPolicy {
         let sources = Sources {
             directory: parts.directory.clone(),
             store: parts.store.clone(),
+            greylist: parts.store.greylist(),
             resolver: sender_policy.resolver(),
             mailer: Mailer::new(sender_policy.host()),
             sender_policy,
@@ -120,6 +121,7 @@ impl Daemon for PostfixPolicy {
             );
         }
         self.settings.store(Arc::new(new.clone()));
+        self.forget();
         Ok(())
     }
 
@@ -266,6 +268,12 @@ impl PostfixPolicy {
                 cannot_say()
             }
         }
+    }
+
+    /// Forgets what the checks answered lately, so that what has changed in the database counts at once.
+    pub fn forget(&self) {
+        self.memory.forget();
+        self.sources.store.flush_access_rules();
     }
 
     /// A number for one connection, for the log.

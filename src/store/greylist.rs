@@ -1,8 +1,17 @@
-//! Who has tried to send what to whom: `gatepost.greylist` and its automatic allow-list, shared by all hosts. One round trip a decision.
+//! Who has tried to send what to whom: `gatepost.greylist` and its automatic allow-list, shared by all hosts.
+//!
+//! A decision is one call of one function of the database. Decisions that are wanted at the same time go there together, in one round trip over
+//! one connection ([`Greylist`]): while one batch is under way the next one gathers, so a busy server asks less often, never later.
 
 use std::time::Duration;
 
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
 use super::Store;
+use crate::database::{Database, Trouble};
 use crate::directory::Lookup;
 
 /// One attempt. Every text is folded and bounded by the caller.
@@ -64,38 +73,39 @@ pub enum Greylisted {
     },
 }
 
+/// The way to the greylist for everybody in this process. Cheap to clone; its task ends with the last clone.
+#[derive(Clone)]
+pub struct Greylist(mpsc::Sender<Question>);
+
+struct Question {
+    attempt: Attempt,
+    patience: Patience,
+    answer: oneshot::Sender<Result<Greylisted, Trouble>>,
+}
+
+type Row = (String, f64, f64, i32);
+
+impl Greylist {
+    /// Notes one attempt, and says whether it passes.
+    pub async fn ask(&self, attempt: Attempt, patience: Patience) -> Lookup<Greylisted> {
+        let (answer, answered) = oneshot::channel();
+        // Full: as many wait as the database can answer in its time; more would only wait in vain.
+        if self.0.try_send(Question { attempt, patience, answer }).is_err() {
+            return Lookup::Unavailable("too many decisions wait for the database".to_owned());
+        }
+        match answered.await {
+            Ok(answer) => Lookup::from(answer.map(Some)),
+            Err(_) => Lookup::Unavailable("the greylist's task has ended".to_owned()),
+        }
+    }
+}
+
 impl Store {
-    /// Notes one attempt, and says whether it passes. One round trip.
-    pub async fn greylist(&self, attempt: &Attempt, patience: &Patience) -> Lookup<Greylisted> {
-        let database = &self.0.database;
-        let query = sqlx::query_as::<_, (String, f64, f64, i32)>(include_str!("queries/greylist.sql"))
-            .bind(&attempt.client)
-            .bind(&attempt.sender)
-            .bind(&attempt.recipient)
-            .bind(&attempt.correspondent)
-            .bind(&attempt.mailbox)
-            .bind(&attempt.network)
-            .bind(patience.delay.as_secs_f64())
-            .bind(patience.window.as_secs_f64())
-            .bind(patience.expiry.as_secs_f64())
-            // "Never" is more passes than a row can count.
-            .bind(match patience.passes {
-                0 => i32::MAX,
-                passes => i32::try_from(passes).unwrap_or(i32::MAX),
-            })
-            .bind(attempt.suspected)
-            .bind(patience.score);
-        let answer = database.ask(query.fetch_one(database.pool())).await;
-        Lookup::from(answer.map(Some)).map(|(verdict, age, wait, passes)| {
-            let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-            match verdict.as_str() {
-                "known-client" => Greylisted::KnownClient,
-                "correspondent" => Greylisted::Correspondent,
-                "unsuspected" => Greylisted::Unsuspected,
-                "passed" => Greylisted::Passed { after: seconds(age), first: passes == 1 },
-                verdict => Greylisted::Wait { left: seconds(wait), new: verdict == "new" },
-            }
-        })
+    /// Starts the task that asks for everybody; to be called within the runtime.
+    pub fn greylist(&self) -> Greylist {
+        let (sender, questions) = mpsc::channel(MOST_WAITING);
+        tokio::spawn(serve(self.0.database.clone(), questions));
+        Greylist(sender)
     }
 
     /// Forgets what nobody came back for, what has not been seen for `expiry`, and the oldest attempts beyond `entries`; returns how many
@@ -112,5 +122,110 @@ impl Store {
     }
 }
 
+async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
+    let mut connection = None;
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        match timeout(KEPT, questions.recv()).await {
+            Ok(Some(question)) => batch.push(question),
+            Ok(None) => return,
+            Err(_) => {
+                connection = None;
+                continue;
+            }
+        }
+        // What came while the last batch was under way goes along.
+        while batch.len() < BATCH
+            && let Ok(question) = questions.try_recv()
+        {
+            batch.push(question);
+        }
+        // All of one patience: another one comes only with another configuration.
+        while let Some(patience) = batch.first().map(|question: &Question| question.patience) {
+            let (mut now, later): (Vec<_>, Vec<_>) =
+                batch.drain(..).partition(|question| question.patience == patience);
+            batch = later;
+            // In one order on every host, so that no two wait for each other's rows.
+            now.sort_by(|a, b| a.attempt.order().cmp(&b.attempt.order()));
+            let decisions = decide(&database, &mut connection, &now, &patience).await;
+            for (place, question) in now.into_iter().enumerate() {
+                let answer = match &decisions {
+                    Ok(decisions) => decisions
+                        .get(place)
+                        .copied()
+                        .ok_or_else(|| Trouble::Away("an answer is missing".to_owned())),
+                    Err(trouble) => Err(trouble.clone()),
+                };
+                // Whoever asked may have gone.
+                let _ = question.answer.send(answer);
+            }
+        }
+    }
+}
+
+/// One batch, one round trip. The connection stays with the task while it is busy: the pool would ask it how it is each time.
+async fn decide(
+    database: &Database,
+    connection: &mut Option<PoolConnection<Postgres>>,
+    batch: &[Question],
+    patience: &Patience,
+) -> Result<Vec<Greylisted>, Trouble> {
+    let texts = |of: fn(&Attempt) -> &String| -> Vec<String> {
+        batch.iter().map(|question| of(&question.attempt).clone()).collect()
+    };
+    let query = sqlx::query_as::<_, Row>(include_str!("queries/greylist.sql"))
+        .bind(texts(|attempt| &attempt.client))
+        .bind(texts(|attempt| &attempt.sender))
+        .bind(texts(|attempt| &attempt.recipient))
+        .bind(texts(|attempt| &attempt.correspondent))
+        .bind(texts(|attempt| &attempt.mailbox))
+        .bind(texts(|attempt| &attempt.network))
+        .bind(batch.iter().map(|question| question.attempt.suspected).collect::<Vec<_>>())
+        .bind(patience.delay.as_secs_f64())
+        .bind(patience.window.as_secs_f64())
+        .bind(patience.expiry.as_secs_f64())
+        // "Never" is more passes than a row can count.
+        .bind(match patience.passes {
+            0 => i32::MAX,
+            passes => i32::try_from(passes).unwrap_or(i32::MAX),
+        })
+        .bind(patience.score);
+    let question = async {
+        let mut held = match connection.take() {
+            Some(held) => held,
+            None => database.pool().acquire().await?,
+        };
+        let rows = query.fetch_all(&mut *held).await?;
+        *connection = Some(held);
+        Ok(rows)
+    };
+    Ok(database.ask(question).await?.into_iter().map(Greylisted::from).collect())
+}
+
+impl From<Row> for Greylisted {
+    fn from((verdict, age, wait, passes): Row) -> Self {
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        match verdict.as_str() {
+            "known-client" => Self::KnownClient,
+            "correspondent" => Self::Correspondent,
+            "unsuspected" => Self::Unsuspected,
+            "passed" => Self::Passed { after: seconds(age), first: passes == 1 },
+            verdict => Self::Wait { left: seconds(wait), new: verdict == "new" },
+        }
+    }
+}
+
+impl Attempt {
+    fn order(&self) -> [&str; 3] {
+        [&self.client, &self.sender, &self.recipient]
+    }
+}
+
+/// So many decisions go in one statement at the most; they take about 2 ms there.
+const BATCH: usize = 64;
+/// So many wait at the most: the database decides about 20,000 a second on one core, and a question may take 2 s.
+const MOST_WAITING: usize = 4096;
+/// How long a connection is kept without a question; so long it is believed to live (`database`).
+const KEPT: Duration = Duration::from_secs(1);
 /// Some tenths of a second's work, far below the deadline of a question.
 const AT_ONCE: i64 = 20_000;

@@ -11,7 +11,7 @@ mod quota;
 pub mod schema;
 mod sent;
 
-pub use greylist::{Attempt, Greylisted, Patience};
+pub use greylist::{Attempt, Greylist, Greylisted, Patience};
 pub use habits::Habits;
 pub use keys::{KeyAlgorithm, KeyState, SigningKey};
 pub use quota::Quota;

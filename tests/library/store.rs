@@ -155,8 +155,9 @@ const PATIENCE: Patience = Patience {
 async fn an_attempt_passes_after_the_delay_within_the_window_and_until_it_expires() {
     let database = Database::create().await;
     let (store, _) = store(&database).await;
+    let greylist = store.greylist();
     let ask =
-        async || store.greylist(&attempt("192.0.2.0/24", "s@foreign.test"), &PATIENCE).await.found().unwrap();
+        async || greylist.ask(attempt("192.0.2.0/24", "s@foreign.test"), PATIENCE).await.found().unwrap();
     let age = async |column: &str, age: &str| {
         database.sql(&format!("UPDATE gatepost.greylist SET {column} = now() - interval '{age}'")).await;
     };
@@ -181,8 +182,9 @@ async fn an_attempt_passes_after_the_delay_within_the_window_and_until_it_expire
 async fn a_client_that_passed_often_enough_is_let_through_at_once() {
     let database = Database::create().await;
     let (store, _) = store(&database).await;
+    let greylist = store.greylist();
     let ask = async |sender: &str| {
-        store.greylist(&attempt("spf:foreign.test", sender), &PATIENCE).await.found().unwrap()
+        greylist.ask(attempt("spf:foreign.test", sender), PATIENCE).await.found().unwrap()
     };
     let _ = (ask("a@foreign.test").await, ask("b@foreign.test").await, ask("c@foreign.test").await);
     database.sql("UPDATE gatepost.greylist SET first_seen = now() - interval '6 minutes'").await;
@@ -195,7 +197,7 @@ async fn a_client_that_passed_often_enough_is_let_through_at_once() {
     assert_eq!(ask("new@foreign.test").await, Greylisted::KnownClient);
     let never = Patience { passes: 0, ..PATIENCE };
     let other = attempt("spf:foreign.test", "newer@foreign.test");
-    assert!(matches!(store.greylist(&other, &never).await, Lookup::Found(Greylisted::Wait { .. })));
+    assert!(matches!(greylist.ask(other, never).await, Lookup::Found(Greylisted::Wait { .. })));
     database.sql("UPDATE gatepost.greylist_clients SET last_seen = now() - interval '25 hours'").await;
     assert!(matches!(ask("newest@foreign.test").await, Greylisted::Wait { .. }));
 }
@@ -204,7 +206,8 @@ async fn a_client_that_passed_often_enough_is_let_through_at_once() {
 async fn correspondents_and_scores_count_where_somebody_keeps_them() {
     let database = Database::create().await;
     let (store, _) = store(&database).await;
-    let ask = async |attempt: &Attempt| store.greylist(attempt, &PATIENCE).await.found().unwrap();
+    let greylist = store.greylist();
+    let ask = async |attempt: &Attempt| greylist.ask(attempt.clone(), PATIENCE).await.found().unwrap();
     let friend = attempt("192.0.2.0/24", "friend@foreign.test");
     let unsuspected = Attempt { suspected: false, ..friend.clone() };
     assert!(matches!(ask(&friend).await, Greylisted::Wait { .. }));
@@ -223,6 +226,40 @@ async fn correspondents_and_scores_count_where_somebody_keeps_them() {
     assert!(matches!(ask(&stranger).await, Greylisted::Wait { .. }));
     database.sql("UPDATE gatepost.client_scores SET score = 3.9").await;
     assert_eq!(ask(&stranger).await, Greylisted::Unsuspected);
+}
+
+/// Many at once go in few statements, and each gets its own answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_at_the_same_instant_get_each_its_own_answer() {
+    let database = Database::create().await;
+    let (store, _) = store(&database).await;
+    database.sql("INSERT INTO gatepost.greylist_clients VALUES ('known', 9, now(), now())").await;
+    let greylist = store.greylist();
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..500 {
+        let greylist = greylist.clone();
+        asking.spawn(async move {
+            let client = if number % 5 == 0 { "known" } else { "192.0.2.0/24" };
+            let delay = Duration::from_secs(if number % 7 == 0 { 9 } else { 300 });
+            let attempt = attempt(client, &format!("s{number}@foreign.test"));
+            (number, delay, greylist.ask(attempt, Patience { delay, ..PATIENCE }).await)
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        let (number, delay, outcome) = asked.unwrap();
+        let expected = match number % 5 {
+            0 => Greylisted::KnownClient,
+            _ => Greylisted::Wait { left: delay, new: true },
+        };
+        assert_eq!(outcome, Lookup::Found(expected), "{number}");
+    }
+    assert_eq!(database.sql("SELECT count(*) FROM gatepost.greylist").await, "400");
+    // The same attempt twice in one batch is one row and two attempts.
+    let twice = attempt("192.0.2.0/24", "twice@foreign.test");
+    let (a, b) = tokio::join!(greylist.ask(twice.clone(), PATIENCE), greylist.ask(twice, PATIENCE));
+    for outcome in [a, b] {
+        assert!(matches!(outcome, Lookup::Found(Greylisted::Wait { .. })), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -453,7 +453,7 @@ async fn every_check_decides_in_real_sessions() {
     say("192.0.2.7", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", "secretary@example.com", "452 4.2.2 <secretary@example.com>: Recipient address rejected: The mailbox of secretary@example.com is full").await;
     instance.database.sql("DELETE FROM gatepost.quota").await;
     instance.database.sql("INSERT INTO gatepost.access_rules (kind, value, action) VALUES ('network', '198.51.100.0/24', 'deny')").await;
-    instance.parts.store.flush_access_rules();
+    instance.service.forget();
     say("198.51.100.9", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", alice, "554 5.7.1 ").await;
     // The relay stays closed, whatever a check says.
     say(
@@ -470,6 +470,7 @@ async fn every_check_decides_in_real_sessions() {
     say("203.0.113.1", "unknown", "mx.pool.test", "news@pool.test", alice, "450 4.2.0 <alice@example.com>: Recipient address rejected: Greylisted, please try again in 300 seconds").await;
     say("203.0.113.2", "unknown", "mx.pool.test", "news@pool.test", "bob@example.com", "450 4.2.0 ").await;
     instance.database.sql("UPDATE gatepost.greylist SET first_seen = now() - interval '301 seconds'").await;
+    instance.service.forget();
     postfix
         .session(&[
             ("EHLO proxy.test", "250 "),
@@ -583,6 +584,7 @@ async fn no_check_refuses_for_good_while_the_database_is_away() {
     postfix.session(&session("RCPT TO:<alice@example.com>", "450 4.2.0 ")).await;
     postfix.session(&session("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
     instance.database.sql("UPDATE gatepost.greylist SET first_seen = now() - interval '301 seconds'").await;
+    instance.service.forget();
     postfix.session(&session("RCPT TO:<alice@example.com>", "250 ")).await;
     postfix.stop().await;
     instance.stop().await;

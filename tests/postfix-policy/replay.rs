@@ -114,7 +114,7 @@ async fn replay(name: &str, step: usize) {
                 instance.database.sql(rest).await;
                 // Without triggers a found answer counts for a second, with them until it is announced.
                 instance.parts.directory.flush();
-                instance.parts.store.flush_access_rules();
+                instance.service.forget();
                 continue;
             }
             _ => {}

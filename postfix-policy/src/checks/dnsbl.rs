@@ -221,6 +221,11 @@ impl Experience {
         f(lists.entry(zone.to_owned()).or_default())
     }
 
+    /// Forgets the sums, not what is known of the lists.
+    pub(crate) fn clear(&self) {
+        self.sums.clear();
+    }
+
     fn is_ill(&self, zone: &str) -> bool {
         self.with(zone, |health| health.ill)
     }

@@ -7,11 +7,11 @@
 //! What is remembered is who sends, from which sender, to which recipient. *Who* is the sender's domain where that is proven: by SPF
 //! `pass`, or by a client whose confirmed name belongs to the same organisation. So a pool of a hundred servers is one client. Else it is the
 //! network, /24 or /64. The sender is taken without what changes from one attempt to the next (BATV and SRS tags, numbers, extension).
-//! The state is in PostgreSQL, the same for all hosts, and a decision costs one round trip. While the database is away mail passes:
-//! greylisting is a help against spam, and no protection.
+//! The state is in PostgreSQL, the same for all hosts, and a decision costs one round trip; one that was made within the last minute or two
+//! costs none ([`Lately`]). While the database is away mail passes: greylisting is a help against spam, and no protection.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatepost::config::Seconds;
 use gatepost::directory::Lookup;
@@ -24,6 +24,7 @@ use serde::Deserialize;
 
 use super::{CannotSay, Check, Circumstances, Opinion, dnsbl, helo};
 use crate::protocol::policy::{Action, Header, Request, State};
+use crate::recent::Recent;
 use crate::sender_policy::SpfResult;
 
 /// The check.
@@ -198,11 +199,16 @@ async fn decide(circumstances: Circumstances<'_>, request: &Request) -> Lookup<A
     if memory.cleared_greylist.is_due() {
         clear_away(circumstances, &patience);
     }
-    let outcome = sources.store.greylist(&attempt, &patience).await;
-    let outcome = match outcome.settled() {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => return Lookup::None,
-        Err(failure) => return failure,
+    let outcome = match memory.greylist.outcome(&attempt) {
+        Some(outcome) => outcome,
+        None => match sources.greylist.ask(attempt.clone(), patience).await.settled() {
+            Ok(Some(outcome)) => {
+                memory.greylist.remember(&attempt, outcome);
+                outcome
+            }
+            Ok(None) => return Lookup::None,
+            Err(failure) => return failure,
+        },
     };
     tracing::info!(
         queue_id = %printable(request.queue_id.as_bytes(), 40), client = %attempt.client, sender = %printable(attempt.sender.as_bytes(), 320),
@@ -227,6 +233,66 @@ async fn decide(circumstances: Circumstances<'_>, request: &Request) -> Lookup<A
         | Greylisted::Correspondent
         | Greylisted::Unsuspected => Lookup::None,
     }
+}
+
+/// What was decided lately. An attempt that is too early stays so until its time has come, and who has passed passes again: neither needs
+/// the database. What the tool changes there counts at last when this is forgotten.
+#[derive(Debug)]
+pub struct Lately {
+    /// By client, sender and recipient.
+    attempts: Recent<[String; 3], Fate>,
+    /// On the automatic allow-list.
+    clients: Recent<String, ()>,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    WaitsUntil(Instant),
+    Passed,
+}
+
+impl Default for Lately {
+    fn default() -> Self {
+        Self { attempts: Recent::new(REMEMBERED, MEMORY), clients: Recent::new(REMEMBERED, MEMORY) }
+    }
+}
+
+impl Lately {
+    fn outcome(&self, attempt: &Attempt) -> Option<Greylisted> {
+        if self.clients.get(&attempt.client).is_some() {
+            return Some(Greylisted::KnownClient);
+        }
+        match self.attempts.get(&key(attempt))? {
+            Fate::Passed => Some(Greylisted::Passed { after: Duration::ZERO, first: false }),
+            // When its time has come, the first pass is the database's to note.
+            Fate::WaitsUntil(ready) => {
+                let left = ready.checked_duration_since(Instant::now())?;
+                Some(Greylisted::Wait { left, new: false })
+            }
+        }
+    }
+
+    fn remember(&self, attempt: &Attempt, outcome: Greylisted) {
+        match outcome {
+            Greylisted::KnownClient => self.clients.insert(attempt.client.clone(), ()),
+            Greylisted::Wait { left, .. } => {
+                self.attempts.insert(key(attempt), Fate::WaitsUntil(Instant::now() + left));
+            }
+            Greylisted::Passed { .. } => self.attempts.insert(key(attempt), Fate::Passed),
+            Greylisted::Correspondent | Greylisted::Unsuspected => {}
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.attempts.clear();
+        self.clients.clear();
+    }
+}
+
+fn key(attempt: &Attempt) -> [String; 3] {
+    [attempt.client.clone(), attempt.sender.clone(), attempt.recipient.clone()]
 }
 
 /// Who sends, as far as it is proven.
@@ -315,6 +381,10 @@ fn clear_away(circumstances: Circumstances<'_>, patience: &Patience) {
 
 /// Columns of the table are bounded (006_policy.sql).
 const MAX_KEY: usize = 290;
+/// How many decisions are remembered, twice at the most: some 200 bytes each.
+const REMEMBERED: usize = 20_000;
+/// For how long at the least; twice at the most. Long enough for the recipients of one message and for a program that tries every few seconds.
+const MEMORY: Duration = Duration::from_secs(60);
 /// Between two sweeps of some thousand rows each.
 const BREATH: Duration = Duration::from_millis(200);
 

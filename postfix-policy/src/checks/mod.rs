@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use gatepost::directory::{Directory, Lookup};
 use gatepost::dns::Resolver;
-use gatepost::store::Store;
+use gatepost::store::{Greylist, Store};
 
 use crate::config::{Mode, Settings};
 use crate::mailer::Mailer;
@@ -100,6 +100,8 @@ pub struct Sources {
     pub directory: Directory,
     /// The tables of schema `gatepost`.
     pub store: Store,
+    /// The greylist.
+    pub greylist: Greylist,
     /// DNS; its memory is the one for all checks.
     pub resolver: Resolver,
     /// SPF, over the same resolver.
@@ -121,10 +123,20 @@ pub struct Memory {
     pub cleared: Clearing,
     /// When the greylist was last cleared away.
     pub cleared_greylist: Clearing,
+    /// What the greylist decided lately.
+    pub greylist: greylist::Lately,
     /// When old habits were last cleared away.
     pub cleared_habits: Clearing,
     /// What block lists said, and which of them cannot be believed.
     pub dnsbl: Arc<dnsbl::Experience>,
+}
+
+impl Memory {
+    /// Forgets what was answered lately, so that what has changed elsewhere counts at once.
+    pub(crate) fn forget(&self) {
+        self.greylist.clear();
+        self.dnsbl.clear();
+    }
 }
 
 /// When something was last cleared away by this process.
