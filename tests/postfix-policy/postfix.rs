@@ -507,10 +507,11 @@ async fn every_check_decides_in_real_sessions() {
             (format!("MAIL FROM:<{from}>"), "250 ".into()),
             ("RCPT TO:<friend@foreign.test>".into(), answer.to_owned()),
             ("DATA".into(), data.into()),
-            (
-                format!("Subject: from {client}\r\n\r\nx\r\n."),
-                if data.starts_with('3') { "250 2.0.0 ".into() } else { "5".into() },
-            ),
+            if data.starts_with('3') {
+                (format!("Subject: from {client}\r\n\r\nx\r\n."), "250 2.0.0 ".into())
+            } else {
+                ("QUIT".into(), "221 ".into())
+            },
         ]
     };
     let play = async |lines: [(String, String); 8]| {

@@ -75,7 +75,7 @@ async fn look(circumstances: Circumstances<'_>, request: &Request) -> Lookup<Act
         Err(failure) => return failure,
     };
     if mailboxes.is_empty() {
-        let text = format!("Recipient address rejected: User unknown: {recipient}");
+        let text = format!("User unknown: {recipient}");
         let action = settings.unknown.action((550, "5.1.1"), "4.1.1", text);
         return action.map_or(Lookup::None, Lookup::Found);
     }
