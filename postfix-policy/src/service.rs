@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use gatepost::config::Config;
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::directory::{Directory, Lookup};
+use gatepost::dns::Resolver;
 use gatepost::mail::SmtpReply;
 use gatepost::net::Endpoint;
 use gatepost::telemetry::printable;
@@ -61,12 +62,13 @@ impl Daemon for PostfixPolicy {
     type Ask = Ask;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
-        let sender_policy = Arc::new(SenderPolicy::new(&config.dns, config.service.hostname.as_deref())?);
+        let resolver = Resolver::new(&config.dns)?;
+        let sender_policy = Arc::new(SenderPolicy::new(resolver.clone(), config.service.hostname.as_deref()));
         let sources = Sources {
             directory: parts.directory.clone(),
             store: parts.store.clone(),
             greylist: parts.store.greylist(),
-            resolver: sender_policy.resolver(),
+            resolver,
             mailer: Mailer::new(sender_policy.host()),
             sender_policy,
             places: Arc::new(Places::default()),

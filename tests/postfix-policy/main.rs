@@ -6,7 +6,7 @@
 
 mod country;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
-#[path = "../milter/dns.rs"]
+#[path = "../support/dns.rs"]
 mod dns;
 mod dnsbl;
 mod engine;

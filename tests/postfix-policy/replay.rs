@@ -10,6 +10,7 @@
 //! connect NAME    a new connection to `socketmap` or `policy`; the old one is closed, and must have nothing more to say
 //! > BYTES         sent; \n, \r, \0, \\ and \xHH are escapes, and nothing is added
 //! < BYTES         received, exactly
+//! <~ TEXT         received: up to an empty line, and it begins with TEXT
 //! <? TEXT         received: one netstring whose content begins with TEXT
 //! repeat N BYTES  sent N times over
 //! hang-up         we close our sending side
@@ -133,6 +134,16 @@ async fn replay(name: &str, step: usize) {
                     .await
                     .unwrap_or_else(|error| panic!("{place}: {error}"));
                 assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{place}");
+            }
+            "<~" => {
+                let mut got = Vec::new();
+                while !got.ends_with(b"\n\n") {
+                    got.push(
+                        soon(&place, peer.read_u8()).await.unwrap_or_else(|error| panic!("{place}: {error}")),
+                    );
+                }
+                let got = got.escape_ascii().to_string();
+                assert!(got.starts_with(&unescape(rest).escape_ascii().to_string()), "{place}: {got}");
             }
             "<?" => {
                 let content = soon(&place, read_netstring(peer)).await;

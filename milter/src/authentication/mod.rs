@@ -11,9 +11,9 @@ pub mod dkim;
 pub mod dmarc;
 pub mod iprev;
 pub mod results;
-pub mod spf;
 
-mod cache;
+mod keys;
+mod unsettled;
 mod verifier;
 
 pub use arc::{ArcHop, ArcOutcome, ArcRecorded, ArcResult};
@@ -21,8 +21,9 @@ pub use dkim::{DkimOutcome, DkimResult};
 pub use dmarc::{
     Aligned, AlignmentMode, DmarcOutcome, DmarcPolicy, DmarcRecord, DmarcResult, PolicyTag, Psd,
 };
+pub use gatepost::spf::{SpfOutcome, SpfResult, SpfScope};
 pub use iprev::{IprevOutcome, IprevResult};
-pub use spf::{SpfOutcome, SpfResult, SpfScope};
+pub use unsettled::Unsettled;
 pub use verifier::{Question, Verification, Verifier};
 
 /// Everything that was found out about one message.

@@ -256,8 +256,8 @@ impl Experience {
 
     /// RFC 5782, 5: 127.0.0.2 is on every list, 127.0.0.1 on none.
     async fn try_list(&self, zone: &str, resolver: &Resolver) {
-        let listed = resolver.ipv4(&question(Ipv4Addr::new(127, 0, 0, 2).into(), zone)).await;
-        let unlisted = resolver.ipv4(&question(Ipv4Addr::LOCALHOST.into(), zone)).await;
+        let listed = addresses(resolver, &question(Ipv4Addr::new(127, 0, 0, 2).into(), zone)).await;
+        let unlisted = addresses(resolver, &question(Ipv4Addr::LOCALHOST.into(), zone)).await;
         let (ill, what) = match (&listed, &unlisted) {
             (Lookup::Found(answers), _) | (_, Lookup::Found(answers)) if answers.iter().any(is_refusal) => (
                 false,
@@ -331,7 +331,7 @@ async fn ask_lists(
     for zone in zones {
         let (resolver, name, zone) = (resolver.clone(), question(client, zone), zone.to_owned());
         asking.spawn(async move {
-            let answer = tokio::time::timeout_at(deadline, resolver.ipv4(&name)).await;
+            let answer = tokio::time::timeout_at(deadline, addresses(&resolver, &name)).await;
             (zone, answer.unwrap_or_else(|_| Lookup::Unavailable("no answer in time".to_owned())))
         });
     }
@@ -370,6 +370,10 @@ async fn ask_lists(
     }
     listing.on.sort();
     listing
+}
+
+async fn addresses(resolver: &Resolver, name: &str) -> Lookup<Vec<Ipv4Addr>> {
+    resolver.ipv4(name).await.map(|answer| answer.records)
 }
 
 /// The name to ask for (RFC 5782, 2.1 and 2.4): octets or nibbles backwards.

@@ -17,6 +17,7 @@ use gatepost::config::Seconds;
 use gatepost::directory::Lookup;
 use gatepost::mail::{Address, SmtpReply};
 use gatepost::net::Network;
+use gatepost::spf::SpfResult;
 use gatepost::store::access::{Access, Known};
 use gatepost::store::{Attempt, Greylisted, Patience};
 use gatepost::telemetry::printable;
@@ -25,7 +26,6 @@ use serde::Deserialize;
 use super::{CannotSay, Check, Circumstances, Opinion, dnsbl, helo};
 use crate::protocol::policy::{Action, Header, Request, State};
 use crate::recent::Recent;
-use crate::sender_policy::SpfResult;
 
 /// The check.
 pub(super) const GREYLIST: Check = Check {

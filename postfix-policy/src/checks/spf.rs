@@ -10,12 +10,12 @@ use std::time::Duration;
 use gatepost::config::Seconds;
 use gatepost::directory::Lookup;
 use gatepost::mail::SmtpReply;
+use gatepost::spf::{SpfOutcome, SpfResult};
 use gatepost::telemetry::printable;
 use serde::Deserialize;
 
 use super::{CannotSay, Check, Circumstances, Opinion};
 use crate::protocol::policy::{Action, Header, Request, State};
-use crate::sender_policy::{SpfOutcome, SpfResult};
 
 /// The check.
 pub(super) const SPF: Check = Check {
@@ -122,7 +122,7 @@ impl Consequences {
                 format!("SPF fail of {identity}; {domain} explains: {}", first_words(words))
             }
             (SpfResult::TempError, _) => format!("SPF of {identity} {domain} cannot be looked up now"),
-            _ => format!("SPF {result} of {identity} {domain}"),
+            _ => format!("SPF {} of {identity} {domain}", result.as_str()),
         };
         // RFC 7372, 3.2: 5.7.23 validation failed, 5.7.24 validation error.
         let (rejected, deferred) = match result {
@@ -159,7 +159,7 @@ async fn evaluate(circumstances: Circumstances<'_>, request: &Request) -> Lookup
     let identity = if request.sender.is_empty() { "the HELO name" } else { "the sender's domain" };
     tracing::debug!(
         client = %client, sender = %printable(request.sender.as_bytes(), 320), domain = %printable(outcome.domain.as_bytes(), 253),
-        result = %outcome.result, "SPF evaluated"
+        result = outcome.result.as_str(), problem = ?outcome.problem, "SPF evaluated"
     );
     if let Some(refusal) = config.refusal(&outcome, identity) {
         return Lookup::Found(refusal);
@@ -167,37 +167,8 @@ async fn evaluate(circumstances: Circumstances<'_>, request: &Request) -> Lookup
     if !config.header {
         return Lookup::None;
     }
-    Lookup::Found(Action::Prepend(received_spf(policy.host(), client, request, &outcome)))
-}
-
-/// `Received-SPF` (RFC 7208, 9.1). Every value is a quoted-string, since the client chose most of them.
-fn received_spf(host: &str, client: std::net::IpAddr, request: &Request, outcome: &SpfOutcome) -> Header {
-    let identity = if request.sender.is_empty() { "helo" } else { "mailfrom" };
-    let value = format!(
-        "{} (SPF of {identity} as seen by {}) receiver={}; identity={identity}; client-ip=\"{client}\"; helo={}; envelope-from={}",
-        outcome.result,
-        comment(host),
-        quoted(host, 100),
-        quoted(&request.helo_name, 200),
-        quoted(&request.sender, 300),
-    );
-    Header::new("Received-SPF", value)
-}
-
-fn quoted(text: &str, limit: usize) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars().take(limit) {
-        if c == '"' || c == '\\' {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out.push('"');
-    out
-}
-
-fn comment(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).take(100).collect()
+    let value = policy.header(&outcome, client, &request.helo_name, &request.sender);
+    Lookup::Found(Action::Prepend(Header::new("Received-SPF", value)))
 }
 
 /// So much of somebody else's words as a reply has room for.
@@ -214,7 +185,11 @@ mod tests {
     use super::*;
 
     fn outcome(result: SpfResult, explanation: Option<&str>) -> SpfOutcome {
-        SpfOutcome { result, domain: "example.org".into(), explanation: explanation.map(str::to_owned) }
+        let explanation = explanation.map(str::to_owned);
+        SpfOutcome {
+            explanation,
+            ..SpfOutcome::new(result, "example.org", gatepost::spf::SpfScope::MailFrom)
+        }
     }
 
     #[test]
@@ -253,21 +228,5 @@ mod tests {
         let bad = Consequences { temperror: Consequence::Reject, ..Consequences::default() };
         assert!(bad.validate().unwrap_err().contains("temperror"));
         assert_eq!(Consequences::default().validate(), Ok(()));
-    }
-
-    #[test]
-    fn the_header_holds_what_the_client_said_in_quotes() {
-        let request = Request {
-            sender: "\"a\\\"b\"@example.org".into(),
-            helo_name: "mx\"; identity=\"x".into(),
-            ..Request::default()
-        };
-        let header =
-            received_spf("mx.test", "192.0.2.1".parse().unwrap(), &request, &outcome(SpfResult::Pass, None));
-        assert_eq!(
-            Action::Prepend(header).text(),
-            "PREPEND Received-SPF: pass (SPF of mailfrom as seen by mx.test) receiver=\"mx.test\"; identity=mailfrom; \
-             client-ip=\"192.0.2.1\"; helo=\"mx\\\"; identity=\\\"x\"; envelope-from=\"\\\"a\\\\\\\"b\\\"@example.org\""
-        );
     }
 }
