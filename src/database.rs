@@ -59,6 +59,16 @@ impl Database {
             .max_connections(config.connections.max(1))
             .acquire_timeout(timeout)
             .idle_timeout(IDLE)
+            // A connection that was in use a moment ago is not asked first whether it still is one: that would double every question.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > UNTRIED {
+                        sqlx::Connection::ping(connection).await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options.clone());
         let permits = Semaphore::new(config.connections.max(1) as usize);
         let inner = Inner {
@@ -83,6 +93,11 @@ impl Database {
             .max_connections(1)
             .acquire_timeout(self.0.timeout)
             .connect_lazy_with(self.0.options.clone())
+    }
+
+    /// How to connect, for a connection beside the pool.
+    pub(crate) fn options(&self) -> &PgConnectOptions {
+        &self.0.options
     }
 
     /// Waits for one question, at most `database.timeout` in all.
@@ -229,5 +244,7 @@ pub const NO_SCHEMA: &str = "schema gatepost is not installed; run `gatepost sch
 
 /// How long "away" is believed before one caller tries again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is tried before a question is put to it: the server may have been restarted.
+const UNTRIED: Duration = Duration::from_secs(1);
 /// Idle connections are given back to the server.
 const IDLE: Duration = Duration::from_secs(300);

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use gatepost::config::Config;
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::{Directory, Lookup, Trace};
 use gatepost::mail::SmtpReply;
 use gatepost::net::Endpoint;
 use gatepost::store::Store;
@@ -26,17 +26,19 @@ use gatepost::telemetry::printable;
 use crate::ask::Ask;
 use crate::checks::{CHECKS, Circumstances, Memory};
 use crate::config::{Mode, Settings};
-use crate::maps::{MAPS, Map};
+use crate::maps::{Asking, MAPS, Map};
 use crate::metrics::Counters;
 use crate::notice::Notice;
 use crate::protocol::{policy, socketmap};
 use crate::session;
+use crate::srs::Srs;
 
 /// gatepost-postfix-policy.
 pub struct PostfixPolicy {
     directory: Directory,
     store: Store,
     settings: ArcSwap<Settings>,
+    srs: ArcSwapOption<Srs>,
     counters: Counters,
     memory: Memory,
     /// What is wrong with each of [`MAPS`], as last said.
@@ -55,7 +57,11 @@ impl Daemon for PostfixPolicy {
     type Ask = Ask;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
+        let srs = config.service.srs.open()?;
+        // Postfix asks thousands of times a minute, mostly for addresses that nobody asked for before.
+        parts.directory.keep_roll();
         Ok(Self {
+            srs: ArcSwapOption::from_pointee(srs),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
             settings: ArcSwap::from_pointee(config.service.clone()),
@@ -82,7 +88,7 @@ impl Daemon for PostfixPolicy {
         std::iter::once(socketmap).chain(policies).collect()
     }
 
-    /// Checks, their modes and limits change at once; sockets and roles are taken at start only.
+    /// Checks, their modes and limits, and how addresses are understood change at once; sockets and roles are taken at start only.
     fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
         let (old, new) = (self.settings.load_full(), &config.service);
         let addresses = |settings: &Settings| {
@@ -102,6 +108,8 @@ impl Daemon for PostfixPolicy {
                 changed.join(", ")
             );
         }
+        let srs = new.srs.open()?;
+        self.srs.store(srs.map(Arc::new));
         self.settings.store(Arc::new(new.clone()));
         Ok(())
     }
@@ -126,6 +134,11 @@ impl Daemon for PostfixPolicy {
 impl PostfixPolicy {
     /// The answer to the content of one socketmap request.
     pub async fn look_up(&self, content: &[u8]) -> socketmap::Reply {
+        self.look_up_traced(content, &mut Trace::default()).await
+    }
+
+    /// The same, with the way to the answer noted.
+    pub async fn look_up_traced(&self, content: &[u8], trace: &mut Trace) -> socketmap::Reply {
         let request = match socketmap::Request::parse(content) {
             Ok(request) => request,
             Err(error) => {
@@ -135,7 +148,12 @@ impl PostfixPolicy {
         };
         let Some((place, map)) = Map::named(request.map) else { return self.no_such_map(request.map) };
         let answer = match request.key {
-            Some(key) => (map.look_up)(&self.directory, key).await,
+            Some(key) => {
+                let (settings, srs) = (self.settings.load(), self.srs.load());
+                let asking =
+                    Asking { directory: &self.directory, settings: &settings, srs: srs.as_deref(), trace };
+                (map.look_up)(asking, key).await
+            }
             None => Lookup::None,
         };
         self.counters.lookup(place, &answer);

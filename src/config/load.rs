@@ -101,6 +101,14 @@ pub fn parse<S: Section>(text: &str, path: &Path) -> Result<Config<S>, ConfigErr
 /// # Errors
 /// [`ConfigError::Unreadable`] or [`ConfigError::Exposed`].
 pub fn read_secret_file(path: &Path) -> Result<Secret, ConfigError> {
+    Ok(read_secret_lines(path)?.into_iter().next().unwrap_or_default())
+}
+
+/// The secrets in a file, one a line, under the same conditions; empty lines are none.
+///
+/// # Errors
+/// As [`read_secret_file`].
+pub fn read_secret_lines(path: &Path) -> Result<Vec<Secret>, ConfigError> {
     let unreadable =
         |reason| ConfigError::Unreadable { path: path.to_owned(), reason, advice: SECRET_ADVICE };
     let mode = std::fs::metadata(path).map_err(unreadable)?.mode() & 0o777;
@@ -108,7 +116,7 @@ pub fn read_secret_file(path: &Path) -> Result<Secret, ConfigError> {
         return Err(ConfigError::Exposed { path: path.to_owned(), mode });
     }
     let text = zeroize::Zeroizing::new(read_bounded(path, SECRET_ADVICE)?);
-    Ok(Secret::new(text.lines().next().unwrap_or_default().to_owned()))
+    Ok(text.lines().filter(|line| !line.is_empty()).map(|line| Secret::new(line.to_owned())).collect())
 }
 
 fn read_bounded(path: &Path, advice: &'static str) -> Result<String, ConfigError> {

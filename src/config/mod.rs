@@ -10,7 +10,7 @@ mod sections;
 mod values;
 
 pub use listen::{ListenAddress, UnixAccess};
-pub use load::{ConfigError, load, nearest, parse, read_secret_file};
+pub use load::{ConfigError, load, nearest, parse, read_secret_file, read_secret_lines};
 pub use sections::{Database, Dns, Limits, Log, LogLevel, LogTarget, TlsMode};
 pub use values::{ByteSize, Seconds, Secret};
 

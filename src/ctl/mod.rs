@@ -3,14 +3,18 @@
 //! Input is parsed by the same types as in the daemons; every change is one transaction; passwords come from a prompt or from
 //! stdin, never from the command line, where every process of the host can read them.
 
+mod access;
 mod alias;
+mod bcc;
 mod check;
 mod connection;
 mod dkim;
 mod domain;
 mod schema;
+mod sendas;
 mod share;
 mod terminal;
+mod transport;
 mod user;
 
 use std::path::PathBuf;
@@ -49,6 +53,18 @@ enum Noun {
     /// Aliases: add, remove, list
     #[command(subcommand)]
     Alias(alias::Verb),
+    /// Rights to send as an address that is another's: add, remove, list
+    #[command(subcommand)]
+    Sendas(sendas::Verb),
+    /// What happens to a sender, recipient, client or HELO name: add, remove, list
+    #[command(subcommand)]
+    Access(access::Verb),
+    /// Copies of mail: add, remove, list
+    #[command(subcommand)]
+    Bcc(bcc::Verb),
+    /// Ways of mail other than those of its class: add, remove, list
+    #[command(subcommand)]
+    Transport(transport::Verb),
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
@@ -98,6 +114,10 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Domain(verb) => domain::run(verb, &mut connection).await?,
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
+        Noun::Sendas(verb) => sendas::run(verb, &mut connection).await?,
+        Noun::Access(verb) => access::run(verb, &mut connection).await?,
+        Noun::Bcc(verb) => bcc::run(verb, &mut connection).await?,
+        Noun::Transport(verb) => transport::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => dkim::run(verb, &mut connection).await?,
         Noun::Check => {}

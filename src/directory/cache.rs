@@ -21,10 +21,12 @@ pub(crate) enum Class {
     Aliases,
     Shares,
     Keys,
+    Rules,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 5] = [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Rules];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -34,6 +36,9 @@ impl Class {
             "aliases" => Some(Self::Aliases),
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
+            "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
+                Some(Self::Rules)
+            }
             _ => None,
         }
     }
@@ -76,6 +81,14 @@ impl Freshness {
             away: AtomicBool::new(false),
             marks: std::array::from_fn(|_| mark()),
         }
+    }
+
+    pub(crate) fn stale_limit(&self) -> Duration {
+        self.stale_limit
+    }
+
+    pub(crate) fn ttl_notified(&self) -> Duration {
+        self.ttl_notified
     }
 
     pub(crate) fn is_notified(&self) -> bool {

@@ -46,6 +46,8 @@ macro_rules! conversations {
 }
 
 conversations! {
+    access_and_copies
+    address_engine
     aliases
     bad_netstrings
     bad_policy_requests
@@ -59,6 +61,8 @@ conversations! {
     rate_limit
     rate_limit_log_only
     rate_limit_reject
+    relay_and_transport
+    send_as
     senders
     the_requests_of_postfix
 }
