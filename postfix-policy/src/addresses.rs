@@ -108,7 +108,8 @@ mod tests {
             recipient: Recipient::parse(&format!("user{number}@{}.example", "x".repeat(60))).unwrap(),
             place: Place::Outside,
         };
-        let route = |count| Route { via: Via::Alias, leaves: (0..count).map(leaf).collect() };
+        let route =
+            |count| Route { via: Via::Alias, leaves: (0..count).map(leaf).collect(), lost: Vec::new() };
         assert!(replacement(&route(1000)).is_found());
         assert!(matches!(replacement(&route(2000)), Lookup::Misconfigured(_)));
     }

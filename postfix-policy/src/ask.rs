@@ -35,8 +35,13 @@ impl Ask {
         if self.what == "policy" {
             return self.put_policy(service).await;
         }
-        let question = format!("{} {}", self.what, self.question.join(" "));
-        let mut trace = if self.explain { Trace::on() } else { Trace::default() };
+        // A key may begin with a hyphen, so what stands behind it has come along as one.
+        let (words, explain) = match self.question.split_last() {
+            Some((last, words)) if last == "--explain" => (words, true),
+            _ => (self.question.as_slice(), self.explain),
+        };
+        let question = format!("{} {}", self.what, words.join(" "));
+        let mut trace = if explain { Trace::on() } else { Trace::default() };
         let reply = service.look_up_traced(question.as_bytes(), &mut trace).await;
         for step in trace.steps() {
             println!("  {step}");

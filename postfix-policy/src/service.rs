@@ -28,7 +28,7 @@ use crate::checks::{CHECKS, Circumstances, Memory};
 use crate::config::{Mode, Settings};
 use crate::maps::{Asking, MAPS, Map};
 use crate::metrics::Counters;
-use crate::notice::Notice;
+use crate::notice::{Notice, Seldom};
 use crate::protocol::{policy, socketmap};
 use crate::session;
 use crate::srs::Srs;
@@ -46,6 +46,7 @@ pub struct PostfixPolicy {
     /// What is wrong with each of [`CHECKS`], as last said.
     broken_checks: Vec<Notice>,
     unknown_map: Notice,
+    faults: Seldom,
     sessions: AtomicU64,
 }
 
@@ -70,6 +71,7 @@ impl Daemon for PostfixPolicy {
             broken_maps: MAPS.iter().map(|_| Notice::default()).collect(),
             broken_checks: CHECKS.iter().map(|_| Notice::default()).collect(),
             unknown_map: Notice::default(),
+            faults: Seldom::default(),
             sessions: AtomicU64::new(1),
         })
     }
@@ -142,7 +144,9 @@ impl PostfixPolicy {
         let request = match socketmap::Request::parse(content) {
             Ok(request) => request,
             Err(error) => {
-                tracing::warn!(%error, request = %printable(content, SHOWN), "bad socketmap request");
+                if let Some(more) = self.faults.may_say(&error.to_string()) {
+                    tracing::warn!(%error, more, request = %printable(content, SHOWN), "bad socketmap request");
+                }
                 return socketmap::Reply::Permanent(error.to_string());
             }
         };
@@ -241,6 +245,11 @@ impl PostfixPolicy {
                 cannot_say()
             }
         }
+    }
+
+    /// What was said about peers' faults lately.
+    pub(crate) fn faults(&self) -> &Seldom {
+        &self.faults
     }
 
     /// A number for one connection, for the log.

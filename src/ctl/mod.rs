@@ -4,6 +4,7 @@
 //! stdin, never from the command line, where every process of the host can read them.
 
 mod access;
+mod addresses;
 mod alias;
 mod bcc;
 mod check;

@@ -223,6 +223,8 @@ impl Directory {
             Ok(Ok(mut roll)) => {
                 roll.shrink();
                 let (addresses, bytes) = (roll.len(), roll.size());
+                // The short lists too, so that all of it is exact should contact be lost before anybody asks.
+                let _ = (self.rules().await, self.domain_list().await);
                 if kept.put(roll, generation) {
                     tracing::info!(addresses, bytes, took = ?begun.elapsed(), "all addresses are in memory");
                 }

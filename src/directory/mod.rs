@@ -139,6 +139,10 @@ impl Directory {
         tokio::join!(watch::watch(self.clone()), self.keep());
     }
 
+    async fn domain_list(&self) -> Lookup<Arc<Domains>> {
+        self.0.domains.ask((), spellings::load_domains(&self.0.database)).await
+    }
+
     /// The spellings of a domain in the database, or that it is not hosted.
     ///
     /// Absence is believed only of a list that is exact: read just now, or followed by announcements up to this moment or up to the
@@ -146,7 +150,7 @@ impl Directory {
     /// would be denied for a while.
     async fn spellings_of(&self, domain: &Domain) -> Lookup<Vec<String>> {
         let (domains, freshness) = (&self.0.domains, &self.0.freshness);
-        let list = domains.ask((), spellings::load_domains(&self.0.database)).await;
+        let list = self.domain_list().await;
         let Lookup::Found(known) = list else { return list.map(|_| Vec::new()) };
         if let Some(spellings) = known.spellings(domain) {
             return Lookup::Found(spellings);

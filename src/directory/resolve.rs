@@ -128,6 +128,8 @@ pub struct Route {
     pub via: Via,
     /// The ends, each once, in the order of the aliases.
     pub leaves: Vec<Leaf>,
+    /// What was left out, and why: ways back, and destinations that are not there.
+    pub lost: Vec<String>,
 }
 
 impl Route {
@@ -235,7 +237,11 @@ impl Directory {
         let (via, first) = match walk.step(asked, 0, trace).await {
             Lookup::Found(Step::End(place)) => {
                 let via = if place == Place::Relayed { Via::Relayed } else { Via::Mailbox };
-                return Lookup::Found(Route { via, leaves: vec![Leaf { recipient: asked.clone(), place }] });
+                return Lookup::Found(Route {
+                    via,
+                    leaves: vec![Leaf { recipient: asked.clone(), place }],
+                    lost: Vec::new(),
+                });
             }
             Lookup::Found(Step::On { via, next, stays }) => {
                 if stays {
@@ -283,7 +289,7 @@ impl Directory {
         if leaves.is_empty() {
             return Lookup::Misconfigured(format!("{} leads only to {}", asked.exact, lost.join(", ")));
         }
-        Lookup::Found(Route { via, leaves })
+        Lookup::Found(Route { via, leaves, lost })
     }
 
     /// The logins that may send as an address: those of the mailboxes it leads to, and those with a right of their own in
@@ -340,7 +346,7 @@ impl Directory {
 
 /// Only ever the argument of a `map` over an answer that holds nothing.
 fn unreachable_route() -> Route {
-    Route { via: Via::Mailbox, leaves: Vec::new() }
+    Route { via: Via::Mailbox, leaves: Vec::new(), lost: Vec::new() }
 }
 
 struct Walk<'a> {

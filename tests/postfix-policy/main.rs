@@ -8,10 +8,13 @@ mod engine;
 mod failures;
 mod hostile;
 mod instance;
+mod mutations;
 mod operator;
 mod postfix;
+mod postfix_maps;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod postmap;
 mod replay;
+mod srs;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::instance::{Instance, Setup, soon, until};
 
 /// A Postfix of its own, in a directory of its own.
-struct Postfix {
+pub struct Postfix {
     directory: tempfile::TempDir,
     port: u16,
     logins: JoinHandle<()>,
@@ -22,6 +22,11 @@ struct Postfix {
 impl Postfix {
     /// Starts it beside an instance whose sockets it asks.
     async fn start(instance: &Instance) -> Self {
+        Self::start_with(instance, "", "").await
+    }
+
+    /// The same with more lines in its main.cf, where a later line counts, and its master.cf.
+    pub async fn start_with(instance: &Instance, main: &str, master: &str) -> Self {
         assert!(nix_is_root(), "this test starts a private Postfix, which only root can: run it as root");
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path();
@@ -39,8 +44,8 @@ impl Postfix {
         }
         let logins = UnixListener::bind(folder.join("auth")).unwrap();
         std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
-        std::fs::write(folder.join("main.cf"), main_cf(folder, instance)).unwrap();
-        std::fs::write(folder.join("master.cf"), master_cf(port)).unwrap();
+        std::fs::write(folder.join("main.cf"), format!("{}{main}", main_cf(folder, instance))).unwrap();
+        std::fs::write(folder.join("master.cf"), format!("{}{master}", master_cf(port))).unwrap();
         run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
         let postfix = Self { directory, port, logins: tokio::spawn(say_yes(logins)) };
         until("Postfix listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
@@ -48,7 +53,7 @@ impl Postfix {
     }
 
     /// One SMTP session: what is sent, and how the answer must begin. The first answer is the greeting.
-    async fn session(&self, lines: &[(&str, &str)]) {
+    pub async fn session(&self, lines: &[(&str, &str)]) {
         let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap());
         for (number, (send, expected)) in [("", "220 ")].iter().chain(lines).enumerate() {
             if number > 0 {
@@ -69,19 +74,19 @@ impl Postfix {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
     }
 
     /// Waits for a delivery that the log tells of.
-    async fn delivered(&self, to: &str) {
+    pub async fn delivered(&self, to: &str) {
         until(&format!("{to} in the log:\n{}", self.log()), async || {
             self.log().lines().any(|line| line.contains(to) && line.contains("status=sent"))
         })
         .await;
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         run(Command::new("postfix").arg("-c").arg(self.directory.path()).arg("stop"));
         self.logins.abort();
     }
@@ -140,7 +145,7 @@ smtpd_data_restrictions = check_policy_service unix:{policy}
     )
 }
 
-fn socketmap(instance: &Instance) -> String {
+pub fn socketmap(instance: &Instance) -> String {
     let path: PathBuf = instance.socket("socketmap");
     format!("socketmap:unix:{}", path.display())
 }
@@ -210,7 +215,7 @@ async fn login_of(response: &str) -> String {
 }
 
 /// `\0alice@example.com\0x` and `\0bob@example.com\0x`.
-const ALICE: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=";
+pub const ALICE: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=";
 const BOB: &str = "AUTH PLAIN AGJvYkBleGFtcGxlLmNvbQB4";
 
 /// Two messages and two recipients an hour for each login.
