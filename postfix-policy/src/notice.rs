@@ -29,7 +29,7 @@ impl Notice {
 /// Sentences about peers, each said at most once a minute: ten thousand connections of one fault are one line, and how many came since is
 /// in the next.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<Vec<Said>>);
+pub(crate) struct Seldom(Mutex<Vec<Said>>);
 
 #[derive(Debug)]
 struct Said {
@@ -40,7 +40,7 @@ struct Said {
 
 impl Seldom {
     /// How many times `text` was kept back since it was last said, if it may be said now.
-    pub fn may_say(&self, text: &str) -> Option<u64> {
+    pub(crate) fn may_say(&self, text: &str) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = said.iter_mut().find(|known| known.text == text) {
             if known.at.elapsed() < MINUTE {

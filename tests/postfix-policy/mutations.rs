@@ -52,7 +52,8 @@ fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
             return;
         }
         // Most often where the grammar is: in the length and around it.
-        let at = numbers.below(if numbers.below(2) == 0 { bytes.len().min(12) } else { bytes.len() });
+        let within = if numbers.below(2) == 0 { bytes.len().min(12) } else { bytes.len() };
+        let at = numbers.below(within);
         match numbers.below(7) {
             0 => bytes[at] = numbers.below(256) as u8,
             1 => bytes[at] ^= 1 << numbers.below(8),
