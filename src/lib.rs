@@ -8,7 +8,9 @@
 //! - [`database`]: the connection to PostgreSQL, its deadlines, and what counts as "away".
 //! - [`directory`]: typed questions to the database `mail_server`, cached, with [`directory::Lookup`] as the only kind of answer.
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
+//! - [`dmarc`]: DMARC policies, the operator's exceptions, what reports count.
 //! - [`dns`]: questions to DNS, with the same kind of answer.
+//! - [`spf`]: who may send for a domain.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
@@ -19,9 +21,11 @@ pub mod config;
 pub mod daemon;
 pub mod database;
 pub mod directory;
+pub mod dmarc;
 pub mod dns;
 pub mod mail;
 pub mod net;
 pub mod password;
+pub mod spf;
 pub mod store;
 pub mod telemetry;

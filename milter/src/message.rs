@@ -26,9 +26,10 @@ impl Header {
         Self { name: name.into(), value: value.into() }
     }
 
-    /// Whether this is the field of that name; names compare without case (RFC 5322, 1.2.2).
+    /// Whether this is the field of that name; names compare without case (RFC 5322, 1.2.2), and without the white space that the
+    /// obsolete syntax allows before the colon (4.5).
     pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.as_bytes())
+        self.name.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// Appends `name:value` CRLF, each fold as CRLF: the line as Postfix will deliver it.
@@ -151,6 +152,9 @@ pub struct Envelope {
     pub helo: Option<String>,
     /// The sender; none for the null sender `<>` and for one that is no address.
     pub sender: Option<Address>,
+    /// MAIL FROM as the client gave it, without brackets, cut and printable; empty for the null sender. For SPF, which looks at its
+    /// domain and local part even where they are no address of ours to understand.
+    pub reverse_path: String,
     /// The recipients that Postfix accepted.
     pub recipients: Vec<Address>,
     /// Who logged in, for submitted mail.
@@ -170,6 +174,7 @@ impl Envelope {
             client_name: None,
             helo: None,
             sender: None,
+            reverse_path: String::new(),
             recipients: Vec::new(),
             login: None,
             queue_id: None,

@@ -6,12 +6,14 @@
 
 mod listen;
 mod load;
+mod network;
 mod sections;
 mod values;
 
 pub use listen::{ListenAddress, UnixAccess};
 pub use load::{ConfigError, load, nearest, parse, read_secret_file, read_secret_lines};
-pub use sections::{Database, Dns, Limits, Log, LogLevel, LogTarget, TlsMode};
+pub use network::Network;
+pub use sections::{Database, Dns, DnssecTrust, Limits, Log, LogLevel, LogTarget, TlsMode};
 pub use values::{ByteSize, Seconds, Secret};
 
 use std::fmt::Debug;

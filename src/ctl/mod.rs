@@ -10,6 +10,7 @@ mod bcc;
 mod check;
 mod connection;
 mod dkim;
+mod dmarc;
 mod domain;
 mod schema;
 mod sendas;
@@ -24,7 +25,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gatepost::daemon;
 
-/// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, its own schema.
+/// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, exceptions from DMARC,
+/// its own schema.
 ///
 /// Speaks SQL to the database of the configuration, as the role that may: usually `sudo -u postgres gatepost …`.
 #[derive(Parser)]
@@ -72,6 +74,9 @@ enum Noun {
     /// DKIM signing keys: generate, activate, retire, list, dns
     #[command(subcommand)]
     Dkim(dkim::Verb),
+    /// DMARC: policies of your own for single domains, and who forwards to you
+    #[command(subcommand)]
+    Dmarc(dmarc::Verb),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
     Check,
 }
@@ -121,6 +126,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Transport(verb) => transport::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => dkim::run(verb, &mut connection).await?,
+        Noun::Dmarc(verb) => dmarc::run(verb, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

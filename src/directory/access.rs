@@ -285,6 +285,8 @@ impl AccessRules {
 
     /// The rule for an IP address: itself, else the narrowest network.
     pub fn of_ip(&self, subject: Subject, address: IpAddr) -> Option<&AccessAction> {
+        // An IPv4 client of a socket for both.
+        let address = address.to_canonical();
         let longest = if address.is_ipv4() { 32 } else { 128 };
         self.prefixes
             .iter()

@@ -21,12 +21,13 @@ pub(crate) enum Class {
     Aliases,
     Shares,
     Keys,
+    Dmarc,
     Rules,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Rules];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc, Self::Rules];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -36,6 +37,7 @@ impl Class {
             "aliases" => Some(Self::Aliases),
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
+            "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }

@@ -2,6 +2,7 @@
 //!
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
+mod dmarc;
 mod keys;
 pub mod schema;
 mod sent;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::database::Database;
 use crate::directory::{Class, Directory, Table};
+use crate::dmarc::{Forwarder, Overrides};
 use crate::mail::Domain;
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
@@ -22,13 +24,20 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     database: Database,
     signing_keys: Table<Domain, Arc<Vec<SigningKey>>>,
+    dmarc_overrides: Table<(), Arc<Overrides>>,
+    forwarders: Table<(), Arc<Vec<Forwarder>>>,
 }
 
 impl Store {
     /// A store in the database of `directory`, its cache following the same announcements.
     pub fn new(directory: &Directory) -> Self {
         let signing_keys = Table::new(Class::Keys, MAX_DOMAINS, directory.freshness());
-        Self(Arc::new(Inner { database: directory.database().clone(), signing_keys }))
+        Self(Arc::new(Inner {
+            database: directory.database().clone(),
+            signing_keys,
+            dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
+            forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
+        }))
     }
 }
 

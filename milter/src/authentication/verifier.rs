@@ -1,43 +1,43 @@
-//! The one resolver of the process, and the questions it answers about a message: SPF, DKIM, DMARC, iprev.
+//! Everything that DNS says about a message, asked at once and joined: SPF, DKIM, ARC, DMARC, iprev.
 //!
-//! For `session` and `ask`. All use of the crate `mail-auth` for verification is in this file; its types do not leave it,
-//! because they change with its releases and its answers are to be had in our words.
+//! For `session` and `ask`. Each method's own file comes to its outcome.
 //!
-//! Time: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]).
-//! What is not known by then is named in [`Authentication::missing`]; a failing resolver gives `temperror`, never `fail`.
-//!
-//! Honest limits: `l=` in a DKIM signature makes it neutral (RFC 6376, 8.2 tells why); `rsa-sha1` is not accepted (RFC 8301, 3.1);
-//! DNSSEC status is not reported.
+//! Bounds: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]) and
+//! are at most [`Verification::questions`]. What is not known by then is named in [`Authentication::missing`]; a failing resolver,
+//! and one question too many, give `temperror`, never `fail`.
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepost::config;
-use gatepost::dns::{self, SetupError};
-use gatepost::mail::Address;
-use mail_auth::crypto::Algorithm;
-use mail_auth::dkim::{DkimError, Signature};
-use mail_auth::dmarc::Policy;
-use mail_auth::dmarc::verify::DmarcParameters;
-use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{AuthenticatedMessage, DkimOutput, Error, MessageAuthenticator, Parameters, SpfOutput};
+use gatepost::dns::{Resolver, SetupError};
+use gatepost::spf::{self, Client};
+use mail_auth::AuthenticatedMessage;
 use tokio::time::{Instant, timeout_at};
 
-use super::cache::Caches;
+use super::dkim::Digests;
+use super::dmarc::Identifier;
+use super::keys::Keys;
 use super::{
-    Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevOutcome,
-    IprevResult, SpfOutcome, SpfResult, SpfScope,
+    ArcOutcome, ArcResult, Authentication, DkimOutcome, DkimResult, DmarcResult, IprevResult, SpfOutcome,
+    SpfResult, arc, dkim, dmarc, iprev,
 };
+use crate::arc::sets;
+use crate::dkim::{Canonicalization, Parts};
 use crate::pool::Pool;
 
 /// What verification of one message may cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Verification {
     /// How long all questions about one message may take together.
     pub deadline: Duration,
     /// How many DKIM signatures of one message are verified; the others are neutral.
     pub signatures: usize,
+    /// How many questions to DNS one message is worth; beyond, everything is a temperror.
+    pub questions: u32,
+    /// The domains whose word in an ARC chain we believe.
+    pub trusted_sealers: Vec<String>,
 }
 
 /// Everything about a message that can be verified.
@@ -47,8 +47,8 @@ pub struct Question {
     pub client: Option<IpAddr>,
     /// The name in HELO.
     pub helo: Option<String>,
-    /// MAIL FROM; none for the null sender.
-    pub sender: Option<Address>,
+    /// MAIL FROM as the client gave it, without brackets; none for the null sender. What is no address has no SPF record.
+    pub sender: Option<String>,
     /// Header block, empty line and body as they will be delivered.
     pub raw: Vec<u8>,
     /// Whether `raw` holds the whole message; if not, DKIM cannot be verified.
@@ -59,235 +59,129 @@ pub struct Question {
 
 /// The resolver with its memory.
 pub struct Verifier {
-    authenticator: MessageAuthenticator,
-    cache: Caches,
-    deadline: Duration,
-    signatures: usize,
+    resolver: Resolver,
+    keys: Keys,
+    settings: Verification,
 }
 
 impl Verifier {
     /// Sets up the resolver; no packet is sent yet.
     pub fn new(dns: &config::Dns, settings: Verification) -> Result<Self, SetupError> {
-        let (servers, mut options) = dns::setup(dns)?;
-        // Ours is in front.
-        options.cache_size = 32;
-        let authenticator =
-            MessageAuthenticator::new(servers, options).map_err(|error| SetupError(error.to_string()))?;
-        let Verification { deadline, signatures } = settings;
-        Ok(Self { authenticator, cache: Caches::new(), deadline, signatures })
+        Ok(Self { resolver: Resolver::new(dns)?, keys: Keys::new(), settings })
+    }
+
+    /// The resolver, for other questions of the same process.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Answers everything that can be answered within the deadline.
     pub async fn verify(&self, question: &Question, pool: &Pool) -> Authentication {
-        let end = Instant::now() + self.deadline;
+        let end = Instant::now() + self.settings.deadline;
+        let resolver = self.resolver.limited(self.settings.questions);
         let mut found = Authentication::default();
-        let message = pool.run_here(question.raw.len(), || AuthenticatedMessage::parse(&question.raw)).await;
-        let message = message.map(|mut message| {
-            let refused = self.refuse_signatures(&mut message);
-            (message, refused)
+        let parts = Parts::of(&question.raw);
+        let client = question.client.map(|address| Client {
+            address,
+            helo: question.helo.as_deref().unwrap_or_default(),
+            host: &question.host,
+            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         });
-        let dkim = async {
-            match &message {
-                Some((message, _)) if question.complete => {
-                    until(
-                        end,
-                        self.authenticator.verify_dkim(Parameters::new(message).with_cache(&self.cache)),
-                    )
-                    .await
-                }
-                // No header at all: no signature to look for.
-                None => Some(Vec::new()),
-                Some((message, _)) if message.dkim_signatures().is_empty() => Some(Vec::new()),
-                Some(_) => None,
-            }
-        };
-        let helo = question.helo.as_deref().filter(|helo| is_domain(helo));
-        let (dkim, mail_from, helo_spf, iprev) = tokio::join!(
-            dkim,
-            until_some(end, question.client.zip(question.sender.as_ref()), |(client, sender)| {
-                self.spf_of_sender(question, client, sender)
+        // The null sender has no other identity than HELO, whatever was said there (RFC 7208, 2.4).
+        let helo = client.filter(|client| question.sender.is_none() || spf::is_domain(client.helo));
+        let (signatures, mail_from, helo_spf, iprev) = tokio::join!(
+            until(end, self.signatures(&resolver, &parts, question.complete, pool)),
+            until_some(end, client.zip(question.sender.as_ref()), |(client, sender)| {
+                spf::mail_from(&resolver, client, sender)
             }),
-            until_some(end, question.client.zip(helo), |(client, helo)| self
-                .spf_of_helo(question, client, helo)),
-            until_some(end, question.client, |client| self.iprev(client)),
+            until_some(end, helo, |client| spf::helo(&resolver, client)),
+            until_some(end, client, |client| iprev::check(&resolver, client.address)),
         );
+        let Signatures { dkim, arc } = signatures.unwrap_or_default();
+        let identity = if question.sender.is_some() { &mail_from } else { &helo_spf };
         for (name, missing) in [
-            (
-                "spf",
-                question.client.is_none()
-                    || mail_from.is_late()
-                    || (question.sender.is_none() && helo_spf.is_late()),
-            ),
+            ("spf", client.is_none() || identity.is_late()),
             ("dkim", dkim.is_none()),
-            ("iprev", question.client.is_none() || iprev.is_late()),
+            ("arc", arc.is_none() && sets::is_chained(&parts)),
+            ("iprev", client.is_none() || iprev.is_late()),
         ] {
             if missing {
                 found.missing.push(name);
             }
         }
-
-        let dkim_known = dkim.is_some();
-        let dkim = dkim.unwrap_or_default();
-        let identity = match (&mail_from, &helo_spf) {
-            (Asked::Answered(output), _) => Some((output, SpfScope::MailFrom)),
-            (Asked::Skipped, Asked::Answered(output)) if question.sender.is_none() => {
-                Some((output, SpfScope::Helo))
-            }
-            _ => None,
-        };
-        found.spf = identity.map(|(output, scope)| spf_outcome(output, scope));
-        if let (Some(SpfScope::MailFrom), Asked::Answered(output)) =
-            (identity.map(|found| found.1), &helo_spf)
-        {
-            found.spf_helo = Some(spf_outcome(output, SpfScope::Helo));
+        let (mail_from, helo_spf) = (mail_from.answer(), helo_spf.answer());
+        if question.sender.is_some() {
+            (found.spf, found.spf_helo) = (mail_from, helo_spf);
+        } else {
+            found.spf = helo_spf;
         }
-        // Without a HELO name that could have a record, the null sender has no SPF identity (RFC 7208, 2.4 and 4.3).
-        if found.spf.is_none()
-            && question.sender.is_none()
-            && question.client.is_some()
-            && helo_spf.is_skipped()
-        {
-            let domain = question.helo.clone().unwrap_or_default();
-            found.spf = Some(SpfOutcome { result: SpfResult::None, domain, scope: SpfScope::Helo });
-        }
-        found.iprev = iprev.answer().map(|iprev| self.iprev_outcome(question.client, iprev));
+        found.iprev = iprev.answer();
 
-        if let Some((message, refused)) = &message {
-            let spf_known = found.spf.is_some();
-            let spf = identity.map_or_else(SpfOutput::default, |(output, _)| output.clone());
-            let dmarc = until(end, self.dmarc(message, &dkim, &spf)).await;
+        let known = found.spf.is_some() && dkim.is_some();
+        found.dkim = dkim.unwrap_or_default();
+        found.arc = arc;
+        if !parts.fields.is_empty() {
+            let identifiers: Vec<Identifier<'_>> = found.dkim.iter().filter_map(signed_by).collect();
+            let spf = found.spf.as_ref().and_then(allowed_by);
+            let from = authors(&parts);
+            let dmarc = until(end, dmarc::evaluate(&resolver, &from, &identifiers, spf)).await;
             // A verdict of "neither passed" needs both to be known.
-            match dmarc.filter(|dmarc| dmarc.result != DmarcResult::Fail || (spf_known && dkim_known)) {
-                Some(dmarc) => found.dmarc = Some(dmarc),
-                None => found.missing.push("dmarc"),
+            found.dmarc = dmarc.filter(|dmarc| dmarc.result != DmarcResult::Fail || known);
+            if found.dmarc.is_none() {
+                found.missing.push("dmarc");
             }
-            found.dkim = dkim.iter().filter_map(dkim_outcome).collect();
-            found.dkim.extend(refused.iter().cloned());
-            found.dkim.truncate(self.signatures.saturating_add(1));
         }
-        self.remember_failures(&found);
         found
     }
 
-    /// Takes out the signatures that are not to be verified, and says why; those that could not be parsed are among them.
-    fn refuse_signatures(&self, message: &mut AuthenticatedMessage<'_>) -> Vec<DkimOutcome> {
-        let mut refused: Vec<DkimOutcome> = message
-            .errors()
-            .iter()
-            .filter(|header| header.name.trim_ascii().eq_ignore_ascii_case(b"DKIM-Signature"))
-            .take(self.signatures)
-            .map(|header| {
-                // One with `l=` parses; one that does not parse has no domain.
-                let signature = Signature::parse(header.value).unwrap_or_default();
-                let mut outcome = outcome_of(&signature, DkimResult::Neutral, header.header.to_string());
-                if outcome.domain.is_empty() {
-                    outcome.algorithm = "";
-                }
-                outcome
-            })
-            .collect();
-        let mut number = 0;
-        message.retain_dkim_signatures(|signature| {
-            number += 1;
-            let reason = if signature.a == Algorithm::RsaSha1 {
-                "rsa-sha1 is not accepted (RFC 8301)"
-            } else if number > self.signatures {
-                "too many signatures"
-            } else if signature.h.len() > MAX_SIGNED_FIELDS {
-                "too many signed fields"
-            } else {
-                return Ok(());
-            };
-            if refused.len() <= self.signatures {
-                refused.push(outcome_of(signature, DkimResult::Neutral, reason.to_owned()));
-            }
-            Err(DkimError::UnsupportedAlgorithm)
-        });
-        refused
-    }
-
-    async fn spf_of_sender(&self, question: &Question, client: IpAddr, sender: &Address) -> SpfOutput {
-        let helo = question.helo.as_deref().unwrap_or("unknown");
-        let sender = sender.to_string();
-        let parameters = SpfParameters::mail_from(client, helo, &question.host, &sender);
-        self.authenticator.verify_spf(Parameters::new(parameters).with_cache(&self.cache)).await
-    }
-
-    async fn spf_of_helo(&self, question: &Question, client: IpAddr, helo: &str) -> SpfOutput {
-        let parameters = SpfParameters::helo(client, helo, &question.host);
-        self.authenticator.verify_spf(Parameters::new(parameters).with_cache(&self.cache)).await
-    }
-
-    async fn iprev(&self, client: IpAddr) -> Option<mail_auth::IprevOutput> {
-        if self.cache.are_names_unanswered(&client) {
-            return None;
-        }
-        Some(self.authenticator.verify_iprev(Parameters::new(client).with_cache(&self.cache)).await)
-    }
-
-    fn iprev_outcome(&self, client: Option<IpAddr>, found: Option<mail_auth::IprevOutput>) -> IprevOutcome {
-        let Some(found) = found else {
-            return IprevOutcome { result: IprevResult::TempError, name: None };
-        };
-        let result = match found.result() {
-            mail_auth::IprevResult::Pass => IprevResult::Pass,
-            mail_auth::IprevResult::Fail(_) => IprevResult::Fail,
-            mail_auth::IprevResult::TempError(_) => IprevResult::TempError,
-            mail_auth::IprevResult::PermError(_) | mail_auth::IprevResult::None => IprevResult::PermError,
-        };
-        if let (IprevResult::TempError, Some(client)) = (result, client) {
-            self.cache.names_unanswered(client);
-        }
-        let name = found
-            .ptr
-            .as_ref()
-            .and_then(|names| names.first())
-            .map(|name| name.trim_end_matches('.').to_owned());
-        IprevOutcome { result, name }
-    }
-
-    async fn dmarc(
+    /// DKIM and ARC, which share the hashes of the body.
+    async fn signatures(
         &self,
-        message: &AuthenticatedMessage<'_>,
-        dkim: &[DkimOutput<'_>],
-        spf: &SpfOutput,
-    ) -> DmarcOutcome {
-        let parameters = DmarcParameters::new(message, dkim, spf.domain(), spf);
-        let output =
-            self.authenticator.verify_dmarc(Parameters::new(parameters).with_cache(&self.cache)).await;
-        let domain = output.domain().to_owned();
-        // No record and no answer: it was the record itself that could not be had.
-        if matches!(output.result(), mail_auth::DmarcResult::TempError(_)) && output.record().is_none() {
-            self.cache.txt_unanswered(&format!("_dmarc.{domain}"));
-        }
-        let result = match output.result() {
-            mail_auth::DmarcResult::Pass => DmarcResult::Pass,
-            mail_auth::DmarcResult::Fail(_) => DmarcResult::Fail,
-            mail_auth::DmarcResult::TempError(_) => DmarcResult::TempError,
-            mail_auth::DmarcResult::PermError(_) => DmarcResult::PermError,
-            // No domain in From, or several: DMARC cannot be applied (RFC 9989, 4.10.1).
-            mail_auth::DmarcResult::None if domain.is_empty() => DmarcResult::PermError,
-            mail_auth::DmarcResult::None => DmarcResult::None,
-        };
-        let policy = match output.policy() {
-            Policy::None | Policy::Unspecified => DmarcPolicy::None,
-            Policy::Quarantine => DmarcPolicy::Quarantine,
-            Policy::Reject => DmarcPolicy::Reject,
-        };
-        DmarcOutcome { result, policy, domain }
-    }
-
-    /// What DNS could not answer is not asked again for some seconds.
-    fn remember_failures(&self, found: &Authentication) {
-        for spf in [&found.spf, &found.spf_helo].into_iter().flatten() {
-            if spf.result == SpfResult::TempError {
-                self.cache.txt_unanswered(&spf.domain);
+        resolver: &Resolver,
+        parts: &Parts<'_>,
+        complete: bool,
+        pool: &Pool,
+    ) -> Signatures {
+        let mut digests = Digests::default();
+        let dkim = match dkim::is_signed(parts) {
+            false => Some(Vec::new()),
+            true if complete => {
+                let limit = self.settings.signatures;
+                Some(dkim::verify(parts, limit, &self.keys, resolver, &mut digests, pool).await)
             }
-        }
-        for signature in found.dkim.iter().filter(|signature| signature.result == DkimResult::TempError) {
-            self.cache.txt_unanswered(&format!("{}._domainkey.{}", signature.selector, signature.domain));
-        }
+            true => None,
+        };
+        let arc = if complete || !sets::is_chained(parts) {
+            let trusted = &self.settings.trusted_sealers;
+            Some(arc::validate(parts, trusted, &self.keys, resolver, &mut digests, pool).await)
+        } else {
+            None
+        };
+        Signatures { dkim, arc }
     }
+}
+
+/// The addresses of all From fields, as the library reads them.
+fn authors(parts: &Parts<'_>) -> Vec<String> {
+    let mut header = Vec::new();
+    for field in parts.fields.iter().filter(|field| field.is(b"From")) {
+        Canonicalization::Simple.header(field, &mut header);
+    }
+    header.extend_from_slice(b"X:\r\n\r\n");
+    AuthenticatedMessage::parse(&header).map_or_else(Vec::new, |message| message.from_addresses().to_vec())
+}
+
+/// What a signature gives DMARC: its domain, if it passed or if DNS could not answer.
+fn signed_by(signature: &DkimOutcome) -> Option<Identifier<'_>> {
+    let passed = signature.result == DkimResult::Pass;
+    let counts = passed || signature.result == DkimResult::TempError;
+    counts.then_some(Identifier { domain: &signature.domain, passed })
+}
+
+/// What SPF gives DMARC, alike.
+fn allowed_by(spf: &SpfOutcome) -> Option<Identifier<'_>> {
+    let passed = spf.result == SpfResult::Pass;
+    (passed || spf.result == SpfResult::TempError).then_some(Identifier { domain: &spf.domain, passed })
 }
 
 impl Authentication {
@@ -298,12 +192,17 @@ impl Authentication {
         let dkim = self.dkim.iter().filter(|dkim| dkim.result == DkimResult::TempError).count();
         let dmarc = self.dmarc.iter().filter(|dmarc| dmarc.result == DmarcResult::TempError).count();
         let iprev = self.iprev.iter().filter(|iprev| iprev.result == IprevResult::TempError).count();
-        (spf + dkim + dmarc + iprev) as u64
+        let arc = self.arc.iter().filter(|arc| arc.result == ArcResult::TempError).count();
+        (spf + dkim + arc + dmarc + iprev) as u64
     }
 }
 
-/// More fields than any mailer signs (RFC 6376 suggests about 20); with 10,000 a header would cost seconds to verify.
-const MAX_SIGNED_FIELDS: usize = 200;
+/// What came of the signatures; none where it is not known.
+#[derive(Default)]
+struct Signatures {
+    dkim: Option<Vec<DkimOutcome>>,
+    arc: Option<ArcOutcome>,
+}
 
 /// A question that was not asked, was not answered in time, or was answered.
 enum Asked<T> {
@@ -315,10 +214,6 @@ enum Asked<T> {
 impl<T> Asked<T> {
     fn is_late(&self) -> bool {
         matches!(self, Self::Late)
-    }
-
-    fn is_skipped(&self) -> bool {
-        matches!(self, Self::Skipped)
     }
 
     fn answer(self) -> Option<T> {
@@ -341,56 +236,5 @@ async fn until_some<A, F: Future>(
     match about {
         None => Asked::Skipped,
         Some(about) => until(end, ask(about)).await.map_or(Asked::Late, Asked::Answered),
-    }
-}
-
-/// Whether a HELO name could have an SPF record: no address literal, and at least one dot (RFC 7208, 2.3 and 4.3).
-fn is_domain(helo: &str) -> bool {
-    !helo.starts_with('[') && mail_auth::dns::has_valid_labels(helo) && helo.parse::<IpAddr>().is_err()
-}
-
-fn spf_outcome(output: &SpfOutput, scope: SpfScope) -> SpfOutcome {
-    let result = match output.result() {
-        mail_auth::SpfResult::Pass => SpfResult::Pass,
-        mail_auth::SpfResult::Fail => SpfResult::Fail,
-        mail_auth::SpfResult::SoftFail => SpfResult::SoftFail,
-        mail_auth::SpfResult::Neutral => SpfResult::Neutral,
-        mail_auth::SpfResult::None => SpfResult::None,
-        mail_auth::SpfResult::TempError => SpfResult::TempError,
-        mail_auth::SpfResult::PermError => SpfResult::PermError,
-    };
-    SpfOutcome { result, domain: output.domain().to_owned(), scope }
-}
-
-fn dkim_outcome(output: &DkimOutput<'_>) -> Option<DkimOutcome> {
-    let signature = output.signature()?;
-    let (result, reason) = match output.result() {
-        mail_auth::DkimResult::Pass => (DkimResult::Pass, String::new()),
-        // RFC 8601, 2.7.1: a signature that does not match its message has failed, whichever half does not match.
-        mail_auth::DkimResult::Neutral(error @ Error::Dkim(DkimError::BodyHashMismatch)) => {
-            (DkimResult::Fail, error.to_string())
-        }
-        mail_auth::DkimResult::Neutral(error) => (DkimResult::Neutral, error.to_string()),
-        mail_auth::DkimResult::Fail(error) => (DkimResult::Fail, error.to_string()),
-        mail_auth::DkimResult::PermError(error) => (DkimResult::PermError, error.to_string()),
-        // What the resolver says (servers, ports) is not for the header of somebody's mail.
-        mail_auth::DkimResult::TempError(_) => (DkimResult::TempError, "no answer from DNS".to_owned()),
-        mail_auth::DkimResult::None => return None,
-    };
-    Some(outcome_of(signature, result, reason))
-}
-
-fn outcome_of(signature: &Signature, result: DkimResult, reason: String) -> DkimOutcome {
-    use base64::Engine;
-    // Six bytes are the eight characters that RFC 6008 asks for.
-    let start = signature.b.get(..6).unwrap_or(&signature.b);
-    DkimOutcome {
-        result,
-        domain: signature.d.clone(),
-        selector: signature.s.clone(),
-        algorithm: signature.a.name(),
-        identity: signature.i.clone(),
-        signature: base64::engine::general_purpose::STANDARD.encode(start),
-        reason,
     }
 }

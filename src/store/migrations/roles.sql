@@ -33,6 +33,9 @@ GRANT SELECT ON gatepost.dkim_keys TO gatepost_milter;
 -- The policy daemon counts.
 GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;
 
+-- The milter reads what is excepted from DMARC.
+GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;
+
 -- Where addresses lead: every daemon asks, and so does a Postfix daemon that still connects as the tutorial's role.
 DO $$
 DECLARE
