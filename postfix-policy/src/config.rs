@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::checks::{CHECKS, Check, rate_limit};
+use crate::transport;
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -23,6 +24,8 @@ pub struct Settings {
     pub policy: Vec<PolicyEndpoint>,
     /// `[postfix-policy.rate-limit]`: the limits of the check `rate-limit`.
     pub rate_limit: rate_limit::Limits,
+    /// `[postfix-policy.transport]`: the maps `tls` and `tls-tlsrpt`.
+    pub transport: transport::Settings,
     /// The role this daemon connects as, instead of `database.user`: `gatepost_policy` once `gatepost schema install` has made it.
     pub database_user: Option<String>,
     /// The file with that role's password.
@@ -37,6 +40,7 @@ impl Default for Settings {
             socketmap: vec![ListenAddress::Systemd("socketmap".into())],
             policy: vec![PolicyEndpoint::default()],
             rate_limit: rate_limit::Limits::default(),
+            transport: transport::Settings::default(),
             database_user: None,
             database_password_file: None,
             metrics: None,
@@ -70,6 +74,7 @@ impl Section for Settings {
                 ));
             }
         }
+        self.transport.validate()?;
         self.rate_limit.validate()
     }
 

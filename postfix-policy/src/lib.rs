@@ -2,7 +2,7 @@
 //! database `mail_server`.
 //!
 //! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` and `wire` (one
-//! connection), [`maps`] over [`addresses`], [`checks`], [`ask`], `metrics`, `notice`.
+//! connection), [`maps`] over [`addresses`] and [`transport`], [`checks`], [`ask`], `metrics`, `notice`.
 //!
 //! Refuses to read mail, and to know password hashes or keys: its role in the database may do neither.
 
@@ -16,6 +16,7 @@ mod notice;
 pub mod protocol;
 pub mod service;
 mod session;
+pub mod transport;
 mod wire;
 
 pub use service::PostfixPolicy;

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use gatepost::config::Config;
+use gatepost::config::{Config, ConfigError};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::Lookup;
+use gatepost::dns::Resolver;
 use gatepost::mail::SmtpReply;
 use gatepost::net::Endpoint;
 use gatepost::store::Store;
@@ -26,15 +27,16 @@ use gatepost::telemetry::printable;
 use crate::ask::Ask;
 use crate::checks::{CHECKS, Circumstances, Memory};
 use crate::config::{Mode, Settings};
-use crate::maps::{MAPS, Map};
+use crate::maps::{MAPS, Map, Sources};
 use crate::metrics::Counters;
 use crate::notice::Notice;
 use crate::protocol::{policy, socketmap};
 use crate::session;
+use crate::transport::Transport;
 
 /// gatepost-postfix-policy.
 pub struct PostfixPolicy {
-    directory: Directory,
+    sources: Sources,
     store: Store,
     settings: ArcSwap<Settings>,
     counters: Counters,
@@ -55,8 +57,15 @@ impl Daemon for PostfixPolicy {
     type Ask = Ask;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
+        let in_config = |error: gatepost::dns::SetupError| ConfigError::Contradiction {
+            path: config.path.clone().unwrap_or_default(),
+            section: "dns",
+            message: error.to_string(),
+        };
+        let resolver = Resolver::new(&config.dns).map_err(in_config)?;
+        let transport = Transport::new(resolver, parts.store.clone(), config.service.transport.clone());
         Ok(Self {
-            directory: parts.directory.clone(),
+            sources: Sources { directory: parts.directory.clone(), transport: Arc::new(transport) },
             store: parts.store.clone(),
             settings: ArcSwap::from_pointee(config.service.clone()),
             counters: Counters::new(&parts.metrics),
@@ -82,6 +91,11 @@ impl Daemon for PostfixPolicy {
         std::iter::once(socketmap).chain(policies).collect()
     }
 
+    /// Keeps the policies of other domains up to date.
+    async fn background(self: Arc<Self>) {
+        self.sources.transport.look_after_all().await;
+    }
+
     /// Checks, their modes and limits change at once; sockets and roles are taken at start only.
     fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
         let (old, new) = (self.settings.load_full(), &config.service);
@@ -94,6 +108,7 @@ impl Daemon for PostfixPolicy {
             ("database-user", old.database_user == new.database_user),
             ("database-password-file", old.database_password_file == new.database_password_file),
             ("metrics", old.metrics == new.metrics),
+            ("transport", old.transport == new.transport),
         ];
         let changed: Vec<&str> = fixed.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect();
         if !changed.is_empty() {
@@ -135,7 +150,7 @@ impl PostfixPolicy {
         };
         let Some((place, map)) = Map::named(request.map) else { return self.no_such_map(request.map) };
         let answer = match request.key {
-            Some(key) => (map.look_up)(&self.directory, key).await,
+            Some(key) => (map.look_up)(&self.sources, key).await,
             None => Lookup::None,
         };
         self.counters.lookup(place, &answer);

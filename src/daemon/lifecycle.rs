@@ -31,6 +31,7 @@ pub(super) async fn run<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitC
     let server = Server::bind(endpoints, config.limits.connections, &mut passed).await?;
     let drain = server.drain();
     let watch = tokio::spawn(parts.directory.clone().watch());
+    let background = tokio::spawn(Arc::clone(&daemon).background());
     let deadline = config.limits.drain.0;
     let serving = tokio::spawn(server.run(deadline));
     let watchdog = tokio::spawn(watchdog());
@@ -48,6 +49,7 @@ pub(super) async fn run<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitC
     drain.start();
     let cut = serving.await?;
     watch.abort();
+    background.abort();
     watchdog.abort();
     tracing::info!(cut, "{} stopped", D::NAME);
     Ok(ExitCode::SUCCESS)

@@ -62,6 +62,11 @@ pub trait Daemon: Send + Sync + Sized + 'static {
     /// What it serves.
     fn endpoints(self: &Arc<Self>, section: &Self::Section) -> Vec<Endpoint>;
 
+    /// What goes on beside the serving, from the start to the end of the process; nothing by default.
+    fn background(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Takes over what can change while running; an error keeps the old and is logged.
     ///
     /// # Errors

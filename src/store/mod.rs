@@ -4,10 +4,12 @@
 
 mod dmarc;
 mod keys;
+mod mta_sts;
 pub mod schema;
 mod sent;
 
 pub use keys::{KeyAlgorithm, KeyState, SigningKey};
+pub use mta_sts::KeptPolicy;
 pub use sent::Sent;
 
 use std::sync::Arc;

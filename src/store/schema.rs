@@ -155,5 +155,8 @@ const BOOTSTRAP: &str = "
         version integer PRIMARY KEY, installed_at timestamptz NOT NULL DEFAULT now())";
 
 /// In order; a migration is never changed once it is released.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/001_base.sql"), include_str!("migrations/003_dmarc.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/001_base.sql"),
+    include_str!("migrations/003_dmarc.sql"),
+    include_str!("migrations/007_mta_sts.sql"),
+];

@@ -15,3 +15,4 @@ mod postfix;
 mod postgres;
 mod postmap;
 mod replay;
+mod transport;

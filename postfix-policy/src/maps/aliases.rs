@@ -4,9 +4,9 @@
 //! one is not found. So a mailbox is "not found" here, also one that an alias of the same name hides, and an unmatched
 //! extension goes along (`boss+x@` to `alice+x@`), as `propagate_unmatched_extensions` has it for other tables.
 
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::Lookup;
 
-use super::{Answer, Map, said};
+use super::{Answer, Map, Sources, said};
 use crate::addresses::{Asked, Place};
 
 /// The map.
@@ -17,8 +17,9 @@ pub(super) const ALIASES: Map = Map {
     look_up,
 };
 
-fn look_up<'a>(directory: &'a Directory, key: &'a str) -> Answer<'a> {
+fn look_up<'a>(sources: &'a Sources, key: &'a str) -> Answer<'a> {
     Box::pin(async move {
+        let directory = &sources.directory;
         let Some(asked) = Asked::parse(key, directory.extension_delimiters()) else { return Lookup::None };
         said(asked.place(directory).await.map(|place| match place {
             Place::Mailbox(_) => None,

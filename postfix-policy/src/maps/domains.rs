@@ -3,10 +3,10 @@
 //! Postfix's trivial-rewrite asks it for every new sender and recipient domain, exactly as typed but folded, and for no parent domain.
 //! `NOTFOUND` for a recipient's domain becomes "Relay access denied", so nothing but a certain "no" may be one.
 
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::Lookup;
 use gatepost::mail::Domain;
 
-use super::{Answer, Map, said};
+use super::{Answer, Map, Sources, said};
 use crate::protocol::socketmap::Value;
 
 /// The map.
@@ -17,8 +17,9 @@ pub(super) const DOMAINS: Map = Map {
     look_up,
 };
 
-fn look_up<'a>(directory: &'a Directory, key: &'a str) -> Answer<'a> {
+fn look_up<'a>(sources: &'a Sources, key: &'a str) -> Answer<'a> {
     Box::pin(async move {
+        let directory = &sources.directory;
         let Ok(domain) = Domain::parse(key) else { return Lookup::None };
         said(directory.hosts(&domain).await.map(|()| Value::new(domain.as_str())))
     })

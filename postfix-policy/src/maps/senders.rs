@@ -4,9 +4,9 @@
 //! The owner of a mailbox may send as it, the owner of an alias's destination as the alias, each with any extension. An
 //! address that nobody owns is "not found", which `reject_sender_login_mismatch` refuses to everybody who is logged in.
 
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::Lookup;
 
-use super::{Answer, Map, said};
+use super::{Answer, Map, Sources, said};
 use crate::addresses::{Asked, login_list};
 
 /// The map.
@@ -17,8 +17,9 @@ pub(super) const SENDERS: Map = Map {
     look_up,
 };
 
-fn look_up<'a>(directory: &'a Directory, key: &'a str) -> Answer<'a> {
+fn look_up<'a>(sources: &'a Sources, key: &'a str) -> Answer<'a> {
     Box::pin(async move {
+        let directory = &sources.directory;
         let Some(asked) = Asked::parse(key, directory.extension_delimiters()) else { return Lookup::None };
         match directory.hosts(asked.exact().domain()).await.settled() {
             Ok(Some(())) => said(directory.owners(asked.exact()).await.map(|logins| login_list(&logins))),

@@ -35,3 +35,6 @@ GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;
 
 -- The milter reads what is excepted from DMARC.
 GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;
+
+-- The policy daemon keeps MTA-STS policies.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
