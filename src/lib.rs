@@ -10,6 +10,7 @@
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
 //! - [`dmarc`]: DMARC policies, the operator's exceptions, what reports count.
 //! - [`dns`]: questions to DNS, with the same kind of answer.
+//! - [`spf`]: who may send for a domain.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
@@ -25,5 +26,6 @@ pub mod dns;
 pub mod mail;
 pub mod net;
 pub mod password;
+pub mod spf;
 pub mod store;
 pub mod telemetry;

@@ -90,7 +90,7 @@ async fn authenticate(
     let question = Question {
         client: envelope.client_address,
         helo: envelope.helo.clone(),
-        sender: envelope.sender.clone(),
+        sender: Some(envelope.reverse_path.clone()).filter(|path| !path.is_empty()),
         raw: message.to_rfc5322(),
         complete: true,
         host: "localhost".to_owned(),
@@ -102,6 +102,11 @@ fn envelope(ask: &Ask) -> Envelope {
     Envelope {
         client_address: ask.ip,
         helo: ask.helo.clone(),
+        reverse_path: ask
+            .from
+            .as_ref()
+            .and_then(|from| from.0.as_ref())
+            .map_or_else(String::new, ToString::to_string),
         sender: ask.from.clone().and_then(|sender| sender.0),
         recipients: ask.to.clone(),
         ..Envelope::new(Direction::Inbound)

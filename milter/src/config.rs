@@ -153,7 +153,7 @@ impl Section for Milter {
 impl Milter {
     /// What verification of one message may cost.
     pub fn verification(&self) -> Verification {
-        Verification { deadline: self.deadline.0, signatures: self.limits.signatures }
+        Verification { deadline: self.deadline.0, signatures: self.limits.signatures, questions: 300 }
     }
 
     /// How much of a message is kept.

@@ -151,6 +151,9 @@ pub struct Envelope {
     pub helo: Option<String>,
     /// The sender; none for the null sender `<>` and for one that is no address.
     pub sender: Option<Address>,
+    /// MAIL FROM as the client gave it, without brackets, cut and printable; empty for the null sender. For SPF, which looks at its
+    /// domain and local part even where they are no address of ours to understand.
+    pub reverse_path: String,
     /// The recipients that Postfix accepted.
     pub recipients: Vec<Address>,
     /// Who logged in, for submitted mail.
@@ -170,6 +173,7 @@ impl Envelope {
             client_name: None,
             helo: None,
             sender: None,
+            reverse_path: String::new(),
             recipients: Vec::new(),
             login: None,
             queue_id: None,

@@ -165,7 +165,7 @@ impl Service {
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
-            sender: envelope.sender.clone(),
+            sender: Some(envelope.reverse_path.clone()).filter(|path| !path.is_empty()),
             raw,
             complete,
             host: host.clone(),

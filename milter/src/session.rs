@@ -194,7 +194,8 @@ where
                 return self.answer(&Reply::Continue).await;
             }
             Command::Mail(arguments) => {
-                self.transaction = Some(Transaction::new(address(&arguments)));
+                let sender = Transaction::new(address(&arguments));
+                self.transaction = Some(sender.with_reverse_path(reverse_path(&arguments)));
                 return self.answer(&Reply::Continue).await;
             }
             Command::Rcpt(arguments) => {
@@ -344,6 +345,7 @@ where
             client_name: client_name.filter(|_| from_network).map(str::to_owned),
             helo: self.client.helo.as_ref().map(|helo| printable(helo, MAX_HELO)),
             sender: None,
+            reverse_path: String::new(),
             recipients: Vec::new(),
             login: self.macros.text("auth_authen").and_then(|login| Address::parse(login).ok()),
             queue_id: self.macros.text("i").map(|id| printable(id.as_bytes(), MAX_QUEUE_ID)),
@@ -374,6 +376,17 @@ fn address(arguments: &Arguments) -> Option<Address> {
     let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
     Address::parse(bare).ok()
 }
+
+/// The same as text, for SPF: whatever stands between the brackets, cut, without control characters; empty for the null sender.
+fn reverse_path(arguments: &Arguments) -> String {
+    let text = String::from_utf8_lossy(&arguments.address);
+    let text = text.trim();
+    let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    bare.chars().filter(|character| !character.is_control()).take(MAX_REVERSE_PATH).collect()
+}
+
+/// The longest address has 64 + 1 + 255 characters (RFC 5321, 4.5.3.1).
+const MAX_REVERSE_PATH: usize = 320;
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,8 @@ pub enum Purpose {
 pub struct Transaction {
     /// The sender, if it is an address.
     pub sender: Option<Address>,
+    /// MAIL FROM as given, without brackets; empty for the null sender.
+    reverse_path: String,
     /// The recipients that the MTA accepted.
     pub recipients: Vec<Address>,
     /// How many recipients the MTA refused.
@@ -117,6 +119,7 @@ impl Transaction {
     pub fn new(sender: Option<Address>) -> Self {
         Self {
             sender,
+            reverse_path: String::new(),
             recipients: Vec::new(),
             refused_recipients: 0,
             headers: Vec::new(),
@@ -124,6 +127,13 @@ impl Transaction {
             headers_cut: false,
             body: Body::new(),
         }
+    }
+
+    /// With the sender as the client gave it.
+    #[must_use]
+    pub fn with_reverse_path(mut self, reverse_path: String) -> Self {
+        self.reverse_path = reverse_path;
+        self
     }
 
     /// A recipient that the MTA accepted.
@@ -249,7 +259,12 @@ const STEP: usize = 1 << 20;
 impl Transaction {
     /// The envelope, with what the connection and the macros say around it.
     pub fn envelope(&self, around: Envelope) -> Envelope {
-        Envelope { sender: self.sender.clone(), recipients: self.recipients.clone(), ..around }
+        Envelope {
+            sender: self.sender.clone(),
+            reverse_path: self.reverse_path.clone(),
+            recipients: self.recipients.clone(),
+            ..around
+        }
     }
 }
 

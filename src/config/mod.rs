@@ -13,7 +13,7 @@ mod values;
 pub use listen::{ListenAddress, UnixAccess};
 pub use load::{ConfigError, load, nearest, parse, read_secret_file};
 pub use network::Network;
-pub use sections::{Database, Dns, Limits, Log, LogLevel, LogTarget, TlsMode};
+pub use sections::{Database, Dns, DnssecTrust, Limits, Log, LogLevel, LogTarget, TlsMode};
 pub use values::{ByteSize, Seconds, Secret};
 
 use std::fmt::Debug;

@@ -71,12 +71,32 @@ pub struct Dns {
     pub timeout: Seconds,
     /// How many answers each process keeps, positive and negative, each as long as DNS says.
     pub cache_entries: u64,
+    /// Whether a server's word that an answer is validated (the AD bit) is believed: `auto` believes servers on the loopback
+    /// device, `trust-ad` all, `off` none. The network between must be as safe as the resolver itself for `trust-ad`.
+    pub dnssec: DnssecTrust,
 }
 
 impl Default for Dns {
     fn default() -> Self {
-        Self { servers: Vec::new(), timeout: Seconds(Duration::from_millis(1500)), cache_entries: 10_000 }
+        Self {
+            servers: Vec::new(),
+            timeout: Seconds(Duration::from_millis(1500)),
+            cache_entries: 10_000,
+            dnssec: DnssecTrust::Auto,
+        }
     }
+}
+
+/// `dns.dnssec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DnssecTrust {
+    /// If all servers are on this host's loopback device.
+    Auto,
+    /// Always.
+    TrustAd,
+    /// Never.
+    Off,
 }
 
 /// libpq's `sslmode`.

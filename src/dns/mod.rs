@@ -1,27 +1,71 @@
-//! Questions to DNS that are not part of a verification library: one resolver for the process, [`Lookup`] as the only kind of answer.
+//! The one resolver of a process: questions to DNS by name, [`Lookup`] as the only kind of answer.
 //!
-//! For whoever asks for a record by name: the keys that DNS shows, where reports go, block lists, transport policies. Servers and
-//! timeout come from section `[dns]`. A server that does not answer, or says SERVFAIL or REFUSED, is [`Lookup::Unavailable`], never
-//! [`Lookup::None`]: only NXDOMAIN and an empty answer are "not there" (RFC 2308, 2).
+//! For whoever asks for a record: SPF, DKIM and DMARC, the keys that DNS shows, where reports go, block lists, transport policies.
+//! Servers, timeout and memory come from section `[dns]`. A server that does not answer, or says SERVFAIL or REFUSED, is
+//! [`Lookup::Unavailable`], never [`Lookup::None`]: only NXDOMAIN and an empty answer are "not there" (RFC 2308, 2); where the
+//! difference between these two matters, [`Resolver::exists`] tells it.
 //!
-//! Refuses names from `/etc/hosts`: what a mail says must not be answered from there.
+//! DNSSEC: this is a stub resolver and validates nothing itself. It asks for the AD bit and believes it where the way to the
+//! validating resolver is safe (RFC 6840, 5.8): with `dnssec = "auto"` if all servers are on this host's loopback, always with
+//! `"trust-ad"`, never with `"off"`. [`Answer::dnssec`] keeps the status beside the records, in the memory too.
+//!
+//! Refuses names from `/etc/hosts` and the search list: what a mail says must not be answered from there.
 
-use std::net::{IpAddr, SocketAddr};
+mod memory;
+mod question;
+mod tlsa;
 
-use hickory_resolver::TokioResolver;
+pub use tlsa::Tlsa;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::lookup::Lookup as Records;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
+use self::memory::{Content, Memory, key};
+use self::question::Servers;
 use crate::config;
+use crate::config::DnssecTrust;
 use crate::directory::Lookup;
 
-/// The resolver. Cheap to clone; clones share its connections and its memory.
+/// The resolver. Cheap to clone; clones share its servers and its memory.
 #[derive(Clone)]
-pub struct Resolver(TokioResolver);
+pub struct Resolver {
+    shared: Arc<Shared>,
+    /// How many questions may still be asked; none: as many as you like.
+    left: Option<Arc<AtomicU32>>,
+}
+
+struct Shared {
+    servers: Servers,
+    memory: Memory,
+}
+
+/// Records, and whether DNSSEC vouches for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// The records, in the order of the answer; never empty.
+    pub records: Vec<T>,
+    /// The status of the whole answer, aliases included.
+    pub dnssec: Dnssec,
+}
+
+/// What is known of an answer's DNSSEC status. A bogus answer never gets here: a validating resolver says SERVFAIL instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dnssec {
+    /// A resolver that we trust has validated it.
+    Secure,
+    /// Not signed, not validated, or not to be believed.
+    Unknown,
+}
+
+impl<T> Answer<T> {
+    fn into_records<U: From<T>>(self) -> Answer<U> {
+        Answer { records: self.records.into_iter().map(U::from).collect(), dnssec: self.dnssec }
+    }
+}
 
 /// The resolver could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +86,10 @@ pub fn setup(config: &config::Dns) -> Result<(ResolverConfig, ResolverOpts), Set
     options.timeout = config.timeout.0;
     // A question is tried twice: the first time, and `attempts` more.
     options.attempts = 1;
-    options.cache_size = config.cache_entries;
+    // 1232 bytes pass every network unfragmented (DNS flag day 2020); what is longer comes over TCP.
+    options.edns_payload_len = 1232;
+    // Ours is in front.
+    options.cache_size = 32;
     options.use_hosts_file = ResolveHosts::Never;
     Ok((servers, options))
 }
@@ -54,27 +101,39 @@ impl Resolver {
     /// As [`setup`].
     pub fn new(config: &config::Dns) -> Result<Self, SetupError> {
         let (servers, options) = setup(config)?;
-        TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
-            .with_options(options)
-            .build()
-            .map(Self)
-            .map_err(|error| SetupError(error.to_string()))
+        let trust_ad = match config.dnssec {
+            DnssecTrust::TrustAd => true,
+            DnssecTrust::Off => false,
+            DnssecTrust::Auto => {
+                let servers = servers.name_servers();
+                !servers.is_empty() && servers.iter().all(|server| server.ip.to_canonical().is_loopback())
+            }
+        };
+        let servers =
+            Servers::new(servers, options, trust_ad).map_err(|error| SetupError(error.to_string()))?;
+        let shared = Shared { servers, memory: Memory::new(config.cache_entries) };
+        Ok(Self { shared: Arc::new(shared), left: None })
     }
 
-    /// A resolver that a library has built already, so that the process has one.
-    pub fn shared(resolver: TokioResolver) -> Self {
-        Self(resolver)
-    }
-
-    /// hickory's own, for record types that have no method here.
-    pub fn hickory(&self) -> &TokioResolver {
-        &self.0
+    /// The same resolver for one piece of work that may ask at most so many questions, answers from memory included; beyond them,
+    /// every answer is [`Lookup::Unavailable`]. Clones of what is returned share the number.
+    #[must_use]
+    pub fn limited(&self, questions: u32) -> Self {
+        Self { shared: Arc::clone(&self.shared), left: Some(Arc::new(AtomicU32::new(questions))) }
     }
 
     /// The TXT records of a name, the strings of each joined (RFC 7208, 3.3; RFC 6376, 3.6.2.2). Bytes that are no UTF-8 are replaced.
     pub async fn txt(&self, name: &str) -> Lookup<Vec<String>> {
-        self.ask(name, RecordType::TXT, |data| match data {
-            RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
+        let found = self.txt_bytes(name).await;
+        found.map(|answer| {
+            answer.records.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+        })
+    }
+
+    /// The TXT records of a name as they are, the strings of each joined.
+    pub async fn txt_bytes(&self, name: &str) -> Lookup<Answer<Vec<u8>>> {
+        self.records(name, RecordType::TXT, |data| match data {
+            RData::TXT(text) => Some(text.txt_data.concat()),
             _ => None,
         })
         .await
@@ -83,87 +142,163 @@ impl Resolver {
     /// The mail exchangers of a domain as (preference, host), the lowest preference first; the host has no dot at the end, and is
     /// empty where the domain takes no mail (RFC 7505).
     pub async fn mx(&self, domain: &str) -> Lookup<Vec<(u16, String)>> {
+        self.mx_answer(domain).await.map(|answer| answer.records)
+    }
+
+    /// The same, with the DNSSEC status.
+    pub async fn mx_answer(&self, domain: &str) -> Lookup<Answer<(u16, String)>> {
         let found = self
-            .ask(domain, RecordType::MX, |data| match data {
+            .records(domain, RecordType::MX, |data| match data {
                 RData::MX(mx) => Some((mx.preference, host(&mx.exchange))),
                 _ => None,
             })
             .await;
-        found.map(|mut exchangers| {
-            exchangers.sort();
-            exchangers
+        found.map(|mut answer| {
+            answer.records.sort();
+            answer
         })
+    }
+
+    /// The IPv4 addresses of a host.
+    pub async fn ipv4(&self, host: &str) -> Lookup<Answer<Ipv4Addr>> {
+        self.records(host, RecordType::A, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The IPv6 addresses of a host.
+    pub async fn ipv6(&self, host: &str) -> Lookup<Answer<Ipv6Addr>> {
+        self.records(host, RecordType::AAAA, |data| match data {
+            RData::AAAA(address) => Some(address.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The addresses of a host, of the family of `like` alone.
+    pub async fn addresses_like(&self, host: &str, like: IpAddr) -> Lookup<Answer<IpAddr>> {
+        match like {
+            IpAddr::V4(_) => self.ipv4(host).await.map(Answer::into_records),
+            IpAddr::V6(_) => self.ipv6(host).await.map(Answer::into_records),
+        }
     }
 
     /// The addresses of a host, IPv4 first. A family that cannot be asked now makes the whole unavailable only if the other has none.
     pub async fn addresses(&self, host: &str) -> Lookup<Vec<IpAddr>> {
-        let address = |data: &RData| match data {
-            RData::A(address) => Some(IpAddr::V4(address.0)),
-            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-            _ => None,
-        };
-        let (four, six) =
-            tokio::join!(self.ask(host, RecordType::A, address), self.ask(host, RecordType::AAAA, address));
+        let (four, six) = tokio::join!(
+            self.addresses_like(host, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            self.addresses_like(host, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        );
         match (four, six) {
             (Lookup::Found(mut four), Lookup::Found(six)) => {
-                four.extend(six);
-                Lookup::Found(four)
+                four.records.extend(six.records);
+                Lookup::Found(four.records)
             }
-            (Lookup::Found(one), _) | (_, Lookup::Found(one)) => Lookup::Found(one),
-            (Lookup::None, other) | (other, _) => other,
+            (Lookup::Found(one), _) | (_, Lookup::Found(one)) => Lookup::Found(one.records),
+            (Lookup::None, other) | (other, _) => other.map(|answer| answer.records),
         }
     }
 
     /// The names of an address.
     pub async fn names(&self, address: IpAddr) -> Lookup<Vec<String>> {
-        let name = Name::from(address).to_ascii();
-        self.ask(&name, RecordType::PTR, |data| match data {
+        self.names_answer(address).await.map(|answer| answer.records)
+    }
+
+    /// The names of an address, with their DNSSEC status.
+    pub async fn names_answer(&self, address: IpAddr) -> Lookup<Answer<String>> {
+        let name = host(&Name::from(address));
+        self.records(&name, RecordType::PTR, |data| match data {
             RData::PTR(name) => Some(host(&name.0)),
             _ => None,
         })
         .await
     }
 
-    async fn ask<T>(
+    /// Whether a name exists at all, with records of whatever type or with names below it (RFC 8020): none for NXDOMAIN alone.
+    pub async fn exists(&self, name: &str) -> Lookup<()> {
+        match self.content(name, RecordType::A).await {
+            Content::Found(..) | Content::Empty { exists: true } => Lookup::Found(()),
+            Content::Empty { exists: false } => Lookup::None,
+            Content::Failed(why) => unavailable(name, &why),
+        }
+    }
+
+    async fn records<T>(
         &self,
         name: &str,
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
-    ) -> Lookup<Vec<T>> {
-        let Ok(mut asked) = Name::from_str_relaxed(name) else {
-            // A name that DNS cannot hold has no records.
-            return Lookup::None;
-        };
-        // Never with the search domains of resolv.conf.
-        asked.set_fqdn(true);
-        match self.0.lookup(asked, kind).await {
-            Ok(records) => match picked(&records, pick) {
-                found if found.is_empty() => Lookup::None,
-                found => Lookup::Found(found),
+    ) -> Lookup<Answer<T>> {
+        match self.content(name, kind).await {
+            Content::Found(records, dnssec) => match records.iter().filter_map(pick).collect::<Vec<_>>() {
+                records if records.is_empty() => Lookup::None,
+                records => Lookup::Found(Answer { records, dnssec }),
             },
-            Err(error) => failed(name, &error),
+            Content::Empty { .. } => Lookup::None,
+            Content::Failed(why) => unavailable(name, &why),
         }
     }
-}
 
-fn picked<T>(records: &Records, pick: impl Fn(&RData) -> Option<T>) -> Vec<T> {
-    records.answers().iter().filter_map(|record| pick(&record.data)).collect()
-}
-
-fn failed<T>(name: &str, error: &NetError) -> Lookup<T> {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(none))
-            if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
+    async fn content(&self, name: &str, kind: RecordType) -> Content {
+        let Some(wire) = wire_name(name) else {
+            // A name that DNS cannot hold does not exist.
+            return Content::Empty { exists: false };
+        };
+        if let Some(left) = &self.left
+            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
         {
-            Lookup::None
+            return Content::Failed("too many questions for one message".into());
         }
-        other => Lookup::Unavailable(format!("DNS does not answer for {name}: {other}")),
+        let key = key(name, kind);
+        match self.shared.memory.get(&key) {
+            Some(content) => content,
+            None => self.shared.memory.put(key, self.shared.servers.ask(&wire, kind).await),
+        }
     }
 }
 
+fn unavailable<T>(name: &str, why: &str) -> Lookup<T> {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    Lookup::Unavailable(format!("DNS does not answer for {name}: {why}"))
+}
+
+/// The name on the wire: any bytes but dots in a label, U-labels as A-labels (RFC 5890); none where a label or the whole is empty
+/// or too long (RFC 1035, 2.3.4).
+fn wire_name(name: &str) -> Option<Name> {
+    let ascii;
+    let name = if name.is_ascii() {
+        name
+    } else {
+        ascii = idna::domain_to_ascii(name).ok()?;
+        &ascii
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() || name.len() > MAX_NAME {
+        return None;
+    }
+    let mut wire = Name::from_labels(name.split('.').map(str::as_bytes)).ok()?;
+    // Never with the search domains of resolv.conf.
+    wire.set_fqdn(true);
+    Some(wire)
+}
+
+/// The longest name as text, without the dot at its end.
+const MAX_NAME: usize = 253;
+
+/// The name as text in lower case, without the dot at its end: the inverse of [`wire_name`]. A label with a dot in it, or with
+/// anything but printable ASCII, is shown escaped, which leads nowhere.
 fn host(name: &Name) -> String {
-    let text = name.to_lowercase().to_ascii();
-    text.trim_end_matches('.').to_owned()
+    let plain = |label: &[u8]| label.iter().all(|byte| (b' '..=b'~').contains(byte) && *byte != b'.');
+    let labels: Vec<String> = name
+        .iter()
+        .map(|label| match plain(label) {
+            true => String::from_utf8_lossy(label).to_ascii_lowercase(),
+            false => label.escape_ascii().to_string().replace('.', "\\."),
+        })
+        .collect();
+    labels.join(".")
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -172,4 +307,32 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
         connection.port = address.port();
     }
     server
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn names_that_dns_can_hold() {
+        for name in [
+            "example.org",
+            "example.org.",
+            "foo:bar/baz.example.com",
+            "a  b%20c.test",
+            "bücher.test",
+            "_dmarc.test",
+        ] {
+            assert!(wire_name(name).is_some(), "{name}");
+        }
+        let long = "a".repeat(64);
+        for name in ["", ".", "a..b", ".a", "a..", &format!("{long}.test"), &"a.".repeat(200)] {
+            assert!(wire_name(name).is_none(), "{name}");
+        }
+        for name in ["foo:bar/baz.example.com", "a  b%20c.test", ""] {
+            assert_eq!(host(&wire_name(name).unwrap_or_default()), name);
+        }
+        assert_eq!(wire_name("BÜCHER.test").unwrap().to_ascii(), "xn--bcher-kva.test.");
+    }
 }

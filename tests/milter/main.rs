@@ -7,6 +7,7 @@
 //! - [`running`]: TCP, metrics, reload.
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
+//! - [`spf`]: the RFC 7208 test suite.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -14,14 +15,18 @@
 mod ask;
 mod conversations;
 mod daemon;
-mod dns;
 mod miltertest;
 mod pairs;
 mod peers;
 mod rules;
 mod running;
 mod signing;
+mod spf;
 mod verification;
+
+#[allow(dead_code)]
+#[path = "../support/dns.rs"]
+mod dns;
 
 #[allow(unreachable_pub, dead_code)]
 #[path = "../support/postgres.rs"]

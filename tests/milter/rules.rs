@@ -153,8 +153,7 @@ impl Case {
                     "permerror" => SpfResult::PermError,
                     other => panic!("{}: spf {other}", self.place),
                 };
-                asked.spf =
-                    Some(SpfOutcome { result, domain: word(2).to_owned(), scope: SpfScope::MailFrom });
+                asked.spf = Some(SpfOutcome::new(result, word(2), SpfScope::MailFrom));
             }
             "dkim" => {
                 asked.missing.retain(|fact| *fact != "dkim");

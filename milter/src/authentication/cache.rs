@@ -36,7 +36,6 @@ pub(super) struct Caches {
     ipv4: Timed<Box<str>, Answer<Ipv4Addr>>,
     ipv6: Timed<Box<str>, Answer<Ipv6Addr>>,
     ptr: Timed<IpAddr, Answer<Box<str>>>,
-    unanswered: Timed<IpAddr, ()>,
 }
 
 impl Caches {
@@ -47,7 +46,6 @@ impl Caches {
             ipv4: Timed::new(),
             ipv6: Timed::new(),
             ptr: Timed::new(),
-            unanswered: Timed::new(),
         }
     }
 
@@ -57,16 +55,6 @@ impl Caches {
         let failure =
             TxtRecord::Error(Error::Dns(DnsError::Resolver("no answer a few seconds ago".to_owned())));
         self.txt.insert(name, failure, Instant::now() + FAILURE);
-    }
-
-    /// The names of that address could not be had: not asked again for [`FAILURE`].
-    pub(super) fn names_unanswered(&self, address: IpAddr) {
-        self.unanswered.insert(address, (), Instant::now() + FAILURE);
-    }
-
-    /// Whether that address's names could not be had a few seconds ago.
-    pub(super) fn are_names_unanswered(&self, address: &IpAddr) -> bool {
-        self.unanswered.get(address).is_some()
     }
 }
 

@@ -1,8 +1,13 @@
-//! iprev (RFC 8601, 3): the outcome in our words, and how it comes from the crate's.
+//! iprev (RFC 8601, 3): whether the client's address and its name confirm each other.
 //!
-//! For `verifier`.
+//! For `verifier`. At most [`MAX_NAMES`] names of an address are looked at, so that nobody's reverse zone costs us more.
 
-/// The result of iprev (RFC 8601, 3).
+use std::net::IpAddr;
+
+use gatepost::directory::Lookup;
+use gatepost::dns::Resolver;
+
+/// The result of iprev (RFC 8601, 2.7.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IprevResult {
     /// The address's name leads back to the address.
@@ -11,7 +16,7 @@ pub enum IprevResult {
     Fail,
     /// DNS could not answer now.
     TempError,
-    /// It has no name, or its name has no address.
+    /// It has no name.
     PermError,
 }
 
@@ -20,7 +25,7 @@ pub enum IprevResult {
 pub struct IprevOutcome {
     /// What came out.
     pub result: IprevResult,
-    /// The first name of the address, if it has one.
+    /// The name that leads back; without one, the first name of the address, if it has any.
     pub name: Option<String>,
 }
 
@@ -36,18 +41,28 @@ impl IprevResult {
     }
 }
 
-/// What the crate found; none when it was not asked because it failed a moment ago.
-pub(super) fn outcome(found: Option<mail_auth::IprevOutput>) -> IprevOutcome {
-    let Some(found) = found else {
-        return IprevOutcome { result: IprevResult::TempError, name: None };
+/// Asks for the names of an address, and for the addresses of these names.
+pub(super) async fn check(resolver: &Resolver, client: IpAddr) -> IprevOutcome {
+    let client = client.to_canonical();
+    let names = match resolver.names(client).await {
+        Lookup::Found(names) => names,
+        Lookup::None => return IprevOutcome { result: IprevResult::PermError, name: None },
+        Lookup::Unavailable(_) | Lookup::Misconfigured(_) => {
+            return IprevOutcome { result: IprevResult::TempError, name: None };
+        }
     };
-    let result = match found.result() {
-        mail_auth::IprevResult::Pass => IprevResult::Pass,
-        mail_auth::IprevResult::Fail(_) => IprevResult::Fail,
-        mail_auth::IprevResult::TempError(_) => IprevResult::TempError,
-        mail_auth::IprevResult::PermError(_) | mail_auth::IprevResult::None => IprevResult::PermError,
-    };
-    let name =
-        found.ptr.as_ref().and_then(|names| names.first()).map(|name| name.trim_end_matches('.').to_owned());
-    IprevOutcome { result, name }
+    let mut result = IprevResult::Fail;
+    for name in names.iter().take(MAX_NAMES) {
+        match resolver.addresses_like(name, client).await {
+            Lookup::Found(answer) if answer.records.contains(&client) => {
+                return IprevOutcome { result: IprevResult::Pass, name: Some(name.clone()) };
+            }
+            Lookup::Found(_) | Lookup::None => {}
+            Lookup::Unavailable(_) | Lookup::Misconfigured(_) => result = IprevResult::TempError,
+        }
+    }
+    IprevOutcome { result, name: names.into_iter().next() }
 }
+
+/// RFC 8601, 3, asks for a limit; RFC 7208, 4.6.4, has that one for the same question.
+const MAX_NAMES: usize = 10;

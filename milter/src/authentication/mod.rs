@@ -11,7 +11,6 @@ pub mod dkim;
 pub mod dmarc;
 pub mod iprev;
 pub mod results;
-pub mod spf;
 
 mod cache;
 mod verifier;
@@ -21,8 +20,8 @@ pub use dkim::{DkimOutcome, DkimResult};
 pub use dmarc::{
     Aligned, AlignmentMode, DmarcOutcome, DmarcPolicy, DmarcRecord, DmarcResult, PolicyTag, Psd,
 };
+pub use gatepost::spf::{SpfOutcome, SpfResult, SpfScope};
 pub use iprev::{IprevOutcome, IprevResult};
-pub use spf::{SpfOutcome, SpfResult, SpfScope};
 pub use verifier::{Question, Verification, Verifier};
 
 /// Everything that was found out about one message.

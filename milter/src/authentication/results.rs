@@ -186,11 +186,7 @@ mod tests {
         let mut envelope = Envelope::new(Direction::Inbound);
         envelope.client_address = "2001:db8::1".parse().ok();
         let found = Authentication {
-            spf: Some(SpfOutcome {
-                result: SpfResult::Pass,
-                domain: "example.org".into(),
-                scope: SpfScope::MailFrom,
-            }),
+            spf: Some(SpfOutcome::new(SpfResult::Pass, "example.org", SpfScope::MailFrom)),
             dkim: vec![DkimOutcome {
                 result: DkimResult::Fail,
                 domain: "example.org".into(),

@@ -1,31 +1,29 @@
-//! The one resolver of the process, and the questions it answers about a message: SPF, DKIM, DMARC, iprev.
+//! Everything that DNS says about a message, asked at once and joined: SPF, DKIM, DMARC, iprev.
 //!
-//! For `session` and `ask`. It asks all of them at once and joins the answers; each method's own file turns them into our
-//! words. No type of the crate `mail-auth` leaves this folder, because they change with its releases.
+//! For `session` and `ask`. Each method's own file comes to its outcome. No type of the crate `mail-auth` leaves this folder, because
+//! they change with its releases.
 //!
-//! Time: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]).
-//! What is not known by then is named in [`Authentication::missing`]; a failing resolver gives `temperror`, never `fail`.
+//! Bounds: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]) and
+//! are at most [`Verification::questions`]. What is not known by then is named in [`Authentication::missing`]; a failing resolver,
+//! and one question too many, give `temperror`, never `fail`.
 //!
-//! Honest limits: `l=` in a DKIM signature makes it neutral (RFC 6376, 8.2 tells why); `rsa-sha1` is not accepted (RFC 8301, 3.1);
-//! DNSSEC status is not reported.
+//! Honest limits: `l=` in a DKIM signature makes it neutral (RFC 6376, 8.2 tells why); `rsa-sha1` is not accepted (RFC 8301, 3.1).
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepost::config;
-use gatepost::dns::{self, SetupError};
-use gatepost::mail::Address;
-use mail_auth::dmarc::Policy;
-use mail_auth::dmarc::verify::DmarcParameters;
-use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{AuthenticatedMessage, DkimOutput, MessageAuthenticator, Parameters, SpfOutput};
+use gatepost::dns::{self, Resolver, SetupError};
+use gatepost::spf::{self, Client};
+use mail_auth::{AuthenticatedMessage, MessageAuthenticator, Parameters};
 use tokio::time::{Instant, timeout_at};
 
 use super::cache::Caches;
+use super::dmarc::Identifier;
 use super::{
-    Authentication, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevResult, SpfOutcome, SpfResult,
-    SpfScope, dkim, iprev, spf,
+    Authentication, DkimOutcome, DkimResult, DmarcResult, IprevResult, SpfOutcome, SpfResult, dkim, dmarc,
+    iprev,
 };
 use crate::pool::Pool;
 
@@ -36,6 +34,8 @@ pub struct Verification {
     pub deadline: Duration,
     /// How many DKIM signatures of one message are verified; the others are neutral.
     pub signatures: usize,
+    /// How many questions to DNS one message is worth; beyond, everything is a temperror.
+    pub questions: u32,
 }
 
 /// Everything about a message that can be verified.
@@ -45,8 +45,8 @@ pub struct Question {
     pub client: Option<IpAddr>,
     /// The name in HELO.
     pub helo: Option<String>,
-    /// MAIL FROM; none for the null sender.
-    pub sender: Option<Address>,
+    /// MAIL FROM as the client gave it, without brackets; none for the null sender. What is no address has no SPF record.
+    pub sender: Option<String>,
     /// Header block, empty line and body as they will be delivered.
     pub raw: Vec<u8>,
     /// Whether `raw` holds the whole message; if not, DKIM cannot be verified.
@@ -57,10 +57,10 @@ pub struct Question {
 
 /// The resolver with its memory.
 pub struct Verifier {
+    resolver: Resolver,
     authenticator: MessageAuthenticator,
     cache: Caches,
-    deadline: Duration,
-    signatures: usize,
+    settings: Verification,
 }
 
 impl Verifier {
@@ -71,167 +71,111 @@ impl Verifier {
         options.cache_size = 32;
         let authenticator =
             MessageAuthenticator::new(servers, options).map_err(|error| SetupError(error.to_string()))?;
-        let Verification { deadline, signatures } = settings;
-        Ok(Self { authenticator, cache: Caches::new(), deadline, signatures })
+        Ok(Self { resolver: Resolver::new(dns)?, authenticator, cache: Caches::new(), settings })
+    }
+
+    /// The resolver, for other questions of the same process.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Answers everything that can be answered within the deadline.
     pub async fn verify(&self, question: &Question, pool: &Pool) -> Authentication {
-        let end = Instant::now() + self.deadline;
+        let end = Instant::now() + self.settings.deadline;
+        let resolver = self.resolver.limited(self.settings.questions);
         let mut found = Authentication::default();
         let message = pool.run_here(question.raw.len(), || AuthenticatedMessage::parse(&question.raw)).await;
         let message = message.map(|mut message| {
-            let refused = dkim::refuse_signatures(&mut message, self.signatures);
+            let refused = dkim::refuse_signatures(&mut message, self.settings.signatures);
             (message, refused)
         });
-        let dkim = async {
-            match &message {
-                Some((message, _)) if question.complete => {
-                    until(
-                        end,
-                        self.authenticator.verify_dkim(Parameters::new(message).with_cache(&self.cache)),
-                    )
-                    .await
-                }
-                // No header at all: no signature to look for.
-                None => Some(Vec::new()),
-                Some((message, _)) if message.dkim_signatures().is_empty() => Some(Vec::new()),
-                Some(_) => None,
-            }
-        };
-        let helo = question.helo.as_deref().filter(|helo| spf::is_domain(helo));
+        let client = question.client.map(|address| Client {
+            address,
+            helo: question.helo.as_deref().unwrap_or_default(),
+            host: &question.host,
+            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        });
+        // The null sender has no other identity than HELO, whatever was said there (RFC 7208, 2.4).
+        let helo = client.filter(|client| question.sender.is_none() || spf::is_domain(client.helo));
         let (dkim, mail_from, helo_spf, iprev) = tokio::join!(
-            dkim,
-            until_some(end, question.client.zip(question.sender.as_ref()), |(client, sender)| {
-                self.spf_of_sender(question, client, sender)
+            until(end, self.dkim(message.as_ref(), question.complete)),
+            until_some(end, client.zip(question.sender.as_ref()), |(client, sender)| {
+                spf::mail_from(&resolver, client, sender)
             }),
-            until_some(end, question.client.zip(helo), |(client, helo)| self
-                .spf_of_helo(question, client, helo)),
-            until_some(end, question.client, |client| self.iprev(client)),
+            until_some(end, helo, |client| spf::helo(&resolver, client)),
+            until_some(end, client, |client| iprev::check(&resolver, client.address)),
         );
+        let dkim = dkim.flatten();
+        let identity = if question.sender.is_some() { &mail_from } else { &helo_spf };
         for (name, missing) in [
-            (
-                "spf",
-                question.client.is_none()
-                    || mail_from.is_late()
-                    || (question.sender.is_none() && helo_spf.is_late()),
-            ),
+            ("spf", client.is_none() || identity.is_late()),
             ("dkim", dkim.is_none()),
-            ("iprev", question.client.is_none() || iprev.is_late()),
+            ("iprev", client.is_none() || iprev.is_late()),
         ] {
             if missing {
                 found.missing.push(name);
             }
         }
-
-        let dkim_known = dkim.is_some();
-        let dkim = dkim.unwrap_or_default();
-        let identity = match (&mail_from, &helo_spf) {
-            (Asked::Answered(output), _) => Some((output, SpfScope::MailFrom)),
-            (Asked::Skipped, Asked::Answered(output)) if question.sender.is_none() => {
-                Some((output, SpfScope::Helo))
-            }
-            _ => None,
-        };
-        found.spf = identity.map(|(output, scope)| spf::outcome(output, scope));
-        if let (Some(SpfScope::MailFrom), Asked::Answered(output)) =
-            (identity.map(|found| found.1), &helo_spf)
-        {
-            found.spf_helo = Some(spf::outcome(output, SpfScope::Helo));
+        let (mail_from, helo_spf) = (mail_from.answer(), helo_spf.answer());
+        if question.sender.is_some() {
+            (found.spf, found.spf_helo) = (mail_from, helo_spf);
+        } else {
+            found.spf = helo_spf;
         }
-        // Without a HELO name that could have a record, the null sender has no SPF identity (RFC 7208, 2.4 and 4.3).
-        if found.spf.is_none()
-            && question.sender.is_none()
-            && question.client.is_some()
-            && helo_spf.is_skipped()
-        {
-            let domain = question.helo.clone().unwrap_or_default();
-            found.spf = Some(SpfOutcome { result: SpfResult::None, domain, scope: SpfScope::Helo });
-        }
-        found.iprev = iprev.answer().map(iprev::outcome);
+        found.iprev = iprev.answer();
 
-        if let Some((message, refused)) = &message {
-            let spf_known = found.spf.is_some();
-            let spf = identity.map_or_else(SpfOutput::default, |(output, _)| output.clone());
-            let dmarc = until(end, self.dmarc(message, &dkim, &spf)).await;
+        if let Some((message, refused)) = message {
+            let known = found.spf.is_some() && dkim.is_some();
+            found.dkim = dkim.unwrap_or_default();
+            let identifiers: Vec<Identifier<'_>> = found.dkim.iter().filter_map(signed_by).collect();
+            let spf = found.spf.as_ref().and_then(allowed_by);
+            let dmarc = dmarc::evaluate(&resolver, message.from_addresses(), &identifiers, spf);
             // A verdict of "neither passed" needs both to be known.
-            match dmarc.filter(|dmarc| dmarc.result != DmarcResult::Fail || (spf_known && dkim_known)) {
-                Some(dmarc) => found.dmarc = Some(dmarc),
-                None => found.missing.push("dmarc"),
+            let dmarc = until(end, dmarc).await.filter(|dmarc| dmarc.result != DmarcResult::Fail || known);
+            if dmarc.is_none() {
+                found.missing.push("dmarc");
             }
-            found.dkim = dkim.iter().filter_map(dkim::outcome).collect();
-            found.dkim.extend(refused.iter().cloned());
-            found.dkim.truncate(self.signatures.saturating_add(1));
+            found.dmarc = dmarc;
+            found.dkim.extend(refused);
+            found.dkim.truncate(self.settings.signatures.saturating_add(1));
         }
-        self.remember_failures(&found);
         found
     }
 
-    async fn spf_of_sender(&self, question: &Question, client: IpAddr, sender: &Address) -> SpfOutput {
-        let helo = question.helo.as_deref().unwrap_or("unknown");
-        let sender = sender.to_string();
-        let parameters = SpfParameters::mail_from(client, helo, &question.host, &sender);
-        self.authenticator.verify_spf(Parameters::new(parameters).with_cache(&self.cache)).await
-    }
-
-    async fn spf_of_helo(&self, question: &Question, client: IpAddr, helo: &str) -> SpfOutput {
-        let parameters = SpfParameters::helo(client, helo, &question.host);
-        self.authenticator.verify_spf(Parameters::new(parameters).with_cache(&self.cache)).await
-    }
-
-    async fn iprev(&self, client: IpAddr) -> Option<mail_auth::IprevOutput> {
-        if self.cache.are_names_unanswered(&client) {
+    /// The outcomes of the signatures that are to be verified; none where the message was not kept whole.
+    async fn dkim(
+        &self,
+        message: Option<&(AuthenticatedMessage<'_>, Vec<DkimOutcome>)>,
+        complete: bool,
+    ) -> Option<Vec<DkimOutcome>> {
+        let message = match message {
+            Some((message, _)) if !message.dkim_signatures().is_empty() => message,
+            // No header at all, or none of that name: no signature to look for.
+            _ => return Some(Vec::new()),
+        };
+        if !complete {
             return None;
         }
-        let found = self.authenticator.verify_iprev(Parameters::new(client).with_cache(&self.cache)).await;
-        if matches!(found.result(), mail_auth::IprevResult::TempError(_)) {
-            self.cache.names_unanswered(client);
-        }
-        Some(found)
-    }
-
-    async fn dmarc(
-        &self,
-        message: &AuthenticatedMessage<'_>,
-        dkim: &[DkimOutput<'_>],
-        spf: &SpfOutput,
-    ) -> DmarcOutcome {
-        let parameters = DmarcParameters::new(message, dkim, spf.domain(), spf);
-        let output =
-            self.authenticator.verify_dmarc(Parameters::new(parameters).with_cache(&self.cache)).await;
-        let domain = output.domain().to_owned();
-        // No record and no answer: it was the record itself that could not be had.
-        if matches!(output.result(), mail_auth::DmarcResult::TempError(_)) && output.record().is_none() {
-            self.cache.txt_unanswered(&format!("_dmarc.{domain}"));
-        }
-        let result = match output.result() {
-            mail_auth::DmarcResult::Pass => DmarcResult::Pass,
-            mail_auth::DmarcResult::Fail(_) => DmarcResult::Fail,
-            mail_auth::DmarcResult::TempError(_) => DmarcResult::TempError,
-            mail_auth::DmarcResult::PermError(_) => DmarcResult::PermError,
-            // No domain in From, or several: DMARC cannot be applied (RFC 9989, 4.10.1).
-            mail_auth::DmarcResult::None if domain.is_empty() => DmarcResult::PermError,
-            mail_auth::DmarcResult::None => DmarcResult::None,
-        };
-        let policy = match output.policy() {
-            Policy::None | Policy::Unspecified => DmarcPolicy::None,
-            Policy::Quarantine => DmarcPolicy::Quarantine,
-            Policy::Reject => DmarcPolicy::Reject,
-        };
-        DmarcOutcome::new(result, policy, &domain)
-    }
-
-    /// What DNS could not answer is not asked again for some seconds.
-    fn remember_failures(&self, found: &Authentication) {
-        for spf in [&found.spf, &found.spf_helo].into_iter().flatten() {
-            if spf.result == SpfResult::TempError {
-                self.cache.txt_unanswered(&spf.domain);
-            }
-        }
-        for signature in found.dkim.iter().filter(|signature| signature.result == DkimResult::TempError) {
+        let outputs = self.authenticator.verify_dkim(Parameters::new(message).with_cache(&self.cache)).await;
+        let outcomes: Vec<DkimOutcome> = outputs.iter().filter_map(dkim::outcome).collect();
+        for signature in outcomes.iter().filter(|signature| signature.result == DkimResult::TempError) {
             self.cache.txt_unanswered(&format!("{}._domainkey.{}", signature.selector, signature.domain));
         }
+        Some(outcomes)
     }
+}
+
+/// What a signature gives DMARC: its domain, if it passed or if DNS could not answer.
+fn signed_by(signature: &DkimOutcome) -> Option<Identifier<'_>> {
+    let passed = signature.result == DkimResult::Pass;
+    let counts = passed || signature.result == DkimResult::TempError;
+    counts.then_some(Identifier { domain: &signature.domain, passed })
+}
+
+/// What SPF gives DMARC, alike.
+fn allowed_by(spf: &SpfOutcome) -> Option<Identifier<'_>> {
+    let passed = spf.result == SpfResult::Pass;
+    (passed || spf.result == SpfResult::TempError).then_some(Identifier { domain: &spf.domain, passed })
 }
 
 impl Authentication {
@@ -256,10 +200,6 @@ enum Asked<T> {
 impl<T> Asked<T> {
     fn is_late(&self) -> bool {
         matches!(self, Self::Late)
-    }
-
-    fn is_skipped(&self) -> bool {
-        matches!(self, Self::Skipped)
     }
 
     fn answer(self) -> Option<T> {

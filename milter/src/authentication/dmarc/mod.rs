@@ -1,7 +1,12 @@
 //! DMARC (RFC 9989): what the check of the From header's domain came to, with everything that acting on it and reporting it need.
 //!
-//! For the rules, for whoever enforces a policy, and for the aggregate reports (RFC 9990). Plain data; nothing here asks DNS, and
-//! nothing here decides what becomes of a message.
+//! For the rules, for whoever enforces a policy, and for the aggregate reports (RFC 9990): plain data. [`record`] reads what a domain
+//! published, [`evaluate`] asks DNS and comes to a result. Nothing here decides what becomes of a message.
+
+mod evaluate;
+mod record;
+
+pub(super) use evaluate::{Identifier, evaluate};
 
 /// The DMARC check of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct DmarcOutcome {
     pub dkim: Aligned,
     /// What SPF gives: whether MAIL FROM (HELO for the null sender) passed with an aligned domain.
     pub spf: Aligned,
+    /// Whether DNSSEC vouches for the record that applied.
+    pub secure: bool,
 }
 
 impl DmarcOutcome {
@@ -40,6 +47,7 @@ impl DmarcOutcome {
             lowered: false,
             dkim: Aligned::Fail,
             spf: Aligned::Fail,
+            secure: false,
         }
     }
 }
