@@ -38,7 +38,7 @@ impl Unbound {
         let conf = format!(
             "server:\n interface: 127.0.0.1@{port}\n directory: \"{dir}\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n do-daemonize: no\n \
              use-syslog: no\n logfile: \"\"\n module-config: \"validator iterator\"\n trust-anchor-file: \"{key}.key\"\n do-not-query-localhost: no\n \
-             local-zone: \"plain.test.\" static\n val-clean-additional: yes\n\
+             local-zone: \"test.\" nodefault\n local-zone: \"plain.test.\" static\n val-clean-additional: yes\n\
              remote-control:\n control-enable: yes\n control-interface: {dir}/control\n control-use-cert: no\n\
              auth-zone:\n name: \"signed.test\"\n zonefile: \"zone.signed\"\n for-downstream: no\n for-upstream: yes\n",
             dir = directory.path().display()
@@ -213,10 +213,22 @@ impl Https {
         self.directory.path().join("policies")
     }
 
-    /// How often the policy of a name was asked for.
+    /// How often the policy of a name was asked for. The server prints a request before it answers it, so that all it will ever say of
+    /// answered requests is on its way by now; this waits until it has been read.
     pub(crate) fn asked(&self, name: &str) -> usize {
+        let mark = format!("mark {:?}", Instant::now());
+        std::fs::write(self.directory.path().join("mark"), &mark).unwrap();
         let line = format!("mta-sts.{name} /.well-known/mta-sts.txt");
-        self.seen.lock().unwrap().iter().filter(|seen| **seen == line).count()
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let seen = self.seen.lock().unwrap();
+            if seen.contains(&mark) {
+                return seen.iter().filter(|seen| **seen == line).count();
+            }
+            drop(seen);
+            assert!(Instant::now() < end, "the web server does not print any more");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn elsewhere(&self) -> Elsewhere {
