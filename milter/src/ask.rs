@@ -17,6 +17,7 @@ use gatepost::mail::Address;
 
 use crate::authentication::{Authentication, Question, Verifier, results};
 use crate::config::Milter;
+use crate::enforcement::{self, Evidence, Exceptions};
 use crate::facts::Facts;
 use crate::message::{Direction, Envelope, Message};
 use crate::pool::Pool;
@@ -70,8 +71,14 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let id = config.authserv_id.clone().unwrap_or_else(|| "localhost".to_owned());
     let facts = Facts::gather(&message, &envelope, &authentication);
     let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
-    let verdict = score::judge(&facts, &Weights::new(&config.weights.0), &thresholds);
-    let text = render(&verdict, &results::write(&id, &authentication, &envelope));
+    let mut verdict = score::judge(&facts, &Weights::new(&config.weights.0), &thresholds);
+    // The database is not asked: what the operator excepts in SQL is not excepted here.
+    let evidence = Evidence::new(&authentication, &envelope, &message);
+    let enforcement = enforcement::decide(&evidence, &config.dmarc, &Exceptions::none());
+    enforcement::combine(&mut verdict, &enforcement);
+    let disposition = enforcement.disposition();
+    let results = results::write_decided(&id, &authentication, &envelope, disposition);
+    let text = render(&verdict, &results);
     match std::io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
@@ -135,6 +142,7 @@ fn render(verdict: &Verdict, results: &str) -> String {
     let mut out = String::new();
     let action = match &verdict.action {
         Action::Reject(reply) => format!("reject: {reply}"),
+        Action::Defer(reply) => format!("soft reject: {reply}"),
         Action::AddHeader => "add header: X-Spam: Yes".to_owned(),
         Action::NoAction => "no action".to_owned(),
     };

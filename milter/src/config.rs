@@ -3,6 +3,9 @@
 //! For `lib`, which builds the service from it. The keys' documentation is the operator's: `examples/gatepost.toml` and the man
 //! page repeat it. A key is refused with its place when it is unknown; so is a symbol in `weights` that is no rule's.
 
+mod arc;
+mod verification;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +14,11 @@ use gatepost::config::{ByteSize, ListenAddress, Network, Seconds, Section, neare
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+pub use arc::{Arc, Seal};
+pub use verification::{OnTempError, VerificationKeys};
+
 use crate::authentication::Verification;
+use crate::enforcement;
 use crate::rules::RULES;
 use crate::transaction::Bounds;
 
@@ -48,6 +55,12 @@ pub struct Milter {
     /// How long everything that is asked about one message (DNS) may take together; what is not known by then is judged without.
     /// Postfix waits 300 s.
     pub deadline: Seconds,
+    /// `[milter.verification]`.
+    pub verification: VerificationKeys,
+    /// `[milter.arc]`.
+    pub arc: Arc,
+    /// `[milter.dmarc]`.
+    pub dmarc: enforcement::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
 }
@@ -67,6 +80,9 @@ impl Default for Milter {
             on_unavailable: OnUnavailable::Tempfail,
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
+            verification: VerificationKeys::default(),
+            arc: Arc::default(),
+            dmarc: enforcement::Settings::default(),
             limits: Limits::default(),
         }
     }
@@ -131,6 +147,8 @@ impl Section for Milter {
         if self.limits.rules_body.0 > self.limits.message.0 {
             return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
         }
+        self.verification.validate()?;
+        self.arc.validate()?;
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
@@ -153,7 +171,12 @@ impl Section for Milter {
 impl Milter {
     /// What verification of one message may cost.
     pub fn verification(&self) -> Verification {
-        Verification { deadline: self.deadline.0, signatures: self.limits.signatures, questions: 300 }
+        Verification {
+            deadline: self.deadline.0,
+            signatures: self.limits.signatures,
+            questions: self.verification.questions,
+            trusted_sealers: self.arc.trusted_sealers.clone(),
+        }
     }
 
     /// How much of a message is kept.
@@ -241,13 +264,20 @@ mod tests {
              database-password-file = \"/etc/gatepost/milter.password\"\nauthserv-id = \"mx.example.com\"\nreject = 20\n\
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
+             [milter.verification]\non-temperror = \"tempfail\"\nreceived-spf = true\nquestions = 100\n\
+             [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
+             [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n"
         ))
         .unwrap();
         assert_eq!(all.on_unavailable, OnUnavailable::Unsigned);
         assert_eq!(all.weights.0.get(symbol), Some(&0.0));
+        assert_eq!(all.verification.on_temperror, OnTempError::Tempfail);
+        assert_eq!(all.verification().questions, 100);
+        assert_eq!((all.arc.seal, all.arc.trusted_sealers.len()), (Seal::Leaving, 1));
         assert_eq!(all.bounds().message, 10 << 20);
         assert_eq!(all.verification().deadline.as_secs(), 4);
+        assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
     }
 
     #[test]
@@ -262,7 +292,15 @@ mod tests {
             ("on-unavailable = \"drop\"", "tempfail"),
             ("[milter.weights]\nGTUB = 1", "unknown symbol \"GTUB\"; did you mean GTUBE?"),
             ("[milter.weights]\nGTUBE = 1e9", "beyond ±1000"),
+            ("[milter.verification]\non-temperror = \"reject\"", "tempfail"),
+            ("[milter.verification]\nquestions = 5", "`verification.questions` must be 50 or more"),
+            ("[milter.arc]\nseal = \"all\"", "`arc.seal` needs `arc.seal-domain`"),
+            ("[milter.arc]\nseal = \"some\"", "leaving"),
+            ("[milter.arc]\ntrusted-sealers = [\"a b\"]", "`arc.trusted-sealers` \"a b\" is no domain"),
             ("deadline = \"0s\"", "`deadline` must be more"),
+            ("[milter.dmarc]\nenforce = \"no\"", "boolean"),
+            ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),
+            ("[milter.dmarc]\nmailing-list = \"policy\"", "did you mean"),
             ("[milter.limits]\nrules-body = \"65MiB\"", "must not be larger"),
         ] {
             let error = milter(text).unwrap_err();

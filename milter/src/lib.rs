@@ -8,17 +8,21 @@
 //! - [`session`]: one connection; [`transaction`]: one message coming in, within bounds.
 //! - [`service`]: what is done with a complete message.
 //! - [`authentication`]: SPF, DKIM, DMARC, iprev, and `Authentication-Results`.
+//! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`ask`]: the same judgement for a file on the command line.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
-//! hashes and does not need the database for mail from outside.
+//! hashes; for mail from outside it needs the database only where a message would be refused for DMARC.
 
+pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod dkim;
+pub mod enforcement;
 pub mod facts;
 pub mod message;
 pub mod metrics;

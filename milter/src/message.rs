@@ -26,9 +26,10 @@ impl Header {
         Self { name: name.into(), value: value.into() }
     }
 
-    /// Whether this is the field of that name; names compare without case (RFC 5322, 1.2.2).
+    /// Whether this is the field of that name; names compare without case (RFC 5322, 1.2.2), and without the white space that the
+    /// obsolete syntax allows before the colon (4.5).
     pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.as_bytes())
+        self.name.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// Appends `name:value` CRLF, each fold as CRLF: the line as Postfix will deliver it.

@@ -15,12 +15,22 @@ pub struct Metrics {
     seconds: Histogram,
     dns_failures: Counter,
     signatures: Counter,
+    dmarc: Family<DmarcLabels, Counter>,
+    observations_dropped: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Labels {
     direction: &'static str,
     action: &'static str,
+}
+
+/// Words of RFC 8601 and RFC 9990, and `tempfail`; `reason` is empty where the domain's policy was followed.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DmarcLabels {
+    result: &'static str,
+    disposition: &'static str,
+    reason: &'static str,
 }
 
 impl Metrics {
@@ -31,6 +41,8 @@ impl Metrics {
             seconds: Histogram::new(BOUNDS),
             dns_failures: Counter::default(),
             signatures: Counter::default(),
+            dmarc: Family::default(),
+            observations_dropped: Counter::default(),
         };
         registry.register(|registry| {
             registry.register(
@@ -49,6 +61,16 @@ impl Metrics {
                 metrics.dns_failures.clone(),
             );
             registry.register("signatures", "DKIM signatures made", metrics.signatures.clone());
+            registry.register(
+                "dmarc",
+                "Messages from outside, by DMARC result, what was done, and why that is not the domain's policy",
+                metrics.dmarc.clone(),
+            );
+            registry.register(
+                "dmarc_observations_dropped",
+                "Messages that aggregate reports will not count, because collecting could not keep up",
+                metrics.observations_dropped.clone(),
+            );
         });
         metrics
     }
@@ -57,6 +79,16 @@ impl Metrics {
     pub fn decided(&self, direction: &'static str, action: &'static str, seconds: f64) {
         self.messages.get_or_create(&Labels { direction, action }).inc();
         self.seconds.observe(seconds);
+    }
+
+    /// DMARC was checked, and this was done.
+    pub fn dmarc(&self, result: &'static str, disposition: &'static str, reason: &'static str) {
+        self.dmarc.get_or_create(&DmarcLabels { result, disposition, reason }).inc();
+    }
+
+    /// An observation had no place to go.
+    pub fn observation_dropped(&self) {
+        self.observations_dropped.inc();
     }
 
     /// So many checks had no answer.

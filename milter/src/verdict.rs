@@ -26,6 +26,8 @@ pub struct Verdict {
 pub enum Action {
     /// Refuse it with this reply.
     Reject(SmtpReply),
+    /// Have it come again, with this reply: something that decides cannot be found out now.
+    Defer(SmtpReply),
     /// Mark it as spam.
     AddHeader,
     /// Let it pass.
@@ -48,6 +50,7 @@ impl Action {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Reject(_) => "reject",
+            Self::Defer(_) => "soft reject",
             Self::AddHeader => "add header",
             Self::NoAction => "no action",
         }
@@ -55,6 +58,11 @@ impl Action {
 }
 
 impl Verdict {
+    /// The verdict of nobody: no rule was asked.
+    pub fn unjudged(thresholds: Thresholds) -> Self {
+        Self { action: Action::NoAction, score: 0.0, thresholds, symbols: Vec::new(), missing: Vec::new() }
+    }
+
     /// Whether a symbol hit.
     pub fn has(&self, symbol: &str) -> bool {
         self.symbols.iter().any(|hit| hit.symbol == symbol)

@@ -6,19 +6,19 @@ use std::process::{Command, Stdio};
 use crate::postgres::Database;
 
 /// `gatepost` with a configuration of its own.
-struct Tool {
+pub(crate) struct Tool {
     dir: tempfile::TempDir,
 }
 
 impl Tool {
-    fn new(database: &Database) -> Self {
+    pub(crate) fn new(database: &Database) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("gatepost.toml"), database.toml()).unwrap();
         Self { dir }
     }
 
     /// Runs it with `input` on stdin; exit code, stdout and stderr.
-    fn run(&self, arguments: &str, input: &str) -> (i32, String, String) {
+    pub(crate) fn run(&self, arguments: &str, input: &str) -> (i32, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
             .arg("--config")
             .arg(self.dir.path().join("gatepost.toml"))
@@ -34,7 +34,7 @@ impl Tool {
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
-    fn ok(&self, arguments: &str) -> String {
+    pub(crate) fn ok(&self, arguments: &str) -> String {
         self.ok_with(arguments, "")
     }
 
@@ -44,7 +44,7 @@ impl Tool {
         out
     }
 
-    fn refused(&self, arguments: &str) -> String {
+    pub(crate) fn refused(&self, arguments: &str) -> String {
         let (code, out, err) = self.run(arguments, "");
         assert_eq!(code, 1, "gatepost {arguments}: {out}{err}");
         err

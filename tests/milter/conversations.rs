@@ -5,6 +5,8 @@
 //! milter: explain = false                          a key of [milter]; thresholds that are not given are out of reach
 //! dns: example.org TXT v=spf1 -all                 a line for the name server (without one, DNS is dead)
 //! rest: [milter.limits]                            further tables
+//! sql: INSERT INTO gatepost.forwarders …           a statement on a database of its own, with our schema (without one, it is away)
+//! DMARC is enforced only where [milter.dmarc] is given: the other dialogues are not about it
 //!
 //! use greeted                                      the steps of greeted.part first
 //! C: M<a@b.test>\0SIZE=1000\0                      the MTA sends a frame (the length is added)
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
+use crate::postgres::Database;
 
 /// The dialogues are about the protocol; what a rule is worth may change without them.
 pub(crate) const UNREACHABLE: &str = "reject = 900\nadd-header = 800\n";
@@ -44,6 +47,7 @@ struct Conversation {
     milter: String,
     dns: String,
     rest: String,
+    sql: Vec<String>,
     steps: Vec<(usize, Step)>,
 }
 
@@ -64,7 +68,14 @@ fn every_conversation_in_pieces_of_every_size() {
         if !milter.contains("reject =") {
             milter.push_str(UNREACHABLE);
         }
-        let daemon = Daemon::start(&milter, &format!("{dns_table}{}", conversation.rest));
+        let mut rest = format!("{dns_table}{}", conversation.rest);
+        if !rest.contains("[milter.dmarc]") {
+            rest.push_str("[milter.dmarc]\nenforce = false\n");
+        }
+        if !conversation.sql.is_empty() {
+            rest.push_str(&database(&conversation.sql).toml());
+        }
+        let daemon = Daemon::start(&milter, &rest);
         for piece in [1, 16, 4096] {
             conversation
                 .replay(daemon.connect().in_pieces(piece), &format!("{}, pieces of {piece}", path.display()));
@@ -91,6 +102,8 @@ impl Conversation {
                 conversation.dns.push_str(&format!("{entry}\n"));
             } else if let Some(table) = line.strip_prefix("rest: ") {
                 conversation.rest.push_str(&format!("{table}\n"));
+            } else if let Some(statement) = line.strip_prefix("sql: ") {
+                conversation.sql.push(statement.to_owned());
             } else if let Some(bytes) = line.strip_prefix("C: ") {
                 step(Step::Send(bytes_of(bytes, &place())));
             } else if let Some(bytes) = line.strip_prefix("C+ ") {
@@ -138,6 +151,21 @@ impl Conversation {
             }
         }
     }
+}
+
+/// A database with our schema and the rows of a dialogue.
+fn database(statements: &[String]) -> Database {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let database = Database::create().await;
+        let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
+        let mut connection = connection.pool().acquire().await.unwrap();
+        gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+        for statement in statements {
+            database.sql(statement).await;
+        }
+        database
+    })
 }
 
 fn directory() -> PathBuf {

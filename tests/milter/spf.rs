@@ -47,7 +47,12 @@ fn verifier(server: &Dns) -> Verifier {
         timeout: Seconds(Duration::from_millis(150)),
         ..config::Dns::default()
     };
-    let settings = Verification { deadline: Duration::from_secs(60), signatures: 1, questions: 300 };
+    let settings = Verification {
+        deadline: Duration::from_secs(60),
+        signatures: 1,
+        questions: 300,
+        trusted_sealers: Vec::new(),
+    };
     Verifier::new(&config, settings).unwrap()
 }
 

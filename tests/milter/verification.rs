@@ -4,12 +4,15 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::conversations::UNREACHABLE;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
 use crate::signing::Key;
 
 const ZONE: &str =
     "client.test TXT v=spf1 -all\n_dmarc.client.test TXT v=DMARC1; p=reject\nmx.client.test A 192.0.2.1\n";
+
+/// What fails is to be seen, not refused.
+const REPORT_ONLY: &str = "[milter.dmarc]\nenforce = false\n";
 
 const MESSAGE: &str = "From: Sender  <sender@client.test>\r\nTo: alice@example.com\r\n\
                        Message-ID:\r\n <1@client.test>\r\nSubject: a \tfolded\r\n\tsubject \r\nX-Odd:none\r\n\r\n\
@@ -31,7 +34,8 @@ fn world() -> World {
          broken._domainkey.client.test TXT SERVFAIL\n",
         key.record, weak.record, ed25519.record, key.record
     ));
-    let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &dns.toml());
+    let daemon =
+        Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &format!("{}{REPORT_ONLY}", dns.toml()));
     World { key, ed25519, dns, daemon }
 }
 
@@ -43,28 +47,52 @@ impl World {
 
     /// The results that the daemon writes for a message in RFC 5322 form.
     fn results(&self, message: &str) -> String {
-        let (header, body) = message.split_once("\r\n\r\n").unwrap();
-        let mut fields: Vec<(String, String)> = Vec::new();
-        for line in header.split("\r\n") {
-            match fields.last_mut() {
-                Some((_, value)) if line.starts_with([' ', '\t']) => {
-                    value.push('\n');
-                    value.push_str(line);
-                }
-                _ => {
-                    let (name, value) = line.split_once(':').unwrap();
-                    fields.push((name.to_owned(), value.to_owned()));
-                }
+        results(&self.daemon, message.as_bytes())
+    }
+}
+
+/// The results that a daemon writes for a message in RFC 5322 form, seen from outside.
+pub(crate) fn results(daemon: &Daemon, message: &[u8]) -> String {
+    let frames = judged(daemon, message);
+    assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]));
+    let inserted = frames.iter().find(|frame| frame.starts_with(b"i\0\0\0\0Authentication-Results\0"));
+    String::from_utf8_lossy(&inserted.expect("results are inserted")[5..]).replace("\n\t", " ")
+}
+
+/// The frames that a daemon answers to a message in RFC 5322 form.
+pub(crate) fn judged(daemon: &Daemon, message: &[u8]) -> Vec<Vec<u8>> {
+    let mut peer = daemon.connect();
+    peer.begin();
+    show(&mut peer, message);
+    peer.end_of_message()
+}
+
+/// Shows header and body as Postfix does: a field is its name and everything after the colon, folds as LF.
+pub(crate) fn show(peer: &mut Peer, message: &[u8]) {
+    let mut rest = message;
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    while !rest.is_empty() {
+        let end = rest.windows(2).position(|two| two == b"\r\n").unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = &rest[(end + 2).min(rest.len())..];
+        match fields.last_mut() {
+            _ if line.is_empty() => break,
+            Some((_, value)) if matches!(line[0], b' ' | b'\t') => {
+                value.push(b'\n');
+                value.extend_from_slice(line);
+            }
+            _ => {
+                let colon = line.iter().position(|&byte| byte == b':').unwrap();
+                fields.push((line[..colon].to_vec(), line[colon + 1..].to_vec()));
             }
         }
-        let fields: Vec<(&str, &str)> =
-            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let mut peer = self.daemon.connect();
-        peer.begin();
-        peer.message(&fields, body.as_bytes());
-        let frames = peer.end_of_message();
-        assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]));
-        String::from_utf8_lossy(&frames[0][5..]).replace("\n\t", " ")
+    }
+    for (name, value) in fields {
+        assert!(peer.send(&[b"L", &name[..], b"\0", &value, b"\0"].concat()));
+    }
+    assert!(peer.send(b"N"));
+    for piece in rest.chunks(65_535) {
+        assert!(peer.send(&[b"B", piece].concat()));
     }
 }
 
@@ -113,7 +141,7 @@ fn what_was_changed_does_not_hold() {
         assert_ne!(changed, message);
         let results = world.results(&changed);
         assert!(results.contains("dkim=fail ("), "{name}: {results}");
-        assert!(results.contains("dmarc=fail (p=reject)"), "{name}: {results}");
+        assert!(results.contains("dmarc=fail (p=reject dis=none)"), "{name}: {results}");
     }
 }
 
@@ -122,9 +150,9 @@ fn what_cannot_be_judged_is_not_a_failure() {
     let world = world();
     for (name, message, result) in [
         (
-            "l=",
-            world.signed(MESSAGE, "length=True"),
-            "dkim=neutral (Insecure 'l=' tag found in Signature) header.d=client.test",
+            "l= of a part",
+            format!("{}ps: and bring money\r\n", world.signed(MESSAGE, "length=True")),
+            "dkim=policy (covers only 35 of 60 bytes of the body) header.d=client.test",
         ),
         (
             "rsa-sha1",
@@ -151,7 +179,8 @@ fn a_signature_of_somebody_else_helps_nobody() {
     let world = world();
     let results = world.results(&world.signed(MESSAGE, "domain=b'other.test'"));
     assert!(
-        results.contains("dkim=pass header.d=other.test") && results.contains("dmarc=fail (p=reject)"),
+        results.contains("dkim=pass header.d=other.test")
+            && results.contains("dmarc=fail (p=reject dis=none)"),
         "{results}"
     );
 }
@@ -173,7 +202,8 @@ fn big_messages_are_verified_whole() {
 fn beyond_the_bound_the_fact_is_missing() {
     let key = Key::rsa();
     let dns = Dns::serve(&format!("{ZONE}s._domainkey.client.test TXT {}\n", key.record));
-    let limits = format!("{}[milter.limits]\nrules-body = \"1KiB\"\nmessage = \"2KiB\"\n", dns.toml());
+    let limits =
+        format!("{}{REPORT_ONLY}[milter.limits]\nrules-body = \"1KiB\"\nmessage = \"2KiB\"\n", dns.toml());
     let daemon = Daemon::start(&format!("explain = false\n{UNREACHABLE}"), &limits);
     let world = World { ed25519: Key { pem: String::new(), record: String::new() }, key, dns, daemon };
     let message = world.signed(&format!("{MESSAGE}{}", "filler\r\n".repeat(1000)), "");
@@ -183,7 +213,7 @@ fn beyond_the_bound_the_fact_is_missing() {
 }
 
 /// Signs with dkimpy; `options` are Python keyword arguments.
-fn sign(message: &str, key: &Key, options: &str) -> String {
+pub(crate) fn sign(message: &str, key: &Key, options: &str) -> String {
     let program = format!(
         "import sys, dkim, tempfile\n\
          arguments = dict(selector=b's', domain=b'client.test', include_headers=[b'from', b'subject', b'message-id', b'x-odd'])\n\

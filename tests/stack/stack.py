@@ -23,12 +23,24 @@ ALICE, BOB, CARL = "alice@example.com", "bob@example.com", "carl@123qwe.com"
 PASSWORDS = {ALICE: "alice123", BOB: "bob123", CARL: "carl123"}
 SELECTOR = "gatepost1"
 
+#: Domains of honest people in whose name others write, and a mailing list.
+BANK, SHOP = "bank.test", "shop.test"
+LIST_IP, LIST_HOST = "192.0.2.26", "mx.list.test"
+
 ZONE = f"""
 outside.test. 3600 IN MX 10 {STRANGER_HOST}.
 outside.test. 3600 IN TXT "v=spf1 ip4:{STRANGER_IP} -all"
 _dmarc.outside.test. 3600 IN TXT "v=DMARC1; p=reject"
 {STRANGER_HOST}. 3600 IN A {STRANGER_IP}
 {".".join(reversed(STRANGER_IP.split(".")))}.in-addr.arpa. 3600 IN PTR {STRANGER_HOST}.
+{BANK}. 3600 IN A 203.0.113.80
+{BANK}. 3600 IN TXT "v=spf1 -all"
+_dmarc.{BANK}. 3600 IN TXT "v=DMARC1; p=reject"
+{SHOP}. 3600 IN A 203.0.113.81
+_dmarc.{SHOP}. 3600 IN TXT "v=DMARC1; p=quarantine"
+list.test. 3600 IN TXT "v=spf1 ip4:{LIST_IP} -all"
+{LIST_HOST}. 3600 IN A {LIST_IP}
+{".".join(reversed(LIST_IP.split(".")))}.in-addr.arpa. 3600 IN PTR {LIST_HOST}.
 example.com. 3600 IN MX 10 mail.example.com.
 mail.example.com. 3600 IN A 198.51.100.25
 example.com. 3600 IN TXT "v=spf1 mx -all"

@@ -12,7 +12,8 @@ pub mod dmarc;
 pub mod iprev;
 pub mod results;
 
-mod cache;
+mod keys;
+mod unsettled;
 mod verifier;
 
 pub use arc::{ArcHop, ArcOutcome, ArcRecorded, ArcResult};
@@ -22,6 +23,7 @@ pub use dmarc::{
 };
 pub use gatepost::spf::{SpfOutcome, SpfResult, SpfScope};
 pub use iprev::{IprevOutcome, IprevResult};
+pub use unsettled::Unsettled;
 pub use verifier::{Question, Verification, Verifier};
 
 /// Everything that was found out about one message.

@@ -7,13 +7,16 @@
 //! Authentication-Results: mx.example.com;
 //!         spf=pass smtp.mailfrom=example.org;
 //!         dkim=pass header.d=example.org header.s=sel header.a=rsa-sha256 header.b=dGVzdGVk;
-//!         dmarc=pass (p=reject) header.from=example.org;
+//!         arc=pass (i=1 lists.example.org) header.oldest-pass=0 smtp.remote-ip=192.0.2.1;
+//!         dmarc=fail (p=reject) header.from=example.org policy.dmarc=reject;
 //!         iprev=pass (mx.example.org) policy.iprev=192.0.2.1
 //! ```
 
 use std::fmt::Write;
 
-use super::{Authentication, DkimOutcome, DmarcResult, SpfOutcome, SpfScope};
+use gatepost::dmarc::Policy;
+
+use super::{ArcOutcome, ArcResult, Authentication, DkimOutcome, DmarcResult, SpfOutcome, SpfScope};
 use crate::message::Envelope;
 
 /// The name of the field.
@@ -21,19 +24,40 @@ pub const NAME: &str = "Authentication-Results";
 
 /// The value of our field, folds as `"\n\t"`, with its leading space.
 pub fn write(authserv_id: &str, found: &Authentication, envelope: &Envelope) -> String {
+    write_decided(authserv_id, found, envelope, None)
+}
+
+/// The same once it is decided what becomes of a message that fails DMARC: where that is not what the domain asks for, the comment
+/// says so, as `(p=reject dis=none)`.
+pub fn write_decided(
+    authserv_id: &str,
+    found: &Authentication,
+    envelope: &Envelope,
+    disposition: Option<Policy>,
+) -> String {
     let mut results: Vec<String> = Vec::new();
     results.extend([&found.spf, &found.spf_helo].into_iter().flatten().map(spf));
     results.extend(found.dkim.iter().map(dkim));
     if found.dkim.is_empty() && !found.missing.contains(&"dkim") {
         results.push("dkim=none".to_owned());
     }
+    results.extend(found.arc.as_ref().and_then(|arc| self::arc(arc, envelope)));
     if let Some(dmarc) = &found.dmarc {
         let mut text = format!("dmarc={}", dmarc.result.as_str());
         if matches!(dmarc.result, DmarcResult::Pass | DmarcResult::Fail) {
-            let _ = write!(text, " (p={})", dmarc.policy.as_str());
+            let policy = dmarc.policy.as_str();
+            match disposition.filter(|done| dmarc.result == DmarcResult::Fail && done.as_str() != policy) {
+                Some(done) => drop(write!(text, " (p={policy} dis={done})")),
+                None => drop(write!(text, " (p={policy})")),
+            }
         }
         if !dmarc.domain.is_empty() {
             let _ = write!(text, " header.from={}", value(&dmarc.domain));
+        }
+        // RFC 9989, 8.1: the policy that is applied, after `sp`, `np`, `t` and our own exceptions.
+        if dmarc.result == DmarcResult::Fail {
+            let policy = disposition.map_or(dmarc.policy.as_str(), Policy::as_str);
+            let _ = write!(text, " policy.dmarc={policy}");
         }
         results.push(text);
     }
@@ -51,22 +75,32 @@ pub fn write(authserv_id: &str, found: &Authentication, envelope: &Envelope) -> 
     format!(" {};\n\t{}", value(authserv_id), results.join(";\n\t"))
 }
 
-/// Whether a field's value claims to be written by us, in whatever spelling: case, quotes, comments, folds, a dot at the end.
+/// Whether a field's value claims to be written by us, in whatever spelling: case, quotes, comments, folds, white space around dots, a
+/// dot at the end, A- or U-labels, a version behind it.
 ///
 /// A value in which no authserv-id can be made out is nobody's; it is ours too, so that nobody mistakes it (RFC 8601, 5 allows
-/// to remove more than must be removed).
+/// to remove more than must be removed). That includes encoded words (RFC 2047), which are none in there and which some decode.
 pub fn claims_to_be(authserv_id: &str, value: &[u8]) -> bool {
-    match claimed_id(value) {
-        Some(claimed) => {
-            let claimed = claimed.trim_end_matches('.');
-            claimed.eq_ignore_ascii_case(authserv_id.trim_end_matches('.'))
-                || idna::domain_to_ascii(claimed).is_ok_and(|ascii| ascii.eq_ignore_ascii_case(authserv_id))
-        }
-        None => true,
+    let Some(claimed) = claimed_id(value) else { return true };
+    let ours = folded(authserv_id);
+    if claimed.starts_with("=?") {
+        return true;
     }
+    let first = claimed.split(' ').next().unwrap_or_default();
+    let joined = claimed.replace(' ', "");
+    folded(first) == ours
+        || folded(joined.trim_end_matches(|c: char| c.is_ascii_digit())) == ours
+        || folded(&joined) == ours
 }
 
-/// The first token or quoted string outside comments; none when there is none, or a quote or a comment does not end.
+/// A name as everybody writes it who means the same: lower case, A-labels, no dot at its end.
+fn folded(name: &str) -> String {
+    let name = name.trim_end_matches('.');
+    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
+}
+
+/// Everything before the first `;` outside quotes and comments, without quotes, comments, and all white space but one space between
+/// words; none when there is nothing, or a quote or a comment does not end, or the bytes are no text.
 fn claimed_id(value: &[u8]) -> Option<String> {
     let mut bytes = value.iter().copied();
     let mut depth = 0_u32;
@@ -80,32 +114,25 @@ fn claimed_id(value: &[u8]) -> Option<String> {
                     id.push(escaped);
                 }
             }
-            b'"' if depth == 0 => {
-                if quoted {
-                    return String::from_utf8(id).ok();
-                }
-                if !id.is_empty() {
-                    break;
-                }
-                quoted = true;
-            }
+            b'"' if depth == 0 => quoted = !quoted,
             _ if quoted => id.push(byte),
             b'(' => depth += 1,
             b')' if depth > 0 => depth -= 1,
             _ if depth > 0 => {}
             b' ' | b'\t' | b'\r' | b'\n' => {
-                if !id.is_empty() {
-                    break;
+                if !id.is_empty() && id.last() != Some(&b' ') {
+                    id.push(b' ');
                 }
             }
             b';' => break,
             other => id.push(other),
         }
     }
+    let id = id.trim_ascii_end();
     if quoted || depth > 0 || id.is_empty() {
         return None;
     }
-    String::from_utf8(id).ok()
+    String::from_utf8(id.to_vec()).ok()
 }
 
 fn spf(spf: &SpfOutcome) -> String {
@@ -141,6 +168,30 @@ fn dkim(dkim: &DkimOutcome) -> String {
         }
     }
     text
+}
+
+/// Nothing is said about a chain that is not there. `header.oldest-pass` and `smtp.remote-ip` are RFC 8617's (10.1, 10.2).
+fn arc(arc: &ArcOutcome, envelope: &Envelope) -> Option<String> {
+    if arc.result == ArcResult::None {
+        return None;
+    }
+    let mut text = format!("arc={}", arc.result.as_str());
+    match arc.last() {
+        Some(hop) => {
+            let _ = write!(text, " (i={} {})", hop.instance, comment(&hop.sealer));
+        }
+        None if !arc.why.is_empty() => {
+            let _ = write!(text, " ({})", comment(&arc.why));
+        }
+        None => {}
+    }
+    if let Some(oldest) = arc.oldest_pass {
+        let _ = write!(text, " header.oldest-pass={oldest}");
+    }
+    if let Some(client) = envelope.client_address {
+        let _ = write!(text, " smtp.remote-ip={}", value(&client.to_string()));
+    }
+    Some(text)
 }
 
 /// A token as it is, anything else as a quoted string (RFC 8601, 2.2; RFC 2045, 5.1), cut, without control characters.
@@ -246,6 +297,17 @@ mod tests {
             "",
             "; spf=pass",
             "(never closed mx.test; spf=pass",
+            "\"mx\".test; spf=pass",
+            "mx.\"test\" 1; spf=pass",
+            "mx(c).(d)test; spf=pass",
+            "mx . test; spf=pass",
+            "mx.\r\n\ttest 1; spf=pass",
+            "mx.test1; spf=pass",
+            "\"mx.test 1\"; spf=pass",
+            "=?utf-8?q?mx=2Etest?=; spf=pass",
+            "\u{ff4d}\u{ff58}.test; spf=pass",
+            "mx\u{3002}test; spf=pass",
+            "m\u{ad}x.test; spf=pass",
             "\"never closed",
         ] {
             assert!(claims_to_be("mx.test", claim.as_bytes()), "{claim:?}");
@@ -259,6 +321,9 @@ mod tests {
             assert!(!claims_to_be("mx.test", other.as_bytes()), "{other:?}");
         }
         assert!(claims_to_be("xn--bcher-kva.test", "bücher.test; none".as_bytes()));
+        assert!(claims_to_be("xn--bcher-kva.test", "BÜCHER.test 1; none".as_bytes()));
+        assert!(claims_to_be("bücher.test", b"XN--BCHER-KVA.test; none"));
+        assert!(claims_to_be("mx.test", b"mx\xff.test; none"), "no text, nobody's");
     }
 
     proptest::proptest! {

@@ -1,34 +1,34 @@
-//! Everything that DNS says about a message, asked at once and joined: SPF, DKIM, DMARC, iprev.
+//! Everything that DNS says about a message, asked at once and joined: SPF, DKIM, ARC, DMARC, iprev.
 //!
-//! For `session` and `ask`. Each method's own file comes to its outcome. No type of the crate `mail-auth` leaves this folder, because
-//! they change with its releases.
+//! For `session` and `ask`. Each method's own file comes to its outcome.
 //!
 //! Bounds: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]) and
 //! are at most [`Verification::questions`]. What is not known by then is named in [`Authentication::missing`]; a failing resolver,
 //! and one question too many, give `temperror`, never `fail`.
-//!
-//! Honest limits: `l=` in a DKIM signature makes it neutral (RFC 6376, 8.2 tells why); `rsa-sha1` is not accepted (RFC 8301, 3.1).
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepost::config;
-use gatepost::dns::{self, Resolver, SetupError};
+use gatepost::dns::{Resolver, SetupError};
 use gatepost::spf::{self, Client};
-use mail_auth::{AuthenticatedMessage, MessageAuthenticator, Parameters};
+use mail_auth::AuthenticatedMessage;
 use tokio::time::{Instant, timeout_at};
 
-use super::cache::Caches;
+use super::dkim::Digests;
 use super::dmarc::Identifier;
+use super::keys::Keys;
 use super::{
-    Authentication, DkimOutcome, DkimResult, DmarcResult, IprevResult, SpfOutcome, SpfResult, dkim, dmarc,
-    iprev,
+    ArcOutcome, ArcResult, Authentication, DkimOutcome, DkimResult, DmarcResult, IprevResult, SpfOutcome,
+    SpfResult, arc, dkim, dmarc, iprev,
 };
+use crate::arc::sets;
+use crate::dkim::{Canonicalization, Parts};
 use crate::pool::Pool;
 
 /// What verification of one message may cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Verification {
     /// How long all questions about one message may take together.
     pub deadline: Duration,
@@ -36,6 +36,8 @@ pub struct Verification {
     pub signatures: usize,
     /// How many questions to DNS one message is worth; beyond, everything is a temperror.
     pub questions: u32,
+    /// The domains whose word in an ARC chain we believe.
+    pub trusted_sealers: Vec<String>,
 }
 
 /// Everything about a message that can be verified.
@@ -58,20 +60,14 @@ pub struct Question {
 /// The resolver with its memory.
 pub struct Verifier {
     resolver: Resolver,
-    authenticator: MessageAuthenticator,
-    cache: Caches,
+    keys: Keys,
     settings: Verification,
 }
 
 impl Verifier {
     /// Sets up the resolver; no packet is sent yet.
     pub fn new(dns: &config::Dns, settings: Verification) -> Result<Self, SetupError> {
-        let (servers, mut options) = dns::setup(dns)?;
-        // Ours is in front.
-        options.cache_size = 32;
-        let authenticator =
-            MessageAuthenticator::new(servers, options).map_err(|error| SetupError(error.to_string()))?;
-        Ok(Self { resolver: Resolver::new(dns)?, authenticator, cache: Caches::new(), settings })
+        Ok(Self { resolver: Resolver::new(dns)?, keys: Keys::new(), settings })
     }
 
     /// The resolver, for other questions of the same process.
@@ -84,11 +80,7 @@ impl Verifier {
         let end = Instant::now() + self.settings.deadline;
         let resolver = self.resolver.limited(self.settings.questions);
         let mut found = Authentication::default();
-        let message = pool.run_here(question.raw.len(), || AuthenticatedMessage::parse(&question.raw)).await;
-        let message = message.map(|mut message| {
-            let refused = dkim::refuse_signatures(&mut message, self.settings.signatures);
-            (message, refused)
-        });
+        let parts = Parts::of(&question.raw);
         let client = question.client.map(|address| Client {
             address,
             helo: question.helo.as_deref().unwrap_or_default(),
@@ -97,19 +89,20 @@ impl Verifier {
         });
         // The null sender has no other identity than HELO, whatever was said there (RFC 7208, 2.4).
         let helo = client.filter(|client| question.sender.is_none() || spf::is_domain(client.helo));
-        let (dkim, mail_from, helo_spf, iprev) = tokio::join!(
-            until(end, self.dkim(message.as_ref(), question.complete)),
+        let (signatures, mail_from, helo_spf, iprev) = tokio::join!(
+            until(end, self.signatures(&resolver, &parts, question.complete, pool)),
             until_some(end, client.zip(question.sender.as_ref()), |(client, sender)| {
                 spf::mail_from(&resolver, client, sender)
             }),
             until_some(end, helo, |client| spf::helo(&resolver, client)),
             until_some(end, client, |client| iprev::check(&resolver, client.address)),
         );
-        let dkim = dkim.flatten();
+        let Signatures { dkim, arc } = signatures.unwrap_or_default();
         let identity = if question.sender.is_some() { &mail_from } else { &helo_spf };
         for (name, missing) in [
             ("spf", client.is_none() || identity.is_late()),
             ("dkim", dkim.is_none()),
+            ("arc", arc.is_none() && sets::is_chained(&parts)),
             ("iprev", client.is_none() || iprev.is_late()),
         ] {
             if missing {
@@ -124,45 +117,58 @@ impl Verifier {
         }
         found.iprev = iprev.answer();
 
-        if let Some((message, refused)) = message {
-            let known = found.spf.is_some() && dkim.is_some();
-            found.dkim = dkim.unwrap_or_default();
+        let known = found.spf.is_some() && dkim.is_some();
+        found.dkim = dkim.unwrap_or_default();
+        found.arc = arc;
+        if !parts.fields.is_empty() {
             let identifiers: Vec<Identifier<'_>> = found.dkim.iter().filter_map(signed_by).collect();
             let spf = found.spf.as_ref().and_then(allowed_by);
-            let dmarc = dmarc::evaluate(&resolver, message.from_addresses(), &identifiers, spf);
+            let from = authors(&parts);
+            let dmarc = until(end, dmarc::evaluate(&resolver, &from, &identifiers, spf)).await;
             // A verdict of "neither passed" needs both to be known.
-            let dmarc = until(end, dmarc).await.filter(|dmarc| dmarc.result != DmarcResult::Fail || known);
-            if dmarc.is_none() {
+            found.dmarc = dmarc.filter(|dmarc| dmarc.result != DmarcResult::Fail || known);
+            if found.dmarc.is_none() {
                 found.missing.push("dmarc");
             }
-            found.dmarc = dmarc;
-            found.dkim.extend(refused);
-            found.dkim.truncate(self.settings.signatures.saturating_add(1));
         }
         found
     }
 
-    /// The outcomes of the signatures that are to be verified; none where the message was not kept whole.
-    async fn dkim(
+    /// DKIM and ARC, which share the hashes of the body.
+    async fn signatures(
         &self,
-        message: Option<&(AuthenticatedMessage<'_>, Vec<DkimOutcome>)>,
+        resolver: &Resolver,
+        parts: &Parts<'_>,
         complete: bool,
-    ) -> Option<Vec<DkimOutcome>> {
-        let message = match message {
-            Some((message, _)) if !message.dkim_signatures().is_empty() => message,
-            // No header at all, or none of that name: no signature to look for.
-            _ => return Some(Vec::new()),
+        pool: &Pool,
+    ) -> Signatures {
+        let mut digests = Digests::default();
+        let dkim = match dkim::is_signed(parts) {
+            false => Some(Vec::new()),
+            true if complete => {
+                let limit = self.settings.signatures;
+                Some(dkim::verify(parts, limit, &self.keys, resolver, &mut digests, pool).await)
+            }
+            true => None,
         };
-        if !complete {
-            return None;
-        }
-        let outputs = self.authenticator.verify_dkim(Parameters::new(message).with_cache(&self.cache)).await;
-        let outcomes: Vec<DkimOutcome> = outputs.iter().filter_map(dkim::outcome).collect();
-        for signature in outcomes.iter().filter(|signature| signature.result == DkimResult::TempError) {
-            self.cache.txt_unanswered(&format!("{}._domainkey.{}", signature.selector, signature.domain));
-        }
-        Some(outcomes)
+        let arc = if complete || !sets::is_chained(parts) {
+            let trusted = &self.settings.trusted_sealers;
+            Some(arc::validate(parts, trusted, &self.keys, resolver, &mut digests, pool).await)
+        } else {
+            None
+        };
+        Signatures { dkim, arc }
     }
+}
+
+/// The addresses of all From fields, as the library reads them.
+fn authors(parts: &Parts<'_>) -> Vec<String> {
+    let mut header = Vec::new();
+    for field in parts.fields.iter().filter(|field| field.is(b"From")) {
+        Canonicalization::Simple.header(field, &mut header);
+    }
+    header.extend_from_slice(b"X:\r\n\r\n");
+    AuthenticatedMessage::parse(&header).map_or_else(Vec::new, |message| message.from_addresses().to_vec())
 }
 
 /// What a signature gives DMARC: its domain, if it passed or if DNS could not answer.
@@ -186,8 +192,16 @@ impl Authentication {
         let dkim = self.dkim.iter().filter(|dkim| dkim.result == DkimResult::TempError).count();
         let dmarc = self.dmarc.iter().filter(|dmarc| dmarc.result == DmarcResult::TempError).count();
         let iprev = self.iprev.iter().filter(|iprev| iprev.result == IprevResult::TempError).count();
-        (spf + dkim + dmarc + iprev) as u64
+        let arc = self.arc.iter().filter(|arc| arc.result == ArcResult::TempError).count();
+        (spf + dkim + arc + dmarc + iprev) as u64
     }
+}
+
+/// What came of the signatures; none where it is not known.
+#[derive(Default)]
+struct Signatures {
+    dkim: Option<Vec<DkimOutcome>>,
+    arc: Option<ArcOutcome>,
 }
 
 /// A question that was not asked, was not answered in time, or was answered.

@@ -18,7 +18,7 @@ class Scene:
 
 def all_scenes() -> list[Scene]:
     """Every scene."""
-    from scenes import accounts, examples, inbound, load, logins, outages, restarts, sharing, submission
+    from scenes import accounts, dmarc, examples, inbound, load, logins, outages, restarts, sharing, submission
 
-    modules = (examples, inbound, logins, submission, sharing, accounts, outages, restarts, load)
+    modules = (examples, inbound, dmarc, logins, submission, sharing, accounts, outages, restarts, load)
     return [scene for module in modules for scene in module.SCENES]

@@ -1,7 +1,7 @@
 //! DMARC validation (RFC 9989, 5.3): the Author Domain, its policy, and what SPF and DKIM say of domains aligned with it.
 //!
 //! For `verifier`. Everything is found by the DNS Tree Walk (4.10); there is no list of public suffixes here. A DNS failure on the
-//! way gives a temperror, unless what is known already decides: an aligned pass stays a pass whatever else fails (5.3.6 and 5.3.7).
+//! way gives a temperror, unless what is known already decides: an aligned pass stays a pass whatever else fails (5.3.5 and 5.3.6).
 
 use gatepost::directory::Lookup;
 use gatepost::dns::{Dnssec, Resolver};
@@ -17,20 +17,48 @@ pub(in super::super) struct Identifier<'a> {
     pub(in super::super) passed: bool,
 }
 
-/// Checks a message. `from` holds all addresses of all From fields; several with one domain are one Author Domain, several domains
-/// or none are not checked (RFC 9989, 5.3.1): [`DmarcResult::PermError`] with an empty domain.
+/// Checks a message. `from` holds all addresses of all From fields; if they have one domain, that is the Author Domain.
+///
+/// A message with several (RFC 9989, 5.3.1 and 11.5) never passes: each of the first [`MOST_AUTHORS`] is checked, and of those that
+/// fail the one with the strictest policy is the outcome, so that a second address cannot hide a forged one. If none fails, or
+/// there is no domain at all, it is [`DmarcResult::PermError`] with an empty domain.
 pub(in super::super) async fn evaluate(
     resolver: &Resolver,
     from: &[String],
     dkim: &[Identifier<'_>],
     spf: Option<Identifier<'_>>,
 ) -> DmarcOutcome {
-    let Some(author) = author_domain(from) else {
-        return DmarcOutcome::new(DmarcResult::PermError, DmarcPolicy::None, "");
-    };
+    let authors = author_domains(from);
+    if let [author] = authors.as_slice() {
+        return check(resolver, author, dkim, spf).await;
+    }
+    let mut worst = DmarcOutcome::new(DmarcResult::PermError, DmarcPolicy::None, "");
+    for author in authors.iter().take(MOST_AUTHORS) {
+        let found = check(resolver, author, dkim, spf).await;
+        let worse = match found.result {
+            DmarcResult::Fail => worst.result != DmarcResult::Fail || found.policy > worst.policy,
+            DmarcResult::TempError => worst.result == DmarcResult::PermError,
+            DmarcResult::Pass | DmarcResult::None | DmarcResult::PermError => false,
+        };
+        if worse {
+            worst = found;
+        }
+    }
+    worst
+}
+
+/// Nobody who means well names more; each costs a walk.
+const MOST_AUTHORS: usize = 4;
+
+async fn check(
+    resolver: &Resolver,
+    author: &str,
+    dkim: &[Identifier<'_>],
+    spf: Option<Identifier<'_>>,
+) -> DmarcOutcome {
     let walker = Walker { resolver };
-    let mut outcome = DmarcOutcome::new(DmarcResult::None, DmarcPolicy::None, &author);
-    let applied = match walker.applied(&author).await {
+    let mut outcome = DmarcOutcome::new(DmarcResult::None, DmarcPolicy::None, author);
+    let applied = match walker.applied(author).await {
         Ok(Some(applied)) => applied,
         Ok(None) => return outcome,
         Err(Away) => {
@@ -45,14 +73,14 @@ pub(in super::super) async fn evaluate(
         return outcome;
     }
     let (tag, published) = match valid_policies {
-        true => walker.policy(&record, &author).await,
+        true => walker.policy(&record, author).await,
         false => (PolicyTag::P, DmarcPolicy::None),
     };
     outcome.policy = if record.t { milder(published) } else { published };
     outcome.lowered = outcome.policy != published;
     outcome.policy_tag = Some(tag);
 
-    let mut organization = Organization { walker: &walker, author: &author, found: applied.organization };
+    let mut organization = Organization { walker: &walker, author, found: applied.organization };
     outcome.dkim = organization.any_aligned(dkim, record.adkim).await;
     outcome.spf = organization.any_aligned(spf.as_slice(), record.aspf).await;
     outcome.result = match (outcome.dkim, outcome.spf) {
@@ -60,34 +88,30 @@ pub(in super::super) async fn evaluate(
         (Aligned::TempError, _) | (_, Aligned::TempError) => DmarcResult::TempError,
         (Aligned::Fail, Aligned::Fail) => DmarcResult::Fail,
     };
-    outcome.organizational_domain = organization.name().await.unwrap_or_else(|Away| author.clone());
+    outcome.organizational_domain = organization.name().await.unwrap_or_else(|Away| author.to_owned());
     outcome.record = Some(record);
     outcome
 }
 
-/// The one domain of all addresses, in lower case and A-labels (RFC 9989, 5.3.1); none if there are none or several, or if one of
-/// them is no domain.
-fn author_domain(from: &[String]) -> Option<String> {
-    let mut found: Option<String> = None;
-    for address in from {
-        // What has no domain names none: it must not take another address's Author Domain away.
-        let Some((_, domain)) = address.rsplit_once('@') else { continue };
-        let domain = domain.trim().trim_end_matches('.');
-        let domain = if domain.is_ascii() {
-            domain.to_ascii_lowercase()
-        } else {
-            idna::domain_to_ascii(domain).ok()?
-        };
-        let labels = domain.split('.').all(|label| (1..=63).contains(&label.len()));
-        if !labels || domain.len() > 253 || domain.starts_with('[') {
-            return None;
+/// The domains of all addresses, each once, in lower case and A-labels (RFC 9989, 5.3.1).
+fn author_domains(from: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    // What has no domain names none: it must not take another address's Author Domain away.
+    for domain in from.iter().filter_map(|address| author_domain(address)) {
+        if !found.contains(&domain) {
+            found.push(domain);
         }
-        if found.as_ref().is_some_and(|known| *known != domain) {
-            return None;
-        }
-        found = Some(domain);
     }
     found
+}
+
+fn author_domain(address: &str) -> Option<String> {
+    let (_, domain) = address.rsplit_once('@')?;
+    let domain = domain.trim().trim_end_matches('.');
+    let domain =
+        if domain.is_ascii() { domain.to_ascii_lowercase() } else { idna::domain_to_ascii(domain).ok()? };
+    let labels = domain.split('.').all(|label| (1..=63).contains(&label.len()));
+    (labels && domain.len() <= 253 && !domain.starts_with('[')).then_some(domain)
 }
 
 /// DNS could not say.
@@ -312,16 +336,13 @@ mod tests {
     }
 
     #[test]
-    fn one_author_domain_or_none() {
-        let author = |from: &[&str]| author_domain(&from.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(author(&["a@Example.org", "b@example.ORG."]).as_deref(), Some("example.org"));
-        assert_eq!(author(&["a@bücher.test"]).as_deref(), Some("xn--bcher-kva.test"));
-        assert_eq!(author(&["nobody", "a@x.test"]).as_deref(), Some("x.test"));
-        for none in
-            [&[][..], &["a@x.test", "a@y.test"], &["nobody"], &["a@"], &["a@x..test"], &["a@[192.0.2.1]"]]
-        {
-            assert_eq!(author(none), None, "{none:?}");
-        }
+    fn the_domains_of_the_authors() {
+        let authors =
+            |from: &[&str]| author_domains(&from.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(authors(&["a@Example.org", "b@example.ORG."]), ["example.org"]);
+        assert_eq!(authors(&["a@bücher.test"]), ["xn--bcher-kva.test"]);
+        assert_eq!(authors(&["nobody", "a@x.test", "b@x..test", "c@", "d@[192.0.2.1]"]), ["x.test"]);
+        assert_eq!(authors(&["a@x.test", "b@y.test"]), ["x.test", "y.test"]);
     }
 
     proptest::proptest! {

@@ -16,7 +16,8 @@ pub struct DmarcOutcome {
     /// What the domain's owner asks for if the message fails: the value of [`Self::policy_tag`], one step milder if
     /// [`Self::lowered`]. [`DmarcPolicy::None`] without a record.
     pub policy: DmarcPolicy,
-    /// The Author Domain: that of the From header, in lower case and A-labels; empty when From names none or several.
+    /// The Author Domain: that of the From header, in lower case and A-labels. When From names several, the one that failed with
+    /// the strictest policy; empty when none failed, or From names none.
     pub domain: String,
     /// The Organizational Domain of the Author Domain (RFC 9989, 4.10.2); the Author Domain itself when the walk found no record.
     pub organizational_domain: String,
