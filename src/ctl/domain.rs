@@ -2,11 +2,12 @@
 
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
+use gatepost::config;
 use gatepost::mail::Domain;
 use sqlx::PgConnection;
 
 use super::connection::{explain, violates};
-use super::terminal;
+use super::{domain_dns, terminal};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -22,10 +23,16 @@ pub(super) enum Verb {
     },
     /// List the domains with their numbers of users and aliases
     List,
+    /// Print the records by which others deliver to it encrypted: MTA-STS, TLSRPT, DANE
+    Dns(domain_dns::Dns),
 }
 
-pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
+pub(super) async fn run(verb: Verb, connection: &mut PgConnection, dns: &config::Dns) -> anyhow::Result<()> {
     match verb {
+        Verb::Dns(asked) => {
+            require(connection, &asked.domain).await?;
+            domain_dns::run(asked, dns).await?;
+        }
         Verb::Add { domain } => {
             if stored(connection, &domain).await?.is_some() {
                 bail!("{domain} is hosted already");

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod directory;
+mod dmarc;
 mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/dns.rs"]
 mod dns_server;
-mod dmarc;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
