@@ -46,6 +46,9 @@ pub struct Milter {
     pub add_header: f64,
     /// Points of single rules, instead of their defaults (`gatepost-milter list` shows all). 0 switches a rule off.
     pub weights: Weights,
+    /// Whether mail from outside is judged by the rules. Without them it is verified, DMARC is enforced and the results are written down:
+    /// for a host that keeps another spam filter behind us.
+    pub rules: bool,
     /// Whether headers explain the verdict on mail from outside (`X-Spamd-Result` and its kin). `X-Spam: Yes` is added in any
     /// case.
     pub explain: bool,
@@ -84,6 +87,7 @@ impl Default for Milter {
             reject: 15.0,
             add_header: 6.0,
             weights: Weights::default(),
+            rules: true,
             explain: true,
             on_unavailable: OnUnavailable::Tempfail,
             local_networks: Vec::new(),
@@ -196,7 +200,7 @@ impl Milter {
     pub fn bounds(&self) -> Bounds {
         let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
         Bounds {
-            rules_body: bytes(self.limits.rules_body),
+            rules_body: if self.rules { bytes(self.limits.rules_body) } else { 0 },
             message: bytes(self.limits.message),
             hash_inbound: self.arc.seal != Seal::Off,
         }

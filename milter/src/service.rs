@@ -68,6 +68,7 @@ struct Settings {
     authserv_id: Option<String>,
     weights: Weights,
     thresholds: Thresholds,
+    rules: bool,
     explain: bool,
     on_unavailable: OnUnavailable,
     dmarc: enforcement::Settings,
@@ -268,12 +269,19 @@ impl Service {
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
         let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
-        let judged = self.judge(settings, message, envelope, authentication).await;
+        let judged = match settings.rules {
+            true => self.judge(settings, message, envelope, authentication).await,
+            false => None,
+        };
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
         let is_judged = judged.is_some();
         let mut verdict = judged.unwrap_or_else(|| Verdict::unjudged(settings.thresholds));
         enforcement::combine(&mut verdict, &enforcement);
-        let note = if is_judged { report::summary(&verdict) } else { "internal error; see above".to_owned() };
+        let note = match (is_judged, settings.rules) {
+            (true, _) => report::summary(&verdict),
+            (false, true) => "internal error; see above".to_owned(),
+            (false, false) => String::new(),
+        };
         let action = match &verdict.action {
             Action::NoAction if !is_judged => "not judged",
             action => action.as_str(),
@@ -509,6 +517,7 @@ impl Settings {
             authserv_id: config.authserv_id.clone(),
             weights: Weights::new(&config.weights.0),
             thresholds: Thresholds { reject: config.reject, add_header: config.add_header },
+            rules: config.rules,
             explain: config.explain,
             on_unavailable: config.on_unavailable,
             dmarc: config.dmarc,

@@ -7,35 +7,40 @@
 //! |---|---|---|
 //! | found | `OK value` | the action |
 //! | none | `NOTFOUND ` | the next check, at last `DUNNO` |
-//! | unavailable | `TEMP why` | `DEFER_IF_PERMIT` |
-//! | misconfigured | `PERM why`, and an error in the log | `DEFER_IF_PERMIT`, and an error in the log |
+//! | unavailable | `TEMP why` | `DEFER_IF_PERMIT`, or the next check where a check only helps against spam |
+//! | misconfigured | `PERM why`, and an error in the log | the same, and an error in the log |
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gatepost::config::Config;
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::directory::{Directory, Lookup};
+use gatepost::dns::Resolver;
 use gatepost::mail::SmtpReply;
 use gatepost::net::Endpoint;
-use gatepost::store::Store;
 use gatepost::telemetry::printable;
 
 use crate::ask::Ask;
-use crate::checks::{CHECKS, Circumstances, Memory};
+use crate::checks::{CHECKS, CannotSay, Check, Circumstances, Memory, Sources};
 use crate::config::{Mode, Settings};
+use crate::mailer::Mailer;
 use crate::maps::{MAPS, Map};
 use crate::metrics::Counters;
 use crate::notice::Notice;
+use crate::places::Places;
 use crate::protocol::{policy, socketmap};
+use crate::recent::Recent;
+use crate::sender_policy::SenderPolicy;
 use crate::session;
 
 /// gatepost-postfix-policy.
 pub struct PostfixPolicy {
     directory: Directory,
-    store: Store,
+    sources: Sources,
     settings: ArcSwap<Settings>,
     counters: Counters,
     memory: Memory,
@@ -44,6 +49,8 @@ pub struct PostfixPolicy {
     /// What is wrong with each of [`CHECKS`], as last said.
     broken_checks: Vec<Notice>,
     unknown_map: Notice,
+    /// Which messages got which headers.
+    prepended: Recent<(String, &'static str), ()>,
     sessions: AtomicU64,
 }
 
@@ -55,15 +62,27 @@ impl Daemon for PostfixPolicy {
     type Ask = Ask;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
-        Ok(Self {
+        let resolver = Resolver::new(&config.dns)?;
+        let sender_policy = Arc::new(SenderPolicy::new(resolver.clone(), config.service.hostname.as_deref()));
+        let sources = Sources {
             directory: parts.directory.clone(),
             store: parts.store.clone(),
+            greylist: parts.store.greylist(),
+            resolver,
+            mailer: Mailer::new(sender_policy.host()),
+            sender_policy,
+            places: Arc::new(Places::default()),
+        };
+        Ok(Self {
+            directory: parts.directory.clone(),
+            sources,
             settings: ArcSwap::from_pointee(config.service.clone()),
             counters: Counters::new(&parts.metrics),
             memory: Memory::default(),
             broken_maps: MAPS.iter().map(|_| Notice::default()).collect(),
             broken_checks: CHECKS.iter().map(|_| Notice::default()).collect(),
             unknown_map: Notice::default(),
+            prepended: Recent::new(10_000, Duration::from_secs(600)),
             sessions: AtomicU64::new(1),
         })
     }
@@ -94,6 +113,7 @@ impl Daemon for PostfixPolicy {
             ("database-user", old.database_user == new.database_user),
             ("database-password-file", old.database_password_file == new.database_password_file),
             ("metrics", old.metrics == new.metrics),
+            ("hostname", old.hostname == new.hostname),
         ];
         let changed: Vec<&str> = fixed.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect();
         if !changed.is_empty() {
@@ -103,6 +123,7 @@ impl Daemon for PostfixPolicy {
             );
         }
         self.settings.store(Arc::new(new.clone()));
+        self.forget();
         Ok(())
     }
 
@@ -170,59 +191,91 @@ impl PostfixPolicy {
         socketmap::Reply::Permanent(why)
     }
 
-    /// The action for one policy request at that place of `[[postfix-policy.policy]]`, counted from 0: the first opinion of its checks.
+    /// The action for one policy request at that place of `[[postfix-policy.policy]]`, counted from 0: the first of its checks that refuses,
+    /// holds or lets through decides. A header is added once per message, however many recipients it has, and the checks go on.
     pub async fn judge(&self, endpoint: usize, request: &policy::Request) -> policy::Action {
         let settings = self.settings.load_full();
         let steps =
             settings.policy.get(endpoint).map(|endpoint| endpoint.checks.as_slice()).unwrap_or_default();
+        let mut header = None;
         for step in steps {
             let circumstances = Circumstances {
-                store: &self.store,
+                sources: &self.sources,
                 config: &settings,
                 mode: step.mode,
                 memory: &self.memory,
             };
             let opinion = (step.check.judge)(circumstances, request).await;
-            let Some(action) = self.action(step.check.name, opinion) else { continue };
+            let Some(action) = self.action(step.check, opinion) else { continue };
+            let action = if step.mode == Mode::Defer { action.softened() } else { action };
             tracing::info!(
                 queue_id = %printable(request.queue_id.as_bytes(), SHOWN), login = %printable(request.login.as_bytes(), SHOWN),
-                check = step.check.name, mode = ?step.mode, action = %action.text(), "decided"
+                client = ?request.client_address, check = step.check.name, mode = ?step.mode, action = %action.text(), "decided"
             );
-            if step.mode == Mode::Enforce {
-                return action;
+            match action {
+                _ if step.mode == Mode::LogOnly => {}
+                policy::Action::Dunno => {}
+                policy::Action::Pass => break,
+                policy::Action::Prepend(wanted) => {
+                    let new = header.is_none() && self.may_prepend(request, &wanted);
+                    header = if new { Some(wanted) } else { header };
+                }
+                decided => return decided,
             }
         }
-        policy::Action::Dunno
+        match header {
+            Some(header) if self.prepended.insert_new((request.instance.clone(), header.name()), ()) => {
+                policy::Action::Prepend(header)
+            }
+            _ => policy::Action::Dunno,
+        }
+    }
+
+    /// Whether a message may get this header now: Postfix takes none at the end of a message (access(5)), and one of a kind is enough.
+    fn may_prepend(&self, request: &policy::Request, header: &policy::Header) -> bool {
+        request.state != policy::State::EndOfMessage
+            && self.prepended.get(&(request.instance.clone(), header.name())).is_none()
     }
 
     /// An opinion as an action, counted; `None` for none.
-    fn action(&self, check: &'static str, opinion: Lookup<policy::Action>) -> Option<policy::Action> {
-        let place = CHECKS.iter().position(|known| known.name == check)?;
-        let cannot_say =
-            || Some(policy::Action::DeferIfPermit(SmtpReply::new(450, "4.3.0", "Temporary lookup failure")));
+    fn action(&self, check: &Check, opinion: Lookup<policy::Action>) -> Option<policy::Action> {
+        let place = CHECKS.iter().position(|known| known.name == check.name)?;
+        let name = check.name;
+        let cannot_say = || match check.cannot_say {
+            CannotSay::Defer => {
+                Some(policy::Action::DeferIfPermit(SmtpReply::new(450, "4.3.0", "Temporary lookup failure")))
+            }
+            CannotSay::Pass => None,
+        };
         match opinion {
             Lookup::Found(action) => {
-                self.counters.request(check, action.word());
+                self.counters.request(name, action.word());
                 self.broken_checks[place].clear();
                 Some(action)
             }
             Lookup::None => {
-                self.counters.request(check, policy::Action::Dunno.word());
+                self.counters.request(name, policy::Action::Dunno.word());
                 None
             }
             Lookup::Unavailable(why) => {
-                self.counters.request(check, "unavailable");
-                tracing::debug!(check, %why, "check cannot say");
+                self.counters.request(name, "unavailable");
+                tracing::debug!(check = name, %why, "check cannot say");
                 cannot_say()
             }
             Lookup::Misconfigured(why) => {
-                self.counters.request(check, "misconfigured");
+                self.counters.request(name, "misconfigured");
                 if self.broken_checks[place].is_new(&why) {
-                    tracing::error!(check, %why, "check cannot say");
+                    tracing::error!(check = name, %why, "check cannot say");
                 }
                 cannot_say()
             }
         }
+    }
+
+    /// Forgets what the checks answered lately, so that what has changed in the database counts at once.
+    pub fn forget(&self) {
+        self.memory.forget();
+        self.sources.store.flush_access_rules();
     }
 
     /// A number for one connection, for the log.

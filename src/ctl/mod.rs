@@ -3,12 +3,15 @@
 //! Input is parsed by the same types as in the daemons; every change is one transaction; passwords come from a prompt or from
 //! stdin, never from the command line, where every process of the host can read them.
 
+mod access;
 mod alias;
 mod check;
 mod connection;
 mod dkim;
 mod dmarc;
 mod domain;
+mod greylist;
+mod limits;
 mod schema;
 mod share;
 mod terminal;
@@ -57,6 +60,18 @@ enum Noun {
     /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
+    /// Who may always send here: add, remove, list
+    #[command(subcommand)]
+    Allow(access::Verb),
+    /// Who may not: add, remove, list
+    #[command(subcommand)]
+    Deny(access::Verb),
+    /// Who waits on the greylist and who never does: list, allow, delete
+    #[command(subcommand)]
+    Greylist(greylist::Verb),
+    /// How much may be sent, and locked logins: show, reset, set, unset
+    #[command(subcommand)]
+    Limits(limits::Verb),
     /// DMARC: policies of your own for single domains, and who forwards to you
     #[command(subcommand)]
     Dmarc(dmarc::Verb),
@@ -109,6 +124,10 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
         Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
+        Noun::Allow(verb) => access::run("allow", verb, &mut connection).await?,
+        Noun::Deny(verb) => access::run("deny", verb, &mut connection).await?,
+        Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
+        Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

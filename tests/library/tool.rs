@@ -260,8 +260,7 @@ async fn reports_are_shown_before_they_are_sent() {
         "   agg@no.test: outside, NOT authorised: example.org._report._dmarc.no.test has no TXT record v=DMARC1",
         "example.com!example.org!1763942400!1764028799.xml.gz",
         "   To: <agg@example.org>, <agg@third.test>",
-        "Report-ID: <example.org.1763942400@example.com>",
-        "   Subject: Report Domain: example.org Submitter: example.com",
+        "   Subject: Report Domain: example.org Submitter: example.com Report-ID:\n    <example.org.1763942400@example.com>",
         "<org_name>Example</org_name>",
         "<count>12</count>",
     ] {
@@ -276,4 +275,78 @@ async fn reports_are_shown_before_they_are_sent() {
     assert_eq!(row[..7], ["2025-11-24", "example.org", "14", "12", "2", "2", "due"]);
     assert_eq!(tool.ok("dmarc reports --domain nobody.test").trim(), "");
     assert_eq!(tool.run("dmarc reports --day yesterday", "").0, 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_limits_and_locks_are_kept() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    assert!(tool.refused("deny add bad.test").contains("schema gatepost is not installed"));
+    tool.ok("schema install");
+
+    assert_eq!(tool.ok("deny add 192.0.2.77/24 --reason spam"), "deny: network 192.0.2.0/24\n");
+    assert_eq!(tool.ok("deny add Bad.Test --defer --for 7d"), "defer: domain bad.test\n");
+    assert_eq!(
+        tool.ok("allow add Friend@Bad.Test --only-for Alice@Example.com"),
+        "allow: address friend@bad.test for alice@example.com\n"
+    );
+    assert_eq!(tool.ok("deny add @123qwe.com --kind recipient"), "deny: recipient @123qwe.com\n");
+    let list = tool.ok("deny list");
+    assert!(
+        list.contains("192.0.2.0/24") && list.contains("spam") && !list.contains("friend@bad.test"),
+        "{list}"
+    );
+    assert!(tool.ok("allow list").contains("alice@example.com"));
+    assert!(tool.refused("allow add x.test --defer").contains("belongs to `gatepost deny`"));
+    assert!(tool.refused("deny add nonsense@@x").contains("is no address"));
+    assert!(tool.refused("deny add x.test --kind network").contains("is no network"));
+    tool.ok("deny remove bad.test");
+    assert!(tool.refused("deny remove bad.test").contains("no such rule"));
+    assert_eq!(
+        database.sql("SELECT string_agg(kind || action, ',' ORDER BY id) FROM gatepost.access_rules").await,
+        "networkdeny,addressallow,recipientdeny"
+    );
+
+    tool.ok("greylist allow 198.51.100.0/24 --reason partner");
+    database
+        .sql("INSERT INTO gatepost.greylist VALUES ('spf:foreign.test', '', 'alice@example.com', now(), now(), 0), ('203.0.113.0/24', 's@x.test', 'bob@example.com', now(), now(), 2);
+              INSERT INTO gatepost.greylist_clients VALUES ('spf:foreign.test', 3, now(), now())")
+        .await;
+    let list = tool.ok("greylist list");
+    for part in ["spf:foreign.test", "<>", "waits", "passed 2", "198.51.100.0/24", "partner"] {
+        assert!(list.contains(part), "{part} in {list}");
+    }
+    assert!(!tool.ok("greylist list x.test").contains("spf:foreign.test"));
+    assert!(tool.ok("greylist delete spf:foreign.test").contains("1 attempts, 1 clients"));
+    assert!(tool.ok("greylist delete 198.51.100.0/24").contains("1 rules"));
+    assert!(tool.refused("greylist delete 198.51.100.0/24").contains("nothing on the greylist"));
+
+    assert_eq!(
+        tool.ok("limits set Alice@Example.com --messages 500 --recipients 5000"),
+        "login alice@example.com: 500 messages, 5000 recipients in 1h\n"
+    );
+    tool.ok("limits set example.com --messages 10000 --recipients 50000 --window 1d");
+    tool.ok("limits set 2001:db8::1 --messages 1 --recipients 1 --window 1m");
+    assert!(tool.refused("limits set x/y --messages 1 --recipients 1").contains("is no login"));
+    assert!(
+        tool.refused("limits set x.test --messages 1 --recipients 1 --window 40d").contains("out of range")
+    );
+    database
+        .sql("INSERT INTO gatepost.sent VALUES ('alice@example.com', 'i', 7);
+              INSERT INTO gatepost.sending_levels VALUES ('domain', 'example.com', 86400, 3, 9, now());
+              INSERT INTO gatepost.login_habits (login, day, hour, recipients, failed) VALUES ('alice@example.com', now()::date, now(), 7, 99);
+              INSERT INTO gatepost.login_locks VALUES ('alice@example.com', '99 failed recipients within an hour')")
+        .await;
+    let show = tool.ok("limits show");
+    for part in
+        ["500 messages, 5000 recipients", "domain example.com", "client 2001:db8::1", "99 failed recipients"]
+    {
+        assert!(show.contains(part), "{part} in {show}");
+    }
+    assert!(!tool.ok("limits show bob@example.com").contains("alice"));
+    assert!(tool.ok("limits reset alice@example.com").contains("may send again, and log in"));
+    assert_eq!(database.sql("SELECT (SELECT count(*) FROM gatepost.login_locks), (SELECT count(*) FROM gatepost.sent), (SELECT failed FROM gatepost.login_habits)").await, "0|0|0");
+    assert!(tool.refused("limits reset carl@123qwe.com").contains("nothing is known"));
+    tool.ok("limits unset alice@example.com");
+    assert!(tool.refused("limits unset alice@example.com").contains("no limit of its own"));
 }

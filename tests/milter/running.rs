@@ -61,6 +61,21 @@ fn metrics_count_what_was_decided() {
     }
 }
 
+/// With `rules = false` nothing is judged, and what was verified is still written down.
+#[test]
+fn authentication_alone() {
+    let daemon = Daemon::start(&format!("rules = false\n{UNREACHABLE}"), "");
+    let mut peer = daemon.connect();
+    peer.begin();
+    peer.message(&[("From", " sender@client.test"), ("Subject", " hello")], GTUBE.concat().as_bytes());
+    let frames = peer.end_of_message();
+    assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]));
+    let edits: Vec<String> = frames.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect();
+    assert!(edits.iter().any(|edit| edit.contains("Authentication-Results\0 ")), "{edits:?}");
+    assert!(!edits.iter().any(|edit| edit.contains("X-Spam")), "{edits:?}");
+    assert!(daemon.log().contains("action=\"not judged\""), "{}", daemon.log());
+}
+
 #[test]
 fn a_new_configuration_counts_at_once_and_a_bad_one_never() {
     let daemon = Daemon::start("reject = 900\nadd-header = 800\nexplain = false", "");

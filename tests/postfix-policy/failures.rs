@@ -19,17 +19,49 @@ fn key_of(map: &str) -> &'static str {
     }
 }
 
-/// A request that each check has an opinion about, if its limits are 0.
+/// A request that each check asks the database about.
 fn request_of(check: &str) -> Request {
     match check {
-        "rate-limit" => data("alice@example.com", "i.1"),
+        "rate-limit" | "stolen-login" | "sender-login" => data("alice@example.com", "i.1"),
+        "greylist" | "recipient" | "allow-deny" | "helo" => rcpt("198.51.100.7", "alice@example.com"),
+        // These ask no database.
+        "spf" | "dnsbl" | "country" => rcpt("198.51.100.7", "alice@example.com"),
         _ => panic!("give check {check} a request here"),
     }
 }
 
+/// What each check does while it cannot ask: the failure column of the table in `service`.
+fn silence_of(check: &str) -> &'static str {
+    match check {
+        "rate-limit" | "sender-login" | "recipient" | "allow-deny" => CANNOT_SAY,
+        "greylist" | "helo" | "spf" | "dnsbl" | "country" | "stolen-login" => "DUNNO",
+        _ => panic!("say what becomes of {check} here"),
+    }
+}
+
+/// Whether it asks the database at all.
+fn asks(check: &str) -> bool {
+    !matches!(check, "spf" | "dnsbl" | "country" | "helo")
+}
+
+fn only(check: &str, settings: &str) -> Setup {
+    let settings = format!(
+        "{settings}\n[postfix-policy.spf]\nheader = false\n[postfix-policy.greylist]\nverify = []\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"100ms\"\n"
+    );
+    Setup { settings, checks: Some(format!("[\"{check}\"]")), ..Setup::default() }
+}
+
+fn rcpt(client: &str, recipient: &str) -> Request {
+    let text = format!(
+        "request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address={client}\nclient_name=unknown\nreverse_client_name=unknown\n\
+         helo_name=mx.foreign.test\nsender=s@foreign.test\nrecipient={recipient}\nrecipient_count=0\ninstance=r.1\n"
+    );
+    Request::parse(text.as_bytes()).unwrap()
+}
+
 fn data(login: &str, instance: &str) -> Request {
     let text = format!(
-        "request=smtpd_access_policy\nprotocol_state=DATA\nrecipient_count=1\ninstance={instance}\nsasl_username={login}\n"
+        "request=smtpd_access_policy\nprotocol_state=DATA\nsender=alice@example.com\nrecipient_count=1\ninstance={instance}\nsasl_username={login}\n"
     );
     Request::parse(text.as_bytes()).unwrap()
 }
@@ -62,14 +94,16 @@ async fn a_database_that_was_never_there_defers_everything_and_denies_nothing() 
         );
         assert_eq!(instance.metric(&format!("lookups_total{{map=\"{}\",result=\"none\"}}", map.name)), 1);
     }
-    for check in CHECKS {
-        assert_eq!(judge(&instance, &request_of(check.name)).await, CANNOT_SAY, "{}", check.name);
-        assert_eq!(
-            instance.metric(&format!("requests_total{{check=\"{}\",action=\"unavailable\"}}", check.name)),
-            1
-        );
-    }
     instance.stop().await;
+    for check in CHECKS {
+        let name = check.name;
+        let instance = Instance::on(Database::create().await, NOWHERE, &only(name, "")).await;
+        assert_eq!(judge(&instance, &request_of(name)).await, silence_of(name), "{name}");
+        let unavailable =
+            instance.metric(&format!("requests_total{{check=\"{name}\",action=\"unavailable\"}}"));
+        assert_eq!(unavailable, u64::from(asks(name)), "{name}");
+        instance.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -157,7 +191,8 @@ async fn a_role_without_rights_is_a_misconfiguration_and_denies_nothing() {
         password.display()
     );
     let section = database.toml();
-    let instance = Instance::on(database, &section, &Setup { settings: role, ..Setup::default() }).await;
+    let instance =
+        Instance::on(database, &section, &Setup { settings: role.clone(), ..Setup::default() }).await;
     for map in MAPS {
         let answer = ask(&instance, map.name, key_of(map.name)).await;
         assert!(
@@ -166,14 +201,46 @@ async fn a_role_without_rights_is_a_misconfiguration_and_denies_nothing() {
             map.name
         );
     }
-    for check in CHECKS {
-        assert_eq!(judge(&instance, &request_of(check.name)).await, CANNOT_SAY, "{}", check.name);
-        assert_eq!(
-            instance.metric(&format!("requests_total{{check=\"{}\",action=\"misconfigured\"}}", check.name)),
-            1
-        );
-    }
     instance.stop().await;
+    for check in CHECKS {
+        let name = check.name;
+        let database = Database::create().await;
+        install(&database, false).await;
+        let section = database.toml();
+        let instance = Instance::on(database, &section, &only(name, &role)).await;
+        assert_eq!(judge(&instance, &request_of(name)).await, silence_of(name), "{name}");
+        let misconfigured =
+            instance.metric(&format!("requests_total{{check=\"{name}\",action=\"misconfigured\"}}"));
+        assert_eq!(misconfigured, u64::from(asks(name)), "{name}");
+        instance.stop().await;
+    }
+}
+
+/// Each check as the daemon's own role.
+#[tokio::test]
+async fn our_own_role_is_enough_for_every_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "policy-secret").unwrap();
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let role =
+        format!("database-user = \"gatepost_policy\"\ndatabase-password-file = \"{}\"\n", password.display());
+    for check in CHECKS {
+        let name = check.name;
+        let database = Database::create().await;
+        install(&database, true).await;
+        database.sql("ALTER ROLE gatepost_policy LOGIN PASSWORD 'policy-secret'").await;
+        let section = database.toml();
+        let instance = Instance::on(database, &section, &only(name, &role)).await;
+        let action = judge(&instance, &request_of(name)).await;
+        let expected = if name == "greylist" { "DEFER_IF_PERMIT 4.2.0 Greylisted" } else { "DUNNO" };
+        assert!(action.starts_with(expected), "{name}: {action}");
+        for trouble in ["unavailable", "misconfigured"] {
+            let count = instance.metric(&format!("requests_total{{check=\"{name}\",action=\"{trouble}\"}}"));
+            assert_eq!(count, 0, "{name} {trouble}");
+        }
+        instance.stop().await;
+    }
 }
 
 /// The roles as installed are enough for everything this daemon does.

@@ -4,10 +4,16 @@
 //! Postfix's own `postmap`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+mod country;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/dns.rs"]
+mod dns;
+mod dnsbl;
 mod engine;
 mod failures;
 mod hostile;
 mod instance;
+mod mutations;
 mod operator;
 mod postfix;
 #[allow(dead_code, reason = "each test binary uses its part of it")]

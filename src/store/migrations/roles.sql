@@ -33,6 +33,15 @@ GRANT SELECT, UPDATE (dns, dns_detail, dns_at) ON gatepost.dkim_keys TO gatepost
 -- The policy daemon counts.
 GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;
 
+-- The policy daemon keeps greylist, counts, habits and locks, and reads lists and quotas; everybody reads the lists.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.greylist, gatepost.greylist_clients, gatepost.sending_levels, gatepost.login_habits,
+    gatepost.login_places, gatepost.notices TO gatepost_policy;
+GRANT SELECT, INSERT ON gatepost.login_locks TO gatepost_policy;
+GRANT SELECT ON gatepost.sending_limits, gatepost.quota TO gatepost_policy;
+GRANT SELECT ON gatepost.access_rules, gatepost.access_version TO gatepost_policy, gatepost_milter;
+-- The auth daemon writes what Dovecot says of quotas, and keeps locked logins out.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.quota TO gatepost_auth;
+GRANT SELECT ON gatepost.login_locks TO gatepost_auth;
 -- The milter reads what is excepted from DMARC.
 GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;
 
