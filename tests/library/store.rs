@@ -5,8 +5,8 @@ use std::time::Duration;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::{Address, Domain};
 use gatepost::store::{
-    Attempt, DnsAnswer, Exceeded, Greylisted, KeyAlgorithm, KeyState, Limit, Patience, Scope, Sending, Sent, Store, key_life,
-    schema,
+    Attempt, DnsAnswer, Exceeded, Greylisted, KeyAlgorithm, KeyState, Limit, Patience, Scope, Sending, Sent,
+    Store, key_life, schema,
 };
 
 use crate::postgres::Database;
