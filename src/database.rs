@@ -96,6 +96,11 @@ impl Database {
             .connect_lazy_with(self.0.options.clone())
     }
 
+    /// How to connect, for a connection beside the pool.
+    pub(crate) fn options(&self) -> &PgConnectOptions {
+        &self.0.options
+    }
+
     /// Waits for one question, at most `database.timeout` in all.
     ///
     /// # Errors

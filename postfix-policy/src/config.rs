@@ -11,11 +11,12 @@ use gatepost::config::{ListenAddress, Section, nearest};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use gatepost::net::Network;
+use gatepost::config::Network;
 
 use crate::checks::{
     CHECKS, Check, country, dnsbl, greylist, helo, rate_limit, recipient, sender_login, spf, stolen_login,
 };
+use crate::{addresses, srs};
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -48,6 +49,10 @@ pub struct Settings {
     pub country: country::Settings,
     /// `[postfix-policy.stolen-login]`.
     pub stolen_login: stolen_login::Signs,
+    /// `[postfix-policy.addresses]`: how addresses are understood.
+    pub addresses: addresses::Settings,
+    /// `[postfix-policy.srs]`: the sender rewriting scheme.
+    pub srs: srs::Settings,
     /// The role this daemon connects as, instead of `database.user`: `gatepost_policy` once `gatepost schema install` has made it.
     pub database_user: Option<String>,
     /// The file with that role's password.
@@ -75,6 +80,8 @@ impl Default for Settings {
             sender_login: sender_login::Settings::default(),
             country: country::Settings::default(),
             stolen_login: stolen_login::Signs::default(),
+            addresses: addresses::Settings::default(),
+            srs: srs::Settings::default(),
             database_user: None,
             database_password_file: None,
             metrics: None,
@@ -108,6 +115,7 @@ impl Section for Settings {
                 ));
             }
         }
+        self.srs.validate()?;
         self.rate_limit.validate()?;
         self.greylist.validate()?;
         self.spf.validate()?;

@@ -2,7 +2,8 @@
 //! database `mail_server`.
 //!
 //! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` and `wire` (one
-//! connection), [`maps`] over [`addresses`], [`checks`] with [`sender_policy`], [`places`] and [`mailer`], [`ask`], `recent`, `metrics`, `notice`.
+//! connection), [`maps`] over [`addresses`] and [`srs`], [`checks`] with [`sender_policy`], [`places`] and [`mailer`], [`ask`], `recent`,
+//! `metrics`, `notice`.
 //!
 //! Refuses to read mail, and to know password hashes or keys: its role in the database may do neither.
 
@@ -20,6 +21,7 @@ mod recent;
 pub mod sender_policy;
 pub mod service;
 mod session;
+pub mod srs;
 mod wire;
 
 pub use service::PostfixPolicy;

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use gatepost::config::Config;
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::{Directory, Lookup, Trace};
 use gatepost::dns::Resolver;
 use gatepost::mail::SmtpReply;
 use gatepost::net::Endpoint;
@@ -28,20 +28,22 @@ use crate::ask::Ask;
 use crate::checks::{CHECKS, CannotSay, Check, Circumstances, Memory, Sources};
 use crate::config::{Mode, Settings};
 use crate::mailer::Mailer;
-use crate::maps::{MAPS, Map};
+use crate::maps::{Asking, MAPS, Map};
 use crate::metrics::Counters;
-use crate::notice::Notice;
+use crate::notice::{Notice, Seldom};
 use crate::places::Places;
 use crate::protocol::{policy, socketmap};
 use crate::recent::Recent;
 use crate::sender_policy::SenderPolicy;
 use crate::session;
+use crate::srs::Srs;
 
 /// gatepost-postfix-policy.
 pub struct PostfixPolicy {
     directory: Directory,
     sources: Sources,
     settings: ArcSwap<Settings>,
+    srs: ArcSwapOption<Srs>,
     counters: Counters,
     memory: Memory,
     /// What is wrong with each of [`MAPS`], as last said.
@@ -51,6 +53,7 @@ pub struct PostfixPolicy {
     unknown_map: Notice,
     /// Which messages got which headers.
     prepended: Recent<(String, &'static str), ()>,
+    faults: Seldom,
     sessions: AtomicU64,
 }
 
@@ -62,6 +65,9 @@ impl Daemon for PostfixPolicy {
     type Ask = Ask;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
+        let srs = config.service.srs.open()?;
+        // Postfix asks thousands of times a minute, mostly for addresses that nobody asked for before.
+        parts.directory.keep_roll();
         let resolver = Resolver::new(&config.dns)?;
         let sender_policy = Arc::new(SenderPolicy::new(resolver.clone(), config.service.hostname.as_deref()));
         let sources = Sources {
@@ -75,6 +81,7 @@ impl Daemon for PostfixPolicy {
         };
         Ok(Self {
             directory: parts.directory.clone(),
+            srs: ArcSwapOption::from_pointee(srs),
             sources,
             settings: ArcSwap::from_pointee(config.service.clone()),
             counters: Counters::new(&parts.metrics),
@@ -83,6 +90,7 @@ impl Daemon for PostfixPolicy {
             broken_checks: CHECKS.iter().map(|_| Notice::default()).collect(),
             unknown_map: Notice::default(),
             prepended: Recent::new(10_000, Duration::from_secs(600)),
+            faults: Seldom::default(),
             sessions: AtomicU64::new(1),
         })
     }
@@ -101,7 +109,7 @@ impl Daemon for PostfixPolicy {
         std::iter::once(socketmap).chain(policies).collect()
     }
 
-    /// Checks, their modes and limits change at once; sockets and roles are taken at start only.
+    /// Checks, their modes and limits, and how addresses are understood change at once; sockets and roles are taken at start only.
     fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
         let (old, new) = (self.settings.load_full(), &config.service);
         let addresses = |settings: &Settings| {
@@ -122,6 +130,8 @@ impl Daemon for PostfixPolicy {
                 changed.join(", ")
             );
         }
+        let srs = new.srs.open()?;
+        self.srs.store(srs.map(Arc::new));
         self.settings.store(Arc::new(new.clone()));
         self.forget();
         Ok(())
@@ -147,16 +157,28 @@ impl Daemon for PostfixPolicy {
 impl PostfixPolicy {
     /// The answer to the content of one socketmap request.
     pub async fn look_up(&self, content: &[u8]) -> socketmap::Reply {
+        self.look_up_traced(content, &mut Trace::default()).await
+    }
+
+    /// The same, with the way to the answer noted.
+    pub async fn look_up_traced(&self, content: &[u8], trace: &mut Trace) -> socketmap::Reply {
         let request = match socketmap::Request::parse(content) {
             Ok(request) => request,
             Err(error) => {
-                tracing::warn!(%error, request = %printable(content, SHOWN), "bad socketmap request");
+                if let Some(more) = self.faults.may_say(&error.to_string()) {
+                    tracing::warn!(%error, more, request = %printable(content, SHOWN), "bad socketmap request");
+                }
                 return socketmap::Reply::Permanent(error.to_string());
             }
         };
         let Some((place, map)) = Map::named(request.map) else { return self.no_such_map(request.map) };
         let answer = match request.key {
-            Some(key) => (map.look_up)(&self.directory, key).await,
+            Some(key) => {
+                let (settings, srs) = (self.settings.load(), self.srs.load());
+                let asking =
+                    Asking { directory: &self.directory, settings: &settings, srs: srs.as_deref(), trace };
+                (map.look_up)(asking, key).await
+            }
             None => Lookup::None,
         };
         self.counters.lookup(place, &answer);
@@ -276,6 +298,11 @@ impl PostfixPolicy {
     pub fn forget(&self) {
         self.memory.forget();
         self.sources.store.flush_access_rules();
+    }
+
+    /// What was said about peers' faults lately.
+    pub(crate) fn faults(&self) -> &Seldom {
+        &self.faults
     }
 
     /// A number for one connection, for the log.

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use sqlx::PgConnection;
 
-use super::access::{self, Kind, Which};
+use super::allow_deny::{self, Kind, Which};
 use super::connection::{explain, require_schema};
 use super::terminal;
 
@@ -43,7 +43,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
         Verb::Allow { value, kind, reason } => {
             let which = Which::new(value, kind);
             let (kind, value, _) =
-                access::add(connection, &which, "no-greylist", reason.as_deref(), None).await?;
+                allow_deny::add(connection, &which, "no-greylist", reason.as_deref(), None).await?;
             println!("{kind} {value} is never asked to wait");
             Ok(())
         }
@@ -81,7 +81,7 @@ async fn list(connection: &mut PgConnection, text: &str) -> anyhow::Result<()> {
     let clients: Vec<[String; 3]> =
         clients.into_iter().map(|(client, passes, last)| [client, passes.to_string(), last]).collect();
     terminal::table(["CLIENT", "PASSES", "LAST SEEN"], &clients);
-    access::list(connection, &["no-greylist"]).await
+    allow_deny::list(connection, &["no-greylist"]).await
 }
 
 async fn delete(connection: &mut PgConnection, value: String, kind: Option<Kind>) -> anyhow::Result<()> {

@@ -4,7 +4,10 @@
 //! stdin, never from the command line, where every process of the host can read them.
 
 mod access;
+mod addresses;
 mod alias;
+mod allow_deny;
+mod bcc;
 mod check;
 mod connection;
 mod dkim;
@@ -13,8 +16,10 @@ mod domain;
 mod greylist;
 mod limits;
 mod schema;
+mod sendas;
 mod share;
 mod terminal;
+mod transport;
 mod user;
 
 use std::path::PathBuf;
@@ -24,7 +29,7 @@ use clap::{Parser, Subcommand};
 use gatepost::daemon;
 
 /// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, exceptions from DMARC,
-/// its own schema.
+/// who may send how much, its own schema.
 ///
 /// Speaks SQL to the database of the configuration, as the role that may: usually `sudo -u postgres gatepost …`.
 #[derive(Parser)]
@@ -54,6 +59,18 @@ enum Noun {
     /// Aliases: add, remove, list
     #[command(subcommand)]
     Alias(alias::Verb),
+    /// Rights to send as an address that is another's: add, remove, list
+    #[command(subcommand)]
+    Sendas(sendas::Verb),
+    /// What happens to a sender, recipient, client or HELO name: add, remove, list
+    #[command(subcommand)]
+    Access(access::Verb),
+    /// Copies of mail: add, remove, list
+    #[command(subcommand)]
+    Bcc(bcc::Verb),
+    /// Ways of mail other than those of its class: add, remove, list
+    #[command(subcommand)]
+    Transport(transport::Verb),
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
@@ -62,10 +79,10 @@ enum Noun {
     Dkim(dkim::Verb),
     /// Who may always send here: add, remove, list
     #[command(subcommand)]
-    Allow(access::Verb),
+    Allow(allow_deny::Verb),
     /// Who may not: add, remove, list
     #[command(subcommand)]
-    Deny(access::Verb),
+    Deny(allow_deny::Verb),
     /// Who waits on the greylist and who never does: list, allow, delete
     #[command(subcommand)]
     Greylist(greylist::Verb),
@@ -121,11 +138,15 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Domain(verb) => domain::run(verb, &mut connection).await?,
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
+        Noun::Sendas(verb) => sendas::run(verb, &mut connection).await?,
+        Noun::Access(verb) => access::run(verb, &mut connection).await?,
+        Noun::Bcc(verb) => bcc::run(verb, &mut connection).await?,
+        Noun::Transport(verb) => transport::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
         Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
-        Noun::Allow(verb) => access::run("allow", verb, &mut connection).await?,
-        Noun::Deny(verb) => access::run("deny", verb, &mut connection).await?,
+        Noun::Allow(verb) => allow_deny::run("allow", verb, &mut connection).await?,
+        Noun::Deny(verb) => allow_deny::run("deny", verb, &mut connection).await?,
         Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
         Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
         Noun::Check => {}

@@ -4,11 +4,9 @@
 
 pub mod frames;
 mod listen;
-mod network;
 mod serve;
 mod stream;
 
 pub use listen::{ListenError, Listener, PassedSockets};
-pub use network::Network;
 pub use serve::{Drain, Endpoint, Server};
 pub use stream::{Credentials, Peer, Stream};

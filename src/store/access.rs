@@ -9,10 +9,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Store;
+use crate::config::Network;
 use crate::database::Trouble;
 use crate::directory::Lookup;
 use crate::mail::Address;
-use crate::net::Network;
 
 /// What a rule says of a client, a sender or a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -155,10 +155,11 @@ const BOOTSTRAP: &str = "
         version integer PRIMARY KEY, installed_at timestamptz NOT NULL DEFAULT now())";
 
 /// In order; a migration is never changed once it is released.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/001_base.sql"),
     include_str!("migrations/002_dkim_key_life.sql"),
     include_str!("migrations/003_dmarc.sql"),
     include_str!("migrations/004_reports.sql"),
+    include_str!("migrations/005_addresses.sql"),
     include_str!("migrations/006_policy.sql"),
 ];

@@ -350,3 +350,146 @@ async fn lists_limits_and_locks_are_kept() {
     tool.ok("limits unset alice@example.com");
     assert!(tool.refused("limits unset alice@example.com").contains("no limit of its own"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_of_every_kind_come_and_go() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    assert!(tool.refused("alias add boss@example.com bob@example.com").contains("schema install"));
+    assert!(tool.refused("alias add x@example.com far@foreign.test").contains("gatepost schema install"));
+    assert!(tool.refused("domain add r.test --kind relay --next-hop [192.0.2.1]").contains("schema install"));
+    tool.ok("schema install");
+    // One mailbox: the tutorial's table. More, or outside: ours.
+    tool.ok("alias add one@example.com bob@example.com");
+    assert_eq!(database.sql("SELECT count(*) FROM aliases WHERE source_local = 'one'").await, "1");
+    tool.ok("alias add one@example.com far@Foreign.test carl@123qwe.com");
+    assert_eq!(
+        database.sql("SELECT destination FROM gatepost.aliases WHERE local = 'one' ORDER BY 1").await,
+        "carl@123qwe.com\nfar@foreign.test"
+    );
+    assert!(
+        tool.refused("alias add one@example.com bob@example.com")
+            .contains("leads to bob@example.com already")
+    );
+    assert!(
+        tool.refused("alias add two@example.com far@foreign.test ghost@example.com")
+            .contains("no mailbox ghost")
+    );
+    assert_eq!(database.sql("SELECT count(*) FROM gatepost.aliases WHERE local = 'two'").await, "0");
+    assert!(tool.refused("alias add alice@example.com far@foreign.test").contains("is a mailbox"));
+    assert!(
+        tool.refused("alias add x@foreign.test bob@example.com").contains("gatepost domain add foreign.test")
+    );
+    tool.ok("alias remove one@example.com bob@example.com");
+    assert_eq!(database.sql("SELECT count(*) FROM aliases WHERE source_local = 'one'").await, "0");
+    tool.ok("alias add @123qwe.com bob@example.com");
+    tool.ok("alias add --wildcard sales-*@example.com $1@foreign.test --rank 5");
+    tool.ok("alias add --regex (info|help)[0-9]+@example.com bob@example.com");
+    assert!(tool.refused("alias add --regex (@example.com bob@example.com").contains("bad regex"));
+    assert!(tool.refused("alias add --wildcard x*@example.com $2@foreign.test").contains("has $2"));
+    let list = tool.ok("alias list");
+    for line in [
+        "one@example.com                carl@123qwe.com    alias",
+        "@123qwe.com                    bob@example.com    catch-all",
+        "sales-*@example.com            $1@foreign.test    wildcard 5",
+        "(info|help)[0-9]+@example.com  bob@example.com    regex 100",
+    ] {
+        assert!(list.contains(line), "{line:?} is missing in:\n{list}");
+    }
+    tool.ok("alias remove --wildcard sales-*@example.com");
+    tool.ok("alias remove one@example.com");
+    assert!(tool.refused("alias remove one@example.com").contains("there is no alias"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn domains_of_every_kind_rights_and_rules_come_and_go() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    tool.ok("schema install");
+    tool.ok("domain add relay.test --kind relay --next-hop [192.0.2.1]:2525 --recipients listed");
+    tool.ok("domain add backup.test --kind backup");
+    tool.ok("domain add old.test --kind alias --of example.com");
+    for (line, sentence) in [
+        ("domain add x.test --kind relay", "needs --next-hop"),
+        ("domain add x.test --kind alias", "needs --of"),
+        ("domain add x.test --kind alias --of nowhere.test", "not hosted"),
+        ("domain add x.test --kind alias --of x.test", "itself"),
+        ("domain add x.test --next-hop a.test", "--kind"),
+        ("domain add relay.test", "hosted already"),
+        ("domain remove example.com", "another name"),
+        ("sendas add info@example.com ghost@example.com", "no mailbox ghost"),
+        ("sendas add info@foreign.test bob@example.com", "not hosted"),
+        ("access add client a@b.test reject", "expected an IP address"),
+        ("access add sender b.test ok fine", "takes no reason"),
+        ("transport remove @foreign.test", "no transport"),
+        ("bcc remove sender bob@example.com", "no copies"),
+    ] {
+        let error = tool.refused(line);
+        assert!(error.contains(sentence), "{line}: {error}");
+    }
+    let usage = |line: &str| tool.run(line, "");
+    for line in [
+        "domain add x.test --kind relay --next-hop a..b",
+        "access add everybody x reject",
+        "access add sender b.test FILTER",
+        "transport add @b.test smtp",
+        "bcc add both a@example.com b@example.com",
+    ] {
+        assert_eq!(usage(line).0, 64, "{line}");
+    }
+    let list = tool.ok("domain list");
+    for line in ["relay.test   0      0        relay   [192.0.2.1]:2525, listed recipients", "of example.com"]
+    {
+        assert!(list.contains(line), "{line:?} is missing in:\n{list}");
+    }
+    tool.ok("alias add known@relay.test known@relay.test");
+    assert!(tool.refused("domain remove relay.test").contains("still has users or aliases"));
+    tool.ok("alias remove known@relay.test");
+    tool.ok("domain remove relay.test");
+    tool.ok("domain remove old.test");
+    tool.ok("sendas add @example.com bob@example.com");
+    assert!(tool.ok("sendas list").contains("@example.com  bob@example.com"));
+    tool.ok("sendas remove @example.com bob@example.com");
+    tool.ok("access add client 192.0.2.0/24 reject no");
+    tool.ok("access add client 192.0.2.0/24 defer");
+    assert!(tool.ok("access list").contains("client   192.0.2.0/24  defer"));
+    tool.ok("access remove client 192.0.2.0/24");
+    tool.ok("bcc add sender @example.com bob@example.com");
+    tool.ok("bcc remove sender @example.com");
+    tool.ok("transport add @foreign.test smtp:[gate.test]:587");
+    tool.ok("transport remove @foreign.test");
+    for table in ["send_as", "access", "bcc", "transports", "aliases"] {
+        assert_eq!(database.sql(&format!("SELECT count(*) FROM gatepost.{table}")).await, "0", "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_finds_loops_and_dangling_targets() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    tool.ok("schema install");
+    database
+        .sql(
+            "INSERT INTO gatepost.aliases VALUES ('a', 'example.com', 'b@example.com'), ('b', 'example.com', 'a@example.com'),
+                 ('half', 'example.com', 'ghost@example.com'), ('half', 'example.com', 'bob@example.com'),
+                 ('gone', 'example.com', 'ghost@example.com'), ('alice', 'example.com', 'far@foreign.test'), ('x', 'nowhere.test', 'bob@example.com'),
+                 ('postmaster', '123qwe.com', 'bob@example.com');
+             INSERT INTO gatepost.alias_patterns (domain, kind, pattern, destination) VALUES ('example.com', 'wildcard', 'q*', 'ghost@example.com');
+             INSERT INTO gatepost.hosted_domains (domain, kind, target) VALUES ('old.test', 'alias', 'gone.test')",
+        )
+        .await;
+    let (code, out, _) = tool.run("check", "");
+    assert_eq!(code, 1, "{out}");
+    for finding in [
+        "fail  alias a@example.com leads only to a@example.com again; mail for it is deferred",
+        "warn  alias half@example.com leads to ghost@example.com, which is not there; that destination is left out",
+        "fail  alias gone@example.com leads only to ghost@example.com, which is not there",
+        "warn  alias alice@example.com is also a mailbox",
+        "fail  alias x@nowhere.test can never be reached",
+        "fail  wildcard q*@example.com leads to ghost@example.com, which is not there",
+        "fail  old.test is another name of gone.test, which is not hosted",
+    ] {
+        assert!(out.contains(finding), "{finding:?} is missing in:\n{out}");
+    }
+    assert!(!out.contains("123qwe.com has no postmaster"), "{out}");
+}

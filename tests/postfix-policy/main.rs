@@ -15,9 +15,12 @@ mod hostile;
 mod instance;
 mod mutations;
 mod operator;
+mod policy_mutations;
 mod postfix;
+mod postfix_maps;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod postmap;
 mod replay;
+mod srs;

@@ -49,6 +49,8 @@ macro_rules! conversations {
 }
 
 conversations! {
+    access_and_copies
+    address_engine
     aliases
     allow_deny
     bad_netstrings
@@ -70,6 +72,8 @@ conversations! {
     rate_limit_reject
     recipient
     sender_login
+    relay_and_transport
+    send_as
     senders
     spf
     spf_strict

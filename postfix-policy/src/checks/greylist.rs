@@ -13,10 +13,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use gatepost::config::Network;
 use gatepost::config::Seconds;
 use gatepost::directory::Lookup;
 use gatepost::mail::{Address, SmtpReply};
-use gatepost::net::Network;
 use gatepost::spf::SpfResult;
 use gatepost::store::access::{Access, Known};
 use gatepost::store::{Attempt, Greylisted, Patience};

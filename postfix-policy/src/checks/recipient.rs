@@ -6,14 +6,13 @@
 //! mailbox is stands in `gatepost.quota`, as Dovecot's quota_clone tells it; without a row, or a limit, there is room.
 
 use gatepost::config::ByteSize;
-use gatepost::directory::Lookup;
+use gatepost::directory::{Lookup, Recipient, Trace};
 use gatepost::mail::{Address, SmtpReply};
 use gatepost::store::Quota;
 use serde::Deserialize;
 
 use super::spf::Consequence;
-use super::{CannotSay, Check, Circumstances, Opinion, Sources};
-use crate::addresses::{Asked, Place};
+use super::{CannotSay, Check, Circumstances, Opinion};
 use crate::protocol::policy::{Action, Request, State};
 
 /// The check.
@@ -70,15 +69,15 @@ async fn look(circumstances: Circumstances<'_>, request: &Request) -> Lookup<Act
         Ok(None) => return Lookup::None,
         Err(failure) => return failure,
     }
-    let mailboxes = match behind(sources, &recipient, &request.recipient).await.settled() {
-        Ok(found) => found.unwrap_or_default(),
+    let mailboxes = match behind(circumstances, &request.recipient).await.settled() {
+        Ok(found) => found,
         Err(failure) => return failure,
     };
-    if mailboxes.is_empty() {
+    let Some(mailboxes) = mailboxes else {
         let text = format!("User unknown: {recipient}");
         let action = settings.unknown.action((550, "5.1.1"), "4.1.1", text);
         return action.map_or(Lookup::None, Lookup::Found);
-    }
+    };
     if settings.full == Consequence::Pass {
         return Lookup::None;
     }
@@ -94,16 +93,13 @@ async fn look(circumstances: Circumstances<'_>, request: &Request) -> Lookup<Act
     Lookup::None
 }
 
-/// The mailboxes that mail for a recipient ends in.
-async fn behind(sources: &Sources, recipient: &Address, typed: &str) -> Lookup<Vec<Address>> {
-    let Some(asked) = Asked::parse(typed, sources.directory.extension_delimiters()) else {
-        return Lookup::None;
-    };
-    debug_assert_eq!(asked.exact(), recipient);
-    asked.place(&sources.directory).await.map(|place| match place {
-        Place::Mailbox(mailbox) => vec![mailbox],
-        Place::Alias { destination, .. } => vec![destination],
-    })
+/// The mailboxes that mail for a recipient ends in; none of them where an alias leads outside only.
+pub(super) async fn behind(circumstances: Circumstances<'_>, recipient: &str) -> Lookup<Vec<Address>> {
+    let directory = &circumstances.sources.directory;
+    let Some(recipient) = Recipient::parse(recipient) else { return Lookup::None };
+    let extensions = circumstances.config.addresses.extensions(directory);
+    let route = directory.route(&recipient, extensions, &mut Trace::default()).await;
+    route.map(|route| route.mailboxes().cloned().collect())
 }
 
 /// RFC 5321, 4.2.3: 452 insufficient system storage, 552 exceeded storage allocation.

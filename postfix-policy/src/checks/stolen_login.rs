@@ -12,17 +12,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use gatepost::config::Network;
 use gatepost::config::Seconds;
 use gatepost::directory::Lookup;
 use gatepost::mail::{Address, SmtpReply};
-use gatepost::net::Network;
 use gatepost::store::{Habits, Sending};
 use gatepost::telemetry::printable;
 use serde::Deserialize;
 
 use super::rate_limit::sending;
+use super::recipient::behind;
 use super::{CannotSay, Check, Circumstances, Opinion};
-use crate::addresses::{Asked, Place};
 use crate::config::Mode;
 use crate::protocol::policy::{Action, Request, State};
 
@@ -188,19 +188,15 @@ async fn watch(circumstances: Circumstances<'_>, request: &Request) -> Lookup<Ac
 /// Failures are counted aside; the recipient's own fate is other checks' affair.
 async fn note_failures(circumstances: Circumstances<'_>, request: &Request) {
     let sources = circumstances.sources;
-    let delimiters = sources.directory.extension_delimiters();
-    let Some(asked) = Asked::parse(&request.recipient, delimiters) else { return };
-    if !sources.directory.hosts(asked.exact().domain()).await.is_found() {
+    let Ok(recipient) = Address::parse(&request.recipient) else { return };
+    if !sources.directory.hosts(recipient.domain()).await.is_found() {
         return;
     }
-    let failed = match (request.login.is_empty(), asked.place(&sources.directory).await) {
+    let failed = match (request.login.is_empty(), behind(circumstances, &request.recipient).await) {
         // A recipient that is not here.
         (false, Lookup::None) => Address::parse(&request.login).ok(),
         // A bounce that comes back to whoever sent.
-        (true, Lookup::Found(Place::Mailbox(mailbox))) if request.sender.is_empty() => Some(mailbox),
-        (true, Lookup::Found(Place::Alias { destination, .. })) if request.sender.is_empty() => {
-            Some(destination)
-        }
+        (true, Lookup::Found(mailboxes)) if request.sender.is_empty() => mailboxes.into_iter().next(),
         _ => None,
     };
     if let Some(login) = failed

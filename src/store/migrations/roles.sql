@@ -47,3 +47,19 @@ GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter
 
 -- The milter collects and sends DMARC reports.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.dmarc_reports, gatepost.dmarc_rows, gatepost.dmarc_batches TO gatepost_milter;
+
+-- Where addresses lead: every daemon asks, and so does a Postfix daemon that still connects as the tutorial's role.
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['gatepost_milter', 'gatepost_auth', 'gatepost_policy', 'mail_user'] LOOP
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA gatepost TO %I', role);
+            EXECUTE format('GRANT SELECT ON gatepost.hosted_domains, gatepost.aliases, gatepost.alias_patterns, gatepost.send_as, gatepost.access, gatepost.bcc, gatepost.transports TO %I', role);
+        END IF;
+    END LOOP;
+END
+$$;
+-- Who shares a mailbox may be allowed to send as its owner.
+GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
