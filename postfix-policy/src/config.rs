@@ -296,7 +296,7 @@ mod tests {
             ("country]\ndeny = [\"Germany\"]", "two capital letters"),
             ("country]\ndeny = [\"XX\"]", "no database file"),
             ("stolen-login]\npostmaster = \"root\"", "stolen-login.postmaster"),
-            ("recipient]\nfull = \"never\"", "full"),
+            ("recipient]\nfull = \"never\"", "unknown variant"),
         ] {
             let error = parse(&format!("[postfix-policy.{section}\n")).unwrap_err();
             assert!(error.contains(sentence), "{section}: {error}");

@@ -528,7 +528,13 @@ async fn every_check_decides_in_real_sessions() {
     };
     play(send("192.0.2.50", "bob@example.com", "553 5.7.1 <friend@foreign.test>: Recipient address rejected: Sender address rejected: not owned by user alice@example.com", "5")).await;
     play(send("192.0.2.50", alice, "250 ", "354 ")).await;
-    instance.database.sql("UPDATE gatepost.login_habits SET since = since - interval '3 days'").await;
+    instance
+        .database
+        .sql(
+            "UPDATE gatepost.login_habits SET since = since - interval '3 days';
+              UPDATE gatepost.login_places SET first_seen = first_seen - interval '3 days'",
+        )
+        .await;
     for client in ["198.18.0.7", "198.18.1.7"] {
         play(send(client, alice, "250 ", "354 ")).await;
         until("it is held", async || {

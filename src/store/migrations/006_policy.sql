@@ -75,8 +75,8 @@ BEGIN
     passes := seen.passed;
     IF seen.passed > 0 THEN
         verdict := 'passed';
-        -- At most once an hour, so that one burst is not five visits.
-        IF p_passes > 0 THEN
+        -- At most once an hour, so that one burst is not five visits; and else nothing is touched, since a conflict alone would lock the row.
+        IF p_passes > 0 AND (known.client IS NULL OR known.counted_at < v_now - interval '1 hour') THEN
             INSERT INTO gatepost.greylist_clients AS c (client, passes, counted_at, last_seen) VALUES (p_client, 1, v_now, v_now)
             ON CONFLICT (client) DO UPDATE SET passes = CASE WHEN c.last_seen < v_now - make_interval(secs => p_expiry) THEN 1 ELSE c.passes + 1 END,
                 counted_at = v_now, last_seen = v_now
