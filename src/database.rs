@@ -59,6 +59,17 @@ impl Database {
             .max_connections(config.connections.max(1))
             .acquire_timeout(timeout)
             .idle_timeout(IDLE)
+            // sqlx would ask before every question whether the connection lives: a second round trip. One that was used a moment
+            // ago does; if not, its question fails as it would have in the middle.
+            .test_before_acquire(false)
+            .before_acquire(|connection, state| {
+                Box::pin(async move {
+                    if state.idle_for > TRUSTED {
+                        sqlx::Connection::ping(connection).await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options.clone());
         let permits = Semaphore::new(config.connections.max(1) as usize);
         let inner = Inner {
@@ -83,6 +94,11 @@ impl Database {
             .max_connections(1)
             .acquire_timeout(self.0.timeout)
             .connect_lazy_with(self.0.options.clone())
+    }
+
+    /// How to connect, for a connection beside the pool.
+    pub(crate) fn options(&self) -> &PgConnectOptions {
+        &self.0.options
     }
 
     /// Waits for one question, at most `database.timeout` in all.
@@ -229,5 +245,7 @@ pub const NO_SCHEMA: &str = "schema gatepost is not installed; run `gatepost sch
 
 /// How long "away" is believed before one caller tries again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// For how long a connection is believed to live after it was used.
+const TRUSTED: Duration = Duration::from_secs(1);
 /// Idle connections are given back to the server.
 const IDLE: Duration = Duration::from_secs(300);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use gatepost::directory::Trace;
 
 use crate::protocol::{policy, socketmap};
 use crate::service::PostfixPolicy;
@@ -22,6 +23,9 @@ pub struct Ask {
     /// Which [[postfix-policy.policy]] to ask, counted from 1
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     endpoint: usize,
+    /// Say step by step why a map answers what it does
+    #[arg(long)]
+    explain: bool,
 }
 
 impl Ask {
@@ -31,7 +35,17 @@ impl Ask {
         if self.what == "policy" {
             return self.put_policy(service).await;
         }
-        let reply = service.look_up(format!("{} {}", self.what, self.question.join(" ")).as_bytes()).await;
+        // A key may begin with a hyphen, so what stands behind it has come along as one.
+        let (words, explain) = match self.question.split_last() {
+            Some((last, words)) if last == "--explain" => (words, true),
+            _ => (self.question.as_slice(), self.explain),
+        };
+        let question = format!("{} {}", self.what, words.join(" "));
+        let mut trace = if explain { Trace::on() } else { Trace::default() };
+        let reply = service.look_up_traced(question.as_bytes(), &mut trace).await;
+        for step in trace.steps() {
+            println!("  {step}");
+        }
         println!("{}", reply.text().trim_end());
         Ok(match reply {
             socketmap::Reply::Found(_) => ExitCode::SUCCESS,

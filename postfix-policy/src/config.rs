@@ -4,16 +4,22 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use gatepost::config::{ListenAddress, Section, nearest};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::checks::{CHECKS, Check, rate_limit};
+use gatepost::config::Network;
+
+use crate::checks::{
+    CHECKS, Check, country, dnsbl, greylist, helo, rate_limit, recipient, sender_login, spf, stolen_login,
+};
+use crate::{addresses, srs, tls};
 
 /// The section.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// Where Postfix's `socketmap:` tables connect to; every map is served on each of these. A chrooted service of Postfix sees only
@@ -21,8 +27,34 @@ pub struct Settings {
     pub socketmap: Vec<ListenAddress>,
     /// The policy endpoints: one `[[postfix-policy.policy]]` for each list of checks.
     pub policy: Vec<PolicyEndpoint>,
+    /// The name of this host in headers and in mail to the postmaster; the system's if not given. Postfix's `myhostname` is a good one.
+    pub hostname: Option<String>,
+    /// Networks whose clients are ours although they do not log in: what the checks say of strangers does not concern them.
+    pub trusted_networks: Vec<Network>,
     /// `[postfix-policy.rate-limit]`: the limits of the check `rate-limit`.
     pub rate_limit: rate_limit::Limits,
+    /// `[postfix-policy.greylist]`.
+    pub greylist: greylist::Settings,
+    /// `[postfix-policy.spf]`.
+    pub spf: spf::Consequences,
+    /// `[postfix-policy.dnsbl]`.
+    pub dnsbl: dnsbl::Settings,
+    /// `[postfix-policy.helo]`.
+    pub helo: helo::Findings,
+    /// `[postfix-policy.recipient]`.
+    pub recipient: recipient::Settings,
+    /// `[postfix-policy.sender-login]`.
+    pub sender_login: sender_login::Settings,
+    /// `[postfix-policy.country]`.
+    pub country: country::Settings,
+    /// `[postfix-policy.stolen-login]`.
+    pub stolen_login: stolen_login::Signs,
+    /// `[postfix-policy.addresses]`: how addresses are understood.
+    pub addresses: addresses::Settings,
+    /// `[postfix-policy.srs]`: the sender rewriting scheme.
+    pub srs: srs::Settings,
+    /// `[postfix-policy.tls]`: the maps `tls` and `tls-tlsrpt`.
+    pub tls: tls::Settings,
     /// The role this daemon connects as, instead of `database.user`: `gatepost_policy` once `gatepost schema install` has made it.
     pub database_user: Option<String>,
     /// The file with that role's password.
@@ -36,7 +68,23 @@ impl Default for Settings {
         Self {
             socketmap: vec![ListenAddress::Systemd("socketmap".into())],
             policy: vec![PolicyEndpoint::default()],
+            hostname: None,
+            trusted_networks: vec![
+                Network::around(IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
+                Network::around(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+            ],
             rate_limit: rate_limit::Limits::default(),
+            greylist: greylist::Settings::default(),
+            spf: spf::Consequences::default(),
+            dnsbl: dnsbl::Settings::default(),
+            helo: helo::Findings::default(),
+            recipient: recipient::Settings::default(),
+            sender_login: sender_login::Settings::default(),
+            country: country::Settings::default(),
+            stolen_login: stolen_login::Signs::default(),
+            addresses: addresses::Settings::default(),
+            srs: srs::Settings::default(),
+            tls: tls::Settings::default(),
             database_user: None,
             database_password_file: None,
             metrics: None,
@@ -70,7 +118,14 @@ impl Section for Settings {
                 ));
             }
         }
-        self.rate_limit.validate()
+        self.tls.validate()?;
+        self.srs.validate()?;
+        self.rate_limit.validate()?;
+        self.greylist.validate()?;
+        self.spf.validate()?;
+        self.dnsbl.validate()?;
+        self.country.validate()?;
+        self.stolen_login.validate()
     }
 
     fn database_user(&self) -> Option<&str> {
@@ -92,14 +147,16 @@ impl Section for Settings {
 pub struct PolicyEndpoint {
     /// Where `check_policy_service` connects to, as for `socketmap`.
     pub listen: Vec<ListenAddress>,
-    /// The checks, in this order; the first that has an opinion decides. Each a name, `"rate-limit"`, or a table,
+    /// The checks, in this order; the first that refuses, holds or lets through decides. Each a name, `"rate-limit"`, or a table,
     /// `{ check = "rate-limit", mode = "log-only" }`.
     pub checks: Vec<Step>,
 }
 
 impl Default for PolicyEndpoint {
+    /// The one check that every server needs, and that asks nobody outside.
     fn default() -> Self {
-        let checks = CHECKS.iter().map(|check| Step { check, mode: Mode::Enforce }).collect();
+        let wanted = CHECKS.iter().filter(|check| check.name == "rate-limit");
+        let checks = wanted.map(|check| Step { check, mode: Mode::Enforce }).collect();
         Self { listen: vec![ListenAddress::Systemd("policy".into())], checks }
     }
 }
@@ -128,6 +185,8 @@ pub enum Mode {
     /// Postfix gets it.
     #[default]
     Enforce,
+    /// A refusal for good becomes one for now: for a check that is new, and wrong perhaps.
+    Defer,
     /// It is logged and counted, and the next check is asked: for trying a check out.
     LogOnly,
 }
@@ -144,7 +203,7 @@ impl<'de> Visitor<'de> for StepVisitor {
     type Value = Step;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a check's name or { check = \"NAME\", mode = \"enforce\" or \"log-only\" }")
+        f.write_str("a check's name or { check = \"NAME\", mode = \"enforce\", \"defer\" or \"log-only\" }")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Step, E> {
@@ -186,10 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_section_the_sockets_of_the_example_are_served_by_every_check() {
+    fn without_a_section_the_sockets_of_the_example_are_served() {
         let section = parse("").unwrap();
         assert_eq!(section, Settings::default());
-        assert_eq!(section.policy[0].checks.len(), CHECKS.len());
+        assert_eq!(
+            section.policy[0].checks.iter().map(|step| step.check.name).collect::<Vec<_>>(),
+            ["rate-limit"]
+        );
         assert_eq!(section.validate(), Ok(()));
     }
 
@@ -201,6 +263,7 @@ mod tests {
         };
         assert_eq!(checks("\"rate-limit\"").unwrap()[0].mode, Mode::Enforce);
         assert_eq!(checks("{ check = \"rate-limit\", mode = \"log-only\" }").unwrap()[0].mode, Mode::LogOnly);
+        assert_eq!(checks("{ check = \"spf\", mode = \"defer\" }").unwrap()[0].mode, Mode::Defer);
         for (bad, sentence) in [
             ("\"rate-limits\"", "did you mean \"rate-limit\"?"),
             ("{ mode = \"log-only\" }", "missing field"),
@@ -223,6 +286,22 @@ mod tests {
                 .unwrap_err()
                 .contains("nothing to listen on")
         );
-        assert!(parse("[postfix-policy.rate-limit]\nwindow = \"0s\"\n").unwrap_err().contains("window"));
+        for (section, sentence) in [
+            ("rate-limit]\nwindow = \"0s\"", "window"),
+            ("greylist]\ndelay = \"3d\"", "nothing would ever pass"),
+            ("spf]\ntemperror = \"reject\"", "temperror"),
+            ("dnsbl]\nlists = [\"zen\"]", "is no list"),
+            ("dnsbl]\nthreshold = 0", "refuse everybody"),
+            ("helo]\nunqualifed = \"pass\"", "did you mean \"unqualified\"?"),
+            ("country]\ndeny = [\"Germany\"]", "two capital letters"),
+            ("country]\ndeny = [\"XX\"]", "no database file"),
+            ("stolen-login]\npostmaster = \"root\"", "stolen-login.postmaster"),
+            ("recipient]\nfull = \"never\"", "unknown variant"),
+        ] {
+            let error = parse(&format!("[postfix-policy.{section}\n")).unwrap_err();
+            assert!(error.contains(sentence), "{section}: {error}");
+        }
+        let twice = "[[postfix-policy.rate-limit.more]]\nper = \"domain\"\nmessages = 1\nrecipients = 1\nwindow = \"1h\"\n".repeat(2);
+        assert!(parse(&twice).unwrap_err().contains("two limits per domain within 1h"));
     }
 }

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 
 use crate::checks::CHECKS;
 use crate::maps::MAPS;
+use crate::protocol::policy::Action;
 
 /// Every counter.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl Counters {
             requests: Family::default(),
         };
         for check in CHECKS {
-            for action in ["dunno", "defer", "reject", "unavailable", "misconfigured"] {
+            for action in Action::WORDS.into_iter().chain(["unavailable", "misconfigured"]) {
                 let _ = counters.requests.get_or_create(&[("check", check.name), ("action", action)]);
             }
         }

@@ -26,7 +26,7 @@ pub(crate) async fn socketmap(service: Arc<PostfixPolicy>, stream: Stream, drain
                 Ok(Some(content)) => service.look_up(&content).await.render(wire.output()),
                 Ok(None) => return wire.close().await,
                 Err(error) => {
-                    report(&error);
+                    report(&service, &error);
                     return wire.close().await;
                 }
             }
@@ -47,7 +47,7 @@ pub(crate) async fn policy(service: Arc<PostfixPolicy>, endpoint: usize, stream:
                 Ok(Some(request)) => service.judge(endpoint, &request).await.render(wire.output()),
                 Ok(None) => return wire.close().await,
                 Err(error) => {
-                    report(&error);
+                    report(&service, &error);
                     return wire.close().await;
                 }
             }
@@ -58,11 +58,13 @@ pub(crate) async fn policy(service: Arc<PostfixPolicy>, endpoint: usize, stream:
 }
 
 /// A peer that is no Postfix is most likely a socket that main.cf confuses with another, so the operator hears of it; one that
-/// merely left is its own affair.
-fn report<E: Display>(error: &WireError<E>) {
+/// merely left is its own affair. One fault is one line a minute, however many peers have it.
+fn report<E: Display>(service: &PostfixPolicy, error: &WireError<E>) {
     match error {
-        WireError::Malformed { .. } => {
-            tracing::warn!("connection closed: {error}; does main.cf name the right socket?")
+        WireError::Malformed { reason, .. } => {
+            if let Some(more) = service.faults().may_say(&reason.to_string()) {
+                tracing::warn!(more, "connection closed: {error}; does main.cf name the right socket?")
+            }
         }
         WireError::Truncated | WireError::Slow(_) | WireError::Io(_) => {
             tracing::debug!("connection closed: {error}")

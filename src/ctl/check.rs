@@ -10,6 +10,7 @@ use gatepost::password::{Scheme, StoredHash};
 use gatepost::store::schema::{self, TRIGGERS, VERSION};
 use sqlx::PgConnection;
 
+use super::addresses;
 use super::connection::{Settings, explain};
 use super::dkim;
 
@@ -56,6 +57,10 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
                 database.name, database.host, database.port
             ));
             match tutorial(&mut connection, &mut report).await {
+                Ok(()) => {}
+                Err(error) => report.fail(&format!("{error:#}")),
+            }
+            match addresses::check(settings, &mut connection, &mut report).await {
                 Ok(()) => {}
                 Err(error) => report.fail(&format!("{error:#}")),
             }
@@ -153,6 +158,7 @@ async fn tutorial(connection: &mut PgConnection, report: &mut Report) -> anyhow:
         .filter(|address| address.local() == "postmaster")
         .map(|address| address.domain().clone())
         .collect();
+    postmasters.extend(addresses::postmasters(connection).await?);
     for (local, domain) in &aliases {
         match folded(local, domain) {
             Ok(address) if mailboxes.contains(&address) => report.warn(&format!("alias {address} is also a mailbox; the mailbox wins, the alias leads nowhere; remove one of them")),

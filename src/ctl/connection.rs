@@ -67,7 +67,16 @@ pub(super) fn violates(error: &sqlx::Error, code: &str) -> bool {
     matches!(error, sqlx::Error::Database(reason) if reason.code().as_deref() == Some(code))
 }
 
-/// Whether schema `gatepost` is there.
+/// Whether schema `gatepost` is there, with its tables of addresses.
+pub(super) async fn has_schema(connection: &mut PgConnection) -> anyhow::Result<bool> {
+    let (there,): (bool,) = sqlx::query_as("SELECT to_regclass('gatepost.hosted_domains') IS NOT NULL")
+        .fetch_one(connection)
+        .await
+        .map_err(explain)?;
+    Ok(there)
+}
+
+/// That schema `gatepost` is there, or the error that says how to install it.
 pub(super) async fn require_schema(connection: &mut PgConnection) -> anyhow::Result<()> {
     let status = gatepost::store::schema::status(connection).await.map_err(explain)?;
     anyhow::ensure!(status.version.is_some(), gatepost::database::NO_SCHEMA);

@@ -3,15 +3,24 @@
 //! Input is parsed by the same types as in the daemons; every change is one transaction; passwords come from a prompt or from
 //! stdin, never from the command line, where every process of the host can read them.
 
+mod access;
+mod addresses;
 mod alias;
+mod allow_deny;
+mod bcc;
 mod check;
 mod connection;
 mod dkim;
 mod dmarc;
 mod domain;
+mod domain_dns;
+mod greylist;
+mod limits;
 mod schema;
+mod sendas;
 mod share;
 mod terminal;
+mod transport;
 mod user;
 
 use std::path::PathBuf;
@@ -21,7 +30,7 @@ use clap::{Parser, Subcommand};
 use gatepost::daemon;
 
 /// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, exceptions from DMARC,
-/// its own schema.
+/// who may send how much, its own schema.
 ///
 /// Speaks SQL to the database of the configuration, as the role that may: usually `sudo -u postgres gatepost …`.
 #[derive(Parser)]
@@ -42,7 +51,7 @@ enum Noun {
     /// Our own schema: install, remove, status
     #[command(subcommand)]
     Schema(schema::Verb),
-    /// Hosted domains: add, remove, list
+    /// Hosted domains: add, remove, list, dns
     #[command(subcommand)]
     Domain(domain::Verb),
     /// Mailboxes: add, remove, list, password
@@ -51,12 +60,36 @@ enum Noun {
     /// Aliases: add, remove, list
     #[command(subcommand)]
     Alias(alias::Verb),
+    /// Rights to send as an address that is another's: add, remove, list
+    #[command(subcommand)]
+    Sendas(sendas::Verb),
+    /// What happens to a sender, recipient, client or HELO name: add, remove, list
+    #[command(subcommand)]
+    Access(access::Verb),
+    /// Copies of mail: add, remove, list
+    #[command(subcommand)]
+    Bcc(bcc::Verb),
+    /// Ways of mail other than those of its class: add, remove, list
+    #[command(subcommand)]
+    Transport(transport::Verb),
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
     /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
+    /// Who may always send here: add, remove, list
+    #[command(subcommand)]
+    Allow(allow_deny::Verb),
+    /// Who may not: add, remove, list
+    #[command(subcommand)]
+    Deny(allow_deny::Verb),
+    /// Who waits on the greylist and who never does: list, allow, delete
+    #[command(subcommand)]
+    Greylist(greylist::Verb),
+    /// How much may be sent, and locked logins: show, reset, set, unset
+    #[command(subcommand)]
+    Limits(limits::Verb),
     /// DMARC: policies of your own for single domains, and who forwards to you
     #[command(subcommand)]
     Dmarc(dmarc::Verb),
@@ -103,12 +136,20 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     let mut connection = settings.connect().await?;
     match line.noun {
         Noun::Schema(verb) => schema::run(verb, &mut connection).await?,
-        Noun::Domain(verb) => domain::run(verb, &mut connection).await?,
+        Noun::Domain(verb) => domain::run(verb, &mut connection, &settings.config.dns).await?,
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
+        Noun::Sendas(verb) => sendas::run(verb, &mut connection).await?,
+        Noun::Access(verb) => access::run(verb, &mut connection).await?,
+        Noun::Bcc(verb) => bcc::run(verb, &mut connection).await?,
+        Noun::Transport(verb) => transport::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
         Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
+        Noun::Allow(verb) => allow_deny::run("allow", verb, &mut connection).await?,
+        Noun::Deny(verb) => allow_deny::run("deny", verb, &mut connection).await?,
+        Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
+        Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -22,11 +22,12 @@ pub(crate) enum Class {
     Shares,
     Keys,
     Dmarc,
+    Rules,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc, Self::Rules];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -37,6 +38,9 @@ impl Class {
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
             "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
+            "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
+                Some(Self::Rules)
+            }
             _ => None,
         }
     }
@@ -82,6 +86,14 @@ impl Freshness {
             away: AtomicBool::new(false),
             marks: std::array::from_fn(|_| mark()),
         }
+    }
+
+    pub(crate) fn stale_limit(&self) -> Duration {
+        self.stale_limit
+    }
+
+    pub(crate) fn ttl_notified(&self) -> Duration {
+        self.ttl_notified
     }
 
     pub(crate) fn is_notified(&self) -> bool {

@@ -7,15 +7,28 @@
 //!
 //! Refuses to write, but for shares, which Dovecot's ACL plugin owns.
 
+pub mod access;
 mod cache;
+mod hosted;
+mod kept;
 mod lookup;
+mod pattern;
 mod questions;
+mod resolve;
+mod roll;
+mod rules;
+mod scope;
 mod shares;
 mod spellings;
 mod watch;
 
+pub use hosted::{Hosted, NextHop, Recipients, Transport};
 pub use lookup::Lookup;
+pub use pattern::{AliasPattern, PatternKind};
 pub use questions::Credentials;
+pub use resolve::{Extensions, Leaf, Place, Recipient, Route, Trace, Via};
+pub use rules::Rules;
+pub use scope::Scope;
 
 pub(crate) use cache::{Class, Freshness, Table};
 
@@ -25,6 +38,7 @@ use crate::config;
 use crate::database::Database;
 use crate::mail::{Address, Domain};
 use crate::password::StoredHash;
+use kept::Kept;
 use shares::Shares;
 use spellings::{Domains, OddLocals};
 
@@ -39,7 +53,9 @@ struct Inner {
     domains: Table<(), Arc<Domains>>,
     odd_locals: Table<(), Arc<OddLocals>>,
     mailboxes: Table<Address, Address>,
-    aliases: Table<Address, Address>,
+    aliases: Table<Address, Arc<[Address]>>,
+    rules: Table<(), Arc<Rules>>,
+    kept: Kept,
     credentials: Table<Address, (Address, Option<StoredHash>)>,
     shares: Table<(), Arc<Shares>>,
 }
@@ -57,6 +73,8 @@ impl Directory {
             odd_locals: Table::new(Class::Users, 1, &freshness).with_ttl(spellings::ODD_LOCALS_TTL),
             mailboxes: Table::new(Class::Users, entries, &freshness),
             aliases: Table::new(Class::Aliases, entries, &freshness),
+            rules: Table::new(Class::Rules, 1, &freshness),
+            kept: Kept::default(),
             credentials: Table::new(Class::Users, entries, &freshness),
             shares: Table::new(Class::Shares, 1, &freshness),
             freshness,
@@ -88,6 +106,7 @@ impl Directory {
         let inner = &self.0;
         let entries = inner.mailboxes.len() + inner.aliases.len() + inner.credentials.len();
         inner.freshness.flush();
+        inner.kept.doubt_all();
         entries
     }
 
@@ -101,6 +120,9 @@ impl Directory {
             if class == Class::Aliases {
                 inner.odd_locals.flush();
             }
+            if matches!(class, Class::Users | Class::Aliases) {
+                inner.kept.doubt_all();
+            }
             return;
         };
         inner.mailboxes.forget(class, &address);
@@ -109,11 +131,16 @@ impl Directory {
         if address.to_string() != key {
             inner.odd_locals.flush();
         }
+        inner.kept.doubt(&address);
     }
 
     /// Listens for changes until the process ends; spawn it once.
     pub async fn watch(self) {
-        watch::watch(self).await;
+        tokio::join!(watch::watch(self.clone()), self.keep());
+    }
+
+    async fn domain_list(&self) -> Lookup<Arc<Domains>> {
+        self.0.domains.ask((), spellings::load_domains(&self.0.database)).await
     }
 
     /// The spellings of a domain in the database, or that it is not hosted.
@@ -123,7 +150,7 @@ impl Directory {
     /// would be denied for a while.
     async fn spellings_of(&self, domain: &Domain) -> Lookup<Vec<String>> {
         let (domains, freshness) = (&self.0.domains, &self.0.freshness);
-        let list = domains.ask((), spellings::load_domains(&self.0.database)).await;
+        let list = self.domain_list().await;
         let Lookup::Found(known) = list else { return list.map(|_| Vec::new()) };
         if let Some(spellings) = known.spellings(domain) {
             return Lookup::Found(spellings);

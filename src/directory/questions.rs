@@ -1,9 +1,14 @@
 //! The questions that daemons ask about addresses and logins.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::hosted::Hosted;
+use super::kept::Known;
+use super::resolve::{Extensions, Recipient, Trace};
+use super::rules::{self, Rules};
 use super::spellings::load_odd_locals;
-use super::{Directory, Lookup};
+use super::{Class, Directory, Lookup};
 use crate::database::Trouble;
 use crate::mail::{Address, AddressError, Domain};
 use crate::password::StoredHash;
@@ -24,58 +29,145 @@ impl fmt::Debug for Credentials {
 }
 
 impl Directory {
-    /// Whether a domain is hosted here.
+    /// Whether a domain is hosted here, of whatever kind.
     pub async fn hosts(&self, domain: &Domain) -> Lookup<()> {
-        self.spellings_of(domain).await.map(|_| ())
+        self.hosted(domain).await.map(|_| ())
+    }
+
+    /// What kind of domain it is; [`Lookup::None`] if it is not hosted here.
+    ///
+    /// As with the tutorial's domains, absence is believed only of a list that is exact.
+    pub async fn hosted(&self, domain: &Domain) -> Lookup<Hosted> {
+        let rules = match self.rules().await.settled() {
+            Ok(rules) => rules.unwrap_or_default(),
+            Err(failure) => return failure,
+        };
+        if let Some(hosted) = rules.hosted(domain) {
+            return Lookup::Found(hosted.clone());
+        }
+        match self.spellings_of(domain).await {
+            Lookup::None => {}
+            answer => return answer.map(|_| Hosted::Local),
+        }
+        if !rules.installed || self.0.freshness.was_exact(Class::Rules) {
+            return Lookup::None;
+        }
+        match self.0.rules.refresh((), rules::load(&self.0.database)).await {
+            Lookup::Found(rules) => rules.hosted(domain).cloned().map_or(Lookup::None, Lookup::Found),
+            failure => failure.map(|_| Hosted::Local),
+        }
+    }
+
+    /// The short tables of schema `gatepost`; empty ones where it is not installed.
+    pub async fn rules(&self) -> Lookup<Arc<Rules>> {
+        self.0.rules.ask((), rules::load(&self.0.database)).await
     }
 
     /// The mailbox of exactly this address (no extension taken off), by its canonical name.
     pub async fn mailbox(&self, address: &Address) -> Lookup<Address> {
-        let question = async {
-            let Some(spelled) = self.spelled(address).await? else { return Ok(None) };
-            let database = &self.0.database;
-            let query = sqlx::query_as::<_, (String,)>(include_str!("queries/mailbox.sql"))
-                .bind(spelled.domains)
-                .bind(spelled.locals);
-            let row = database.ask(query.fetch_optional(database.pool())).await?;
-            Ok(row.map(|_| address.clone()))
-        };
-        self.0.mailboxes.ask(address.clone(), question).await
+        let known = self.known_mailbox(address);
+        if let Known::Sure(answer) = known {
+            return answer.map_or(Lookup::None, Lookup::Found);
+        }
+        let answer = self.0.mailboxes.ask(address.clone(), self.mailbox_row(address)).await;
+        last_resort(answer, known)
     }
 
-    /// The destination of exactly this alias (no extension taken off). A mailbox of the same name is not looked at: it wins, and
-    /// whoever asks asks for it first.
-    pub async fn alias(&self, address: &Address) -> Lookup<Address> {
-        let question = async {
-            let Some(spelled) = self.spelled(address).await? else { return Ok(None) };
-            let database = &self.0.database;
-            let query = sqlx::query_as::<_, (String, String)>(include_str!("queries/alias.sql"))
-                .bind(spelled.domains)
-                .bind(spelled.locals);
-            let row = database.ask(query.fetch_optional(database.pool())).await?;
-            row.map(|(local, domain)| destination(address, &local, &domain)).transpose()
-        };
-        self.0.aliases.ask(address.clone(), question).await
+    /// Where exactly this alias leads (no extension taken off), in both tables of aliases together; never an empty list. A mailbox of the
+    /// same name is not looked at: it wins, and whoever asks asks for it first.
+    pub async fn destinations(&self, address: &Address) -> Lookup<Arc<[Address]>> {
+        let known = self.known_destinations(address);
+        if let Known::Sure(answer) = known {
+            return answer.map_or(Lookup::None, Lookup::Found);
+        }
+        let answer = self.0.aliases.ask(address.clone(), self.destination_rows(address)).await;
+        last_resort(answer, known)
     }
 
-    /// The logins that may send as this address: the mailbox itself, or the destination of the alias; where neither is there, the
-    /// same after the extension is taken off. [`Lookup::None`] if nobody may.
+    /// The mailbox as it was known when contact was lost.
+    pub(super) async fn last_mailbox(&self, address: &Address) -> Lookup<Address> {
+        last_known(self.known_mailbox(address))
+    }
+
+    /// The destinations as they were known when contact was lost.
+    pub(super) async fn last_destinations(&self, address: &Address) -> Lookup<Arc<[Address]>> {
+        last_known(self.known_destinations(address))
+    }
+
+    fn known_mailbox(&self, address: &Address) -> Known<Address> {
+        self.0.kept.ask(address, self.0.freshness.stale_limit(), |roll| {
+            roll.mailbox(address).then(|| address.clone())
+        })
+    }
+
+    fn known_destinations(&self, address: &Address) -> Known<Arc<[Address]>> {
+        self.0
+            .kept
+            .ask(address, self.0.freshness.stale_limit(), |roll| roll.destinations(address).map(Arc::from))
+    }
+
+    /// The mailbox, asked of the database.
+    pub(super) async fn mailbox_row(&self, address: &Address) -> Result<Option<Address>, Trouble> {
+        let Some(spelled) = self.spelled(address).await? else { return Ok(None) };
+        let database = &self.0.database;
+        let query = sqlx::query_as::<_, (String,)>(include_str!("queries/mailbox.sql"))
+            .bind(spelled.domains)
+            .bind(spelled.locals);
+        let row = database.ask(query.fetch_optional(database.pool())).await?;
+        Ok(row.map(|_| address.clone()))
+    }
+
+    /// The destinations, asked of the database.
+    pub(super) async fn destination_rows(
+        &self,
+        address: &Address,
+    ) -> Result<Option<Arc<[Address]>>, Trouble> {
+        let installed = match self.rules().await {
+            Lookup::Found(rules) => rules.installed,
+            Lookup::None => false,
+            Lookup::Unavailable(why) => return Err(Trouble::Away(why)),
+            Lookup::Misconfigured(why) => return Err(Trouble::Misconfigured(why)),
+        };
+        let Spelled { domains, locals } = match self.spelled(address).await? {
+            Some(spelled) => spelled,
+            // A domain of ours alone can have aliases of ours alone.
+            None if installed => Spelled { domains: Vec::new(), locals: vec![address.local().to_owned()] },
+            None => return Ok(None),
+        };
+        let database = &self.0.database;
+        let rows: Vec<(String,)> = if installed {
+            let query = sqlx::query_as(include_str!("queries/destinations.sql"))
+                .bind(domains)
+                .bind(locals)
+                .bind(address.domain().as_str().to_owned())
+                .bind(address.local().to_owned());
+            database.ask(query.fetch_all(database.pool())).await?
+        } else {
+            let query = sqlx::query_as(include_str!("queries/destinations_of_tutorial.sql"))
+                .bind(domains)
+                .bind(locals);
+            database.ask(query.fetch_all(database.pool())).await?
+        };
+        let mut list: Vec<Address> = Vec::with_capacity(rows.len());
+        for (text,) in rows {
+            let to = destination(&text).map_err(|reason| {
+                Trouble::Misconfigured(format!(
+                    "alias {address} leads to a destination that is no address: {reason}"
+                ))
+            })?;
+            if !list.contains(&to) {
+                list.push(to);
+            }
+        }
+        Ok((!list.is_empty()).then(|| list.into()))
+    }
+
+    /// The logins that may send as this address: those of the mailboxes that it leads to, with or without its extension, and those with a
+    /// right in `gatepost.send_as`. [`Lookup::None`] if nobody may.
     pub async fn owners(&self, address: &Address) -> Lookup<Vec<Address>> {
-        match self.owner(address).await {
-            Lookup::None => {}
-            answer => return answer.map(|login| vec![login]),
-        }
-        match address.strip_extension(self.extension_delimiters()) {
-            Some((base, _)) => self.owner(&base).await.map(|login| vec![login]),
-            None => Lookup::None,
-        }
-    }
-
-    async fn owner(&self, address: &Address) -> Lookup<Address> {
-        match self.mailbox(address).await {
-            Lookup::None => self.alias(address).await,
-            answer => answer,
-        }
+        let Some(sender) = Recipient::parse(&address.written()) else { return Lookup::None };
+        let extensions = Extensions { delimiters: self.extension_delimiters(), propagate: true };
+        self.may_send(&sender, extensions, false, &mut Trace::default()).await
     }
 
     /// What verifies the password of a login. Needs a role that may read `users.password_hash`.
@@ -139,10 +231,30 @@ pub(super) struct Spelled {
     pub(super) locals: Vec<String>,
 }
 
-fn destination(source: &Address, local: &str, domain: &str) -> Result<Address, Trouble> {
-    joined(local, domain).map_err(|reason| {
-        Trouble::Misconfigured(format!("alias {source} leads to a destination that is no address: {reason}"))
-    })
+/// A destination as it is stored: `local@domain`, quoted or not, as the tutorial's table has the bare local part.
+pub(super) fn destination(text: &str) -> Result<Address, AddressError> {
+    match Address::parse(text) {
+        Ok(address) => Ok(address),
+        Err(_) => {
+            let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoDomain)?;
+            joined(local, domain)
+        }
+    }
+}
+
+/// While nobody can be asked, what was found when contact was lost is still found.
+fn last_resort<T>(answer: Lookup<T>, known: Known<T>) -> Lookup<T> {
+    match (answer, known) {
+        (Lookup::Unavailable(_), Known::Last(Some(value))) => Lookup::Found(value),
+        (answer, _) => answer,
+    }
+}
+
+fn last_known<T>(known: Known<T>) -> Lookup<T> {
+    match known {
+        Known::Sure(answer) | Known::Last(answer) => answer.map_or(Lookup::None, Lookup::Found),
+        Known::Nothing => Lookup::Unavailable("not known".to_owned()),
+    }
 }
 
 /// An address whose sides are stored apart.

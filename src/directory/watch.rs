@@ -22,6 +22,7 @@ pub(super) async fn watch(directory: Directory) {
         };
         if directory.0.freshness.is_notified() {
             directory.0.freshness.contact_lost();
+            directory.0.kept.contact_lost();
             pause = FIRST_PAUSE;
             tracing::warn!(%reason, "changes are not announced for now; answers count for database.cache-ttl only");
         } else if reason != last_reason {
@@ -60,6 +61,7 @@ async fn try_follow(directory: &Directory, pool: &PgPool) -> Result<String, sqlx
         });
     }
     directory.0.freshness.contact_made();
+    directory.0.kept.doubt_all();
     tracing::info!("changes are announced by the database");
     while let Some(notification) = listener.try_recv().await? {
         let (table, key) = notification.payload().split_once(' ').unwrap_or((notification.payload(), "*"));

@@ -25,6 +25,22 @@ impl Address {
         Self::new(&unquote(local)?, Domain::parse(domain)?)
     }
 
+    /// The same, with the local part as typed: without its quotes, not folded.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub fn parse_typed(text: &str) -> Result<(Self, Box<str>), AddressError> {
+        let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoDomain)?;
+        let typed = unquote(local)?.into_boxed_str();
+        Ok((Self::new(&typed, Domain::parse(domain)?)?, typed))
+    }
+
+    /// The address as it stands in a list of addresses: the local part quoted where it must be (RFC 5321 §4.1.2, RFC 6531 §3.3), so that
+    /// no name in the database can be read as two.
+    pub fn written(&self) -> String {
+        written(&self.local, &self.domain)
+    }
+
     /// An address of a local part without quotes and a domain.
     ///
     /// # Errors
@@ -85,6 +101,19 @@ impl std::str::FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         Self::parse(text)
     }
+}
+
+/// An unfolded local part and a domain, as [`Address::written`] has it.
+pub fn written(local: &str, domain: &Domain) -> String {
+    if local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext)) {
+        return format!("{local}@{domain}");
+    }
+    let escaped = local.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"@{domain}")
+}
+
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || (!c.is_ascii() && !c.is_control())
 }
 
 /// The content of a quoted-string (RFC 5321 §4.1.2), or the text itself where it is none.

@@ -6,7 +6,7 @@ mod address;
 mod domain;
 mod reply;
 
-pub use address::Address;
+pub use address::{Address, written};
 pub use domain::Domain;
 pub use reply::SmtpReply;
 

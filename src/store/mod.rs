@@ -2,15 +2,24 @@
 //!
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
+pub mod access;
 mod dmarc;
+mod greylist;
+mod habits;
 pub mod key_life;
 mod keys;
+mod mta_sts;
+mod quota;
 pub mod reports;
 pub mod schema;
 mod sent;
 
+pub use greylist::{Attempt, Greylist, Greylisted, Patience};
+pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
-pub use sent::Sent;
+pub use mta_sts::KeptPolicy;
+pub use quota::Quota;
+pub use sent::{Exceeded, Limit, Scope, Sending, Sent};
 
 use std::sync::Arc;
 
@@ -29,6 +38,7 @@ struct Inner {
     signing_keys: Table<Domain, Arc<Vec<keys::ActiveKey>>>,
     /// What DNS said of keys, where it could not be written down.
     unwritten: keys::Unwritten,
+    access: std::sync::Mutex<access::Held>,
     dmarc_overrides: Table<(), Arc<Overrides>>,
     forwarders: Table<(), Arc<Vec<Forwarder>>>,
 }
@@ -42,6 +52,7 @@ impl Store {
             freshness: Arc::clone(directory.freshness()),
             signing_keys,
             unwritten: keys::Unwritten::default(),
+            access: std::sync::Mutex::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
         }))

@@ -40,10 +40,10 @@ async fn role_mail_user_answers_every_question_without_our_schema() {
     assert_eq!(directory.mailbox(&address("boss@example.com")).await, Lookup::None);
     assert_eq!(directory.mailbox(&address("alice@123qwe.com")).await, Lookup::None);
     assert_eq!(
-        directory.alias(&address("orders@example.com")).await,
-        Lookup::Found(address("carl@123qwe.com"))
+        directory.destinations(&address("orders@example.com")).await,
+        Lookup::Found([address("carl@123qwe.com")].into())
     );
-    assert_eq!(directory.alias(&address("alice@example.com")).await, Lookup::None);
+    assert_eq!(directory.destinations(&address("alice@example.com")).await, Lookup::None);
     assert_eq!(
         directory.owners(&address("boss+x@example.com")).await,
         Lookup::Found(vec![address("alice@example.com")])
@@ -110,8 +110,8 @@ async fn rows_are_found_however_they_were_typed() {
     assert!(directory.mailbox(&address("DAVE@BÜCHER.example")).await.is_found());
     assert!(directory.mailbox(&address("eve@müller.example")).await.is_found());
     assert_eq!(
-        directory.alias(&address("info@mixed.example")).await,
-        Lookup::Found(address("dave@bücher.example"))
+        directory.destinations(&address("info@mixed.example")).await,
+        Lookup::Found([address("dave@bücher.example")].into())
     );
     assert!(directory.credentials(&address("fred@mixed.example")).await.found().unwrap().hash.is_none());
     assert_eq!(

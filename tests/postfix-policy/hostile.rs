@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::instance::{CONNECTIONS, Instance, Setup, soon};
@@ -121,5 +121,73 @@ async fn more_peers_than_connections_wait_their_turn() {
     soon("an answer", last.read_exact(&mut answer)).await.unwrap();
     assert_eq!(answer, ANSWER);
     drop(last);
+    assert_eq!(instance.stop().await, 0);
+}
+
+/// Ten thousand connections, each in the middle of a request; some of them are finished when told to.
+const PEERS: &str = r#"
+import resource, socket, sys
+path, count = sys.argv[1], int(sys.argv[2])
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if hard < count + 50:
+    sys.exit("NOT RUN")
+resource.setrlimit(resource.RLIMIT_NOFILE, (count + 50, hard))
+peers = []
+for _ in range(count):
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(path)
+    peer.sendall(b"request=smtpd_access_policy\nsender=")
+    peers.append(peer)
+print("ready", flush=True)
+sys.stdin.readline()
+for peer in peers[::97]:
+    peer.settimeout(60)
+    peer.sendall(b"s@foreign.test\n\n")
+    answer = peer.recv(100)
+    if answer != b"action=DUNNO\n\n":
+        sys.exit(f"got {answer!r}")
+print("done", flush=True)
+"#;
+
+/// Ten thousand peers that stop in the middle of a request cost what they hold, and one more is served at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_policy_connections_are_borne() {
+    const COUNT: usize = 10_000;
+    let allowed = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let allowed = allowed.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let soft: usize = allowed.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX);
+    if soft < COUNT + 2000 {
+        eprintln!(
+            "NOT RUN: ten_thousand_policy_connections_are_borne: this process may open {soft} files only"
+        );
+        return;
+    }
+    let instance = Instance::start_with(&Setup::default(), COUNT + 100).await;
+    let memory = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap()
+    };
+    let before = memory();
+    let mut peers = tokio::process::Command::new("python3")
+        .args(["-c", PEERS])
+        .arg(instance.socket("policy"))
+        .arg(COUNT.to_string())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(peers.stdout.take().unwrap()).lines();
+    let line = soon("ten thousand connections", said.next_line()).await.unwrap();
+    assert_eq!(line.as_deref(), Some("ready"));
+    question_is_answered(&instance).await;
+    // Other tests run in this process too; a connection takes some kilobytes.
+    let grown = memory().saturating_sub(before);
+    assert!(grown < COUNT * 20, "{grown} kB for {COUNT} connections");
+    peers.stdin.take().unwrap().write_all(b"go on\n").await.unwrap();
+    let line = soon("answers", said.next_line()).await.unwrap();
+    assert_eq!(line.as_deref(), Some("done"));
+    assert!(soon("their end", peers.wait()).await.unwrap().success());
     assert_eq!(instance.stop().await, 0);
 }

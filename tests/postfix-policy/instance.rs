@@ -53,15 +53,26 @@ impl Instance {
         Self::on(database, &section, setup).await
     }
 
+    /// The same with another `limits.connections`.
+    pub async fn start_with(setup: &Setup, connections: usize) -> Self {
+        let database = Database::create().await;
+        let section = database.toml();
+        Self::serve(database, &section, setup, connections).await
+    }
+
     /// The same with another `[database]`.
     pub async fn on(database: Database, section: &str, setup: &Setup) -> Self {
+        Self::serve(database, section, setup, CONNECTIONS).await
+    }
+
+    async fn serve(database: Database, section: &str, setup: &Setup, connections: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let text = configuration(directory.path(), section, setup);
         let config: Config<Settings> = parse(&text, Path::new("gatepost.toml")).unwrap();
         let parts = Parts::new(&config, PostfixPolicy::NAME).unwrap();
         let service = Arc::new(PostfixPolicy::build(&config, &parts).await.unwrap());
         let server =
-            Server::bind(service.endpoints(&config.service), CONNECTIONS, &mut PassedSockets::default())
+            Server::bind(service.endpoints(&config.service), connections, &mut PassedSockets::default())
                 .await
                 .unwrap();
         let drain = server.drain();

@@ -4,14 +4,24 @@
 //! Postfix's own `postmap`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+mod country;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/dns.rs"]
+mod dns;
+mod dnsbl;
 mod engine;
 mod failures;
 mod hostile;
 mod instance;
+mod mutations;
 mod operator;
+mod policy_mutations;
 mod postfix;
+mod postfix_maps;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod postmap;
 mod replay;
+mod srs;
+mod tls;

@@ -62,7 +62,13 @@ fn the_manual_page_names_every_map_check_and_key() {
         assert!(page.contains(&format!(".BR {name} \" (\" {parameter} )")), "{name} ({parameter})");
     }
     // serde names the keys when it meets one that it does not know.
-    for section in ["[postfix-policy]", "[[postfix-policy.policy]]", "[postfix-policy.rate-limit]"] {
+    for section in [
+        "[postfix-policy]",
+        "[[postfix-policy.policy]]",
+        "[postfix-policy.rate-limit]",
+        "[postfix-policy.addresses]",
+        "[postfix-policy.srs]",
+    ] {
         let error = parse::<Settings>(&format!("{section}\nno-such-key = 1\n"), Path::new("f"))
             .unwrap_err()
             .to_string();

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::instance::{Instance, Setup, soon, until};
 
 /// A Postfix of its own, in a directory of its own.
-struct Postfix {
+pub struct Postfix {
     directory: tempfile::TempDir,
     port: u16,
     logins: JoinHandle<()>,
@@ -22,10 +22,19 @@ struct Postfix {
 impl Postfix {
     /// Starts it beside an instance whose sockets it asks.
     async fn start(instance: &Instance) -> Self {
+        Self::start_with(instance, "", "").await
+    }
+
+    /// The same with more lines in its main.cf, where a later line counts, and its master.cf.
+    pub async fn start_with(instance: &Instance, main: &str, master: &str) -> Self {
+        Self::start_on(instance, free_port().await, main, master).await
+    }
+
+    /// The same on a port that is known before.
+    async fn start_on(instance: &Instance, port: u16, main: &str, master: &str) -> Self {
         assert!(nix_is_root(), "this test starts a private Postfix, which only root can: run it as root");
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path();
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         // Postfix's processes run as user postfix; they must get through these directories.
         for open in [folder, instance.socket("policy").parent().unwrap()] {
             std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
@@ -39,8 +48,8 @@ impl Postfix {
         }
         let logins = UnixListener::bind(folder.join("auth")).unwrap();
         std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
-        std::fs::write(folder.join("main.cf"), main_cf(folder, instance)).unwrap();
-        std::fs::write(folder.join("master.cf"), master_cf(port)).unwrap();
+        std::fs::write(folder.join("main.cf"), format!("{}{main}", main_cf(folder, instance))).unwrap();
+        std::fs::write(folder.join("master.cf"), format!("{}{master}", master_cf(port))).unwrap();
         run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
         let postfix = Self { directory, port, logins: tokio::spawn(say_yes(logins)) };
         until("Postfix listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
@@ -48,7 +57,7 @@ impl Postfix {
     }
 
     /// One SMTP session: what is sent, and how the answer must begin. The first answer is the greeting.
-    async fn session(&self, lines: &[(&str, &str)]) {
+    pub async fn session(&self, lines: &[(&str, &str)]) {
         let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap());
         for (number, (send, expected)) in [("", "220 ")].iter().chain(lines).enumerate() {
             if number > 0 {
@@ -69,19 +78,33 @@ impl Postfix {
         }
     }
 
-    fn log(&self) -> String {
+    /// A message that waits in the queue, as `postcat` shows it, if one holds this text.
+    fn queued(&self, text: &str) -> Option<String> {
+        let find = Command::new("find")
+            .arg(self.directory.path().join("queue"))
+            .args(["-path", "*/[dhai]*/*", "-type", "f"])
+            .output();
+        let files = String::from_utf8(find.unwrap().stdout).unwrap();
+        files.lines().find_map(|file| {
+            let shown =
+                Command::new("postcat").arg("-c").arg(self.directory.path()).arg(file).output().unwrap();
+            Some(String::from_utf8_lossy(&shown.stdout).into_owned()).filter(|shown| shown.contains(text))
+        })
+    }
+
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
     }
 
     /// Waits for a delivery that the log tells of.
-    async fn delivered(&self, to: &str) {
+    pub async fn delivered(&self, to: &str) {
         until(&format!("{to} in the log:\n{}", self.log()), async || {
             self.log().lines().any(|line| line.contains(to) && line.contains("status=sent"))
         })
         .await;
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         run(Command::new("postfix").arg("-c").arg(self.directory.path()).arg("stop"));
         self.logins.abort();
     }
@@ -92,6 +115,10 @@ impl Drop for Postfix {
     fn drop(&mut self) {
         let _ = Command::new("postfix").arg("-c").arg(self.directory.path()).arg("abort").output();
     }
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 fn nix_is_root() -> bool {
@@ -140,7 +167,7 @@ smtpd_data_restrictions = check_policy_service unix:{policy}
     )
 }
 
-fn socketmap(instance: &Instance) -> String {
+pub fn socketmap(instance: &Instance) -> String {
     let path: PathBuf = instance.socket("socketmap");
     format!("socketmap:unix:{}", path.display())
 }
@@ -210,7 +237,7 @@ async fn login_of(response: &str) -> String {
 }
 
 /// `\0alice@example.com\0x` and `\0bob@example.com\0x`.
-const ALICE: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=";
+pub const ALICE: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=";
 const BOB: &str = "AUTH PLAIN AGJvYkBleGFtcGxlLmNvbQB4";
 
 /// Two messages and two recipients an hour for each login.
@@ -335,15 +362,18 @@ async fn no_5xx_while_the_database_is_away() {
     };
     postfix.session(&to("RCPT TO:<alice@example.com>", "250 ")).await;
     postfix.session(&to("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
+    until("all addresses are in memory", async || instance.parts.directory.roll().is_some()).await;
     instance.database.take_away().await;
     until("the loss is noticed", async || {
-        instance.service.look_up(b"mailboxes bob@example.com").await.text().starts_with("TEMP")
+        instance.service.look_up(b"mailboxes nobody@example.com").await.text().starts_with("TEMP")
     })
     .await;
-    for known_or_not in
-        ["RCPT TO:<nobody@example.com>", "RCPT TO:<bob@example.com>", "RCPT TO:<boss@example.com>"]
-    {
-        postfix.session(&to(known_or_not, "451 4.3.0 ")).await;
+    for (recipient, answer) in [
+        ("RCPT TO:<nobody@example.com>", "451 4.3.0 "),
+        ("RCPT TO:<bob@example.com>", "250 "),
+        ("RCPT TO:<boss+x@example.com>", "250 "),
+    ] {
+        postfix.session(&to(recipient, answer)).await;
     }
     postfix
         .session(&[
@@ -356,11 +386,220 @@ async fn no_5xx_while_the_database_is_away() {
         .await;
     instance.database.give_back().await;
     until("it answers again", async || {
-        instance.service.look_up(b"mailboxes bob@example.com").await.text().starts_with("OK")
+        instance.service.look_up(b"mailboxes nobody@example.com").await.text().starts_with("NOTFOUND")
     })
     .await;
     postfix.session(&to("RCPT TO:<bob@example.com>", "250 ")).await;
     postfix.session(&to("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
+    postfix.stop().await;
+    instance.stop().await;
+}
+
+/// What the fake DNS knows in the sessions below.
+const ZONE: &str = "2.0.0.127.bl.test A 127.0.0.2
+10.2.0.192.bl.test A 127.0.0.2
+fail.test TXT v=spf1 -all
+pool.test TXT v=spf1 ip4:203.0.112.0/20 -all
+";
+
+/// Every check asked by real SMTP sessions; the client's address and name come by XCLIENT.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_check_decides_in_real_sessions() {
+    let (port, dns) = (free_port().await, crate::dns::Dns::serve(ZONE));
+    let settings = format!(
+        "hostname = \"mx.example.com\"\n[postfix-policy.dnsbl]\nlists = [\"bl.test*3\"]\n[postfix-policy.greylist]\nwhen = \"always\"\n\
+         [postfix-policy.stolen-login]\nnetworks = 1\naction = \"hold\"\npostmaster = \"postmaster@example.com\"\nsmtp = \"127.0.0.1:{port}\"\n{}",
+        dns.toml()
+    );
+    let checks = "[\"allow-deny\", \"sender-login\", \"recipient\", \"helo\", \"dnsbl\", \"spf\", \"greylist\", \"rate-limit\", \"stolen-login\"]";
+    let instance = Instance::start(&Setup { settings, checks: Some(checks.into()), schema: true }).await;
+    let policy = format!("check_policy_service unix:{}", instance.socket("policy").display());
+    let more = format!(
+        "smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_sender_restrictions =\nsmtpd_recipient_restrictions = {policy}\n\
+         defer_transports = discard\nsmtpd_delay_reject = yes\n"
+    );
+    let postfix = Postfix::start_on(&instance, port, &more, "").await;
+    // Who comes from where, names itself how, sends as whom to whom, and what he hears.
+    let say = async |client: &str, name: &str, helo: &str, from: &str, to: &str, answer: &str| {
+        let (xclient, ehlo) =
+            (format!("XCLIENT ADDR={client} NAME={name} REVERSE_NAME={name}"), format!("EHLO {helo}"));
+        let (from, to) = (format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>"));
+        postfix
+            .session(&[
+                ("EHLO proxy.test", "250 "),
+                (&xclient, "220 "),
+                (&ehlo, "250 "),
+                (&from, "250 "),
+                (&to, answer),
+                ("QUIT", "221 "),
+            ])
+            .await;
+    };
+    let alice = "alice@example.com";
+    say("192.0.2.10", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", alice, "554 5.7.1 <alice@example.com>: Recipient address rejected: Client host 192.0.2.10 is listed by bl.test").await;
+    say(
+        "192.0.2.7",
+        "mx.foreign.test",
+        "friend",
+        "s@foreign.test",
+        alice,
+        "550 5.7.1 <alice@example.com>: Recipient address rejected: Helo command rejected: friend is no",
+    )
+    .await;
+    say("192.0.2.7", "mx.foreign.test", "mx.foreign.test", "s@fail.test", alice, "550 5.7.23 ").await;
+    say(
+        "192.0.2.7",
+        "mx.foreign.test",
+        "mx.foreign.test",
+        "s@foreign.test",
+        "nobody@example.com",
+        "550 5.1.1 ",
+    )
+    .await;
+    instance.database.sql("INSERT INTO gatepost.quota VALUES ('bob@example.com', 100, 1, 100)").await;
+    say("192.0.2.7", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", "secretary@example.com", "452 4.2.2 <secretary@example.com>: Recipient address rejected: The mailbox of secretary@example.com is full").await;
+    instance.database.sql("DELETE FROM gatepost.quota").await;
+    instance.database.sql("INSERT INTO gatepost.access_rules (kind, value, action) VALUES ('network', '198.51.100.0/24', 'deny')").await;
+    instance.service.forget();
+    say("198.51.100.9", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", alice, "554 5.7.1 ").await;
+    // The relay stays closed, whatever a check says.
+    say(
+        "192.0.2.7",
+        "mx.foreign.test",
+        "mx.foreign.test",
+        "s@foreign.test",
+        "x@elsewhere.test",
+        "554 5.7.1 <x@elsewhere.test>: Relay access denied",
+    )
+    .await;
+
+    // Greylisting: later, then through, from another server of the same pool; each header stands there once.
+    say("203.0.113.1", "unknown", "mx.pool.test", "news@pool.test", alice, "450 4.2.0 <alice@example.com>: Recipient address rejected: Greylisted, please try again in 300 seconds").await;
+    say("203.0.113.2", "unknown", "mx.pool.test", "news@pool.test", "bob@example.com", "450 4.2.0 ").await;
+    instance.database.sql("UPDATE gatepost.greylist SET first_seen = now() - interval '301 seconds'").await;
+    instance.service.forget();
+    postfix
+        .session(&[
+            ("EHLO proxy.test", "250 "),
+            ("XCLIENT ADDR=203.0.114.9 NAME=[UNAVAILABLE] REVERSE_NAME=[UNAVAILABLE]", "220 "),
+            ("EHLO mx.pool.test", "250 "),
+            ("MAIL FROM:<news@pool.test>", "250 "),
+            ("RCPT TO:<alice@example.com>", "250 "),
+            ("RCPT TO:<bob@example.com>", "250 "),
+            ("DATA", "354 "),
+            ("Subject: greylisted\r\n\r\nx\r\n.", "250 2.0.0 "),
+            ("QUIT", "221 "),
+        ])
+        .await;
+    let mut mail = String::new();
+    until("the mail is in the queue", async || {
+        mail = postfix.queued("Subject: greylisted").unwrap_or_default();
+        !mail.is_empty()
+    })
+    .await;
+    assert_eq!(mail.matches("Received-SPF: pass").count(), 1, "{mail}");
+    assert_eq!(
+        mail.matches("X-Greylist: delayed 301 seconds by gatepost at mx.example.com").count(),
+        1,
+        "{mail}"
+    );
+
+    // A login sends as its own; what is unusual for it waits in the hold queue, and the postmaster hears of it once.
+    let send = |client: &str, from: &str, answer: &str, data: &str| {
+        [
+            ("EHLO proxy.test".to_owned(), "250 ".to_owned()),
+            (format!("XCLIENT ADDR={client} NAME=[UNAVAILABLE]"), "220 ".into()),
+            ("EHLO home.test".into(), "250 ".into()),
+            (ALICE.into(), "235 ".into()),
+            (format!("MAIL FROM:<{from}>"), "250 ".into()),
+            ("RCPT TO:<friend@foreign.test>".into(), answer.to_owned()),
+            ("DATA".into(), data.into()),
+            if data.starts_with('3') {
+                (format!("Subject: from {client}\r\n\r\nx\r\n."), "250 2.0.0 ".into())
+            } else {
+                ("QUIT".into(), "221 ".into())
+            },
+        ]
+    };
+    let play = async |lines: [(String, String); 8]| {
+        let lines: Vec<(&str, &str)> =
+            lines.iter().map(|(send, expected)| (send.as_str(), expected.as_str())).collect();
+        postfix.session(&lines).await;
+    };
+    play(send("192.0.2.50", "bob@example.com", "553 5.7.1 <friend@foreign.test>: Recipient address rejected: Sender address rejected: not owned by user alice@example.com", "5")).await;
+    play(send("192.0.2.50", alice, "250 ", "354 ")).await;
+    instance
+        .database
+        .sql(
+            "UPDATE gatepost.login_habits SET since = since - interval '3 days';
+              UPDATE gatepost.login_places SET first_seen = first_seen - interval '3 days'",
+        )
+        .await;
+    for client in ["198.18.0.7", "198.18.1.7"] {
+        play(send(client, alice, "250 ", "354 ")).await;
+        until("it is held", async || {
+            postfix
+                .log()
+                .lines()
+                .any(|line| line.contains(": hold: ") && line.contains("new networks within an hour"))
+        })
+        .await;
+    }
+    until("the postmaster is told", async || {
+        postfix.queued("Subject: Unusual sending from alice@example.com").is_some()
+    })
+    .await;
+    let told = postfix.queued("Subject: Unusual sending from alice@example.com").unwrap();
+    assert!(
+        told.contains("1 new networks within an hour")
+            && told.contains("gatepost limits show alice@example.com"),
+        "{told}"
+    );
+    assert_eq!(postfix.log().matches("orig_to=<postmaster@example.com>").count(), 1, "{}", postfix.log());
+    postfix.stop().await;
+    instance.stop().await;
+}
+
+/// While the database is away: who would only be helped by a check passes it, everything else is deferred, nothing is refused for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_check_refuses_for_good_while_the_database_is_away() {
+    let dns = crate::dns::Dns::serve("x.test TXT x");
+    let checks = "[\"allow-deny\", \"recipient\", \"helo\", \"spf\", \"greylist\"]";
+    let settings = format!("[postfix-policy.greylist]\nwhen = \"always\"\n{}", dns.toml());
+    let instance = Instance::start(&Setup { settings, checks: Some(checks.into()), schema: true }).await;
+    let policy = format!("check_policy_service unix:{}", instance.socket("policy").display());
+    let more = format!(
+        "smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_sender_restrictions =\nsmtpd_recipient_restrictions = {policy}\n"
+    );
+    let postfix = Postfix::start_with(&instance, &more, "").await;
+    let session = |to: &'static str, answer: &'static str| {
+        [
+            ("EHLO proxy.test", "250 "),
+            ("XCLIENT ADDR=192.0.2.7 NAME=mx.foreign.test", "220 "),
+            ("EHLO mx.foreign.test", "250 "),
+            ("MAIL FROM:<s@foreign.test>", "250 "),
+            (to, answer),
+        ]
+    };
+    postfix.session(&session("RCPT TO:<alice@example.com>", "450 4.2.0 ")).await;
+    instance.database.take_away().await;
+    until("the loss is noticed", async || {
+        instance.service.look_up(b"mailboxes bob@example.com").await.text().starts_with("TEMP")
+    })
+    .await;
+    for to in ["RCPT TO:<alice@example.com>", "RCPT TO:<nobody@example.com>", "RCPT TO:<boss@example.com>"] {
+        postfix.session(&session(to, "45")).await;
+    }
+    instance.database.give_back().await;
+    until("it answers again", async || {
+        instance.service.look_up(b"mailboxes bob@example.com").await.text().starts_with("OK")
+    })
+    .await;
+    postfix.session(&session("RCPT TO:<alice@example.com>", "450 4.2.0 ")).await;
+    postfix.session(&session("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
+    instance.database.sql("UPDATE gatepost.greylist SET first_seen = now() - interval '301 seconds'").await;
+    instance.service.forget();
+    postfix.session(&session("RCPT TO:<alice@example.com>", "250 ")).await;
     postfix.stop().await;
     instance.stop().await;
 }

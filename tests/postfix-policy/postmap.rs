@@ -119,7 +119,9 @@ async fn postmap_and_ask_hear_the_same() {
     let output = program.query("alias", "boss@example.com").await;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        !output.status.success() && error.contains("expected one of domains, mailboxes, aliases, senders"),
+        !output.status.success()
+            && error
+                .contains("expected one of domains, relay-domains, mailboxes, aliases, recipients, senders"),
         "{error}"
     );
     assert_eq!(program.ask(&["alias", "boss@example.com"]).1, 78);
@@ -128,6 +130,14 @@ async fn postmap_and_ask_hear_the_same() {
         ("action=DUNNO".into(), 0)
     );
     assert_eq!(program.ask(&["policy", "protocol_state"]).1, 70);
+    let (explained, code) = program.ask(&["aliases", "Boss+x@example.com", "--explain"]);
+    assert_eq!(code, 0);
+    assert_eq!(
+        explained,
+        "  boss+x@example.com: no mailbox\n  boss+x@example.com: no alias\n  boss@example.com: no mailbox\n  \
+         boss@example.com: an alias, leads to alice@example.com\n  alice+x@example.com: no mailbox\n  \
+         alice+x@example.com: no alias\n  alice@example.com: a mailbox\nOK alice+x@example.com"
+    );
     program.log_has("no map alias").await;
     program.terminate().await;
 }

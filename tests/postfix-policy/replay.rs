@@ -5,10 +5,12 @@
 //! schema          schema gatepost is installed, with triggers
 //! config LINE     a line of the configuration, behind `[postfix-policy]`
 //! checks LIST     the checks of the policy endpoint
+//! dns RECORD      a line of the zone of a name server that is the daemon's only one
 //! sql STATEMENT   as the owner of the database, before the next line
 //! connect NAME    a new connection to `socketmap` or `policy`; the old one is closed, and must have nothing more to say
 //! > BYTES         sent; \n, \r, \0, \\ and \xHH are escapes, and nothing is added
 //! < BYTES         received, exactly
+//! <~ TEXT         received: up to an empty line, and it begins with TEXT
 //! <? TEXT         received: one netstring whose content begins with TEXT
 //! repeat N BYTES  sent N times over
 //! hang-up         we close our sending side
@@ -20,6 +22,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use crate::dns::Dns;
 use crate::instance::{Instance, Setup, soon};
 
 macro_rules! conversations {
@@ -46,11 +49,18 @@ macro_rules! conversations {
 }
 
 conversations! {
+    access_and_copies
+    address_engine
     aliases
+    allow_deny
     bad_netstrings
     bad_policy_requests
     bad_socketmap_requests
+    dnsbl
     domains
+    greylist
+    greylist_suspicious
+    helo
     keys_that_are_no_address
     mailboxes
     misconfigured_maps
@@ -58,8 +68,18 @@ conversations! {
     policy_without_schema
     rate_limit
     rate_limit_log_only
+    rate_limit_more
     rate_limit_reject
+    recipient
+    sender_login
+    relay_and_transport
+    send_as
     senders
+    spf
+    spf_strict
+    states
+    stolen_login
+    stolen_login_lock
     the_requests_of_postfix
 }
 
@@ -71,8 +91,13 @@ async fn replay(name: &str, step: usize) {
     let text = std::fs::read_to_string(folder().join(format!("{}.txt", name.replace('_', "-")))).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let settings: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("config ")).collect();
+    let zone: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("dns ")).collect();
+    let mut settings = settings.join("\n");
+    if !zone.is_empty() {
+        settings.push_str(&format!("\n{}", Dns::serve(&zone.join("\n")).toml()));
+    }
     let setup = Setup {
-        settings: settings.join("\n"),
+        settings,
         checks: lines.iter().find_map(|line| line.strip_prefix("checks ")).map(str::to_owned),
         schema: lines.contains(&"schema"),
     };
@@ -89,11 +114,12 @@ async fn replay(name: &str, step: usize) {
             continue;
         }
         match word {
-            "" | "#" | "schema" | "config" | "checks" => continue,
+            "" | "#" | "schema" | "config" | "checks" | "dns" => continue,
             "sql" => {
                 instance.database.sql(rest).await;
                 // Without triggers a found answer counts for a second, with them until it is announced.
                 instance.parts.directory.flush();
+                instance.service.forget();
                 continue;
             }
             _ => {}
@@ -112,6 +138,16 @@ async fn replay(name: &str, step: usize) {
                     .await
                     .unwrap_or_else(|error| panic!("{place}: {error}"));
                 assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{place}");
+            }
+            "<~" => {
+                let mut got = Vec::new();
+                while !got.ends_with(b"\n\n") {
+                    got.push(
+                        soon(&place, peer.read_u8()).await.unwrap_or_else(|error| panic!("{place}: {error}")),
+                    );
+                }
+                let got = got.escape_ascii().to_string();
+                assert!(got.starts_with(&unescape(rest).escape_ascii().to_string()), "{place}: {got}");
             }
             "<?" => {
                 let content = soon(&place, read_netstring(peer)).await;

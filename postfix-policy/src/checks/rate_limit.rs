@@ -3,25 +3,25 @@
 //!
 //! Belongs into `smtpd_data_restrictions` (or `smtpd_end_of_data_restrictions`): only there Postfix tells the number of recipients. In
 //! another state, and without a login, it has no opinion. A message is counted once, by its `instance`, however often and
-//! from however many lists Postfix asks about it; the count stands in `gatepost.sent` and is shared by all hosts. A message that is refused
-//! is taken back from the count, so that a client which tries again does not lock itself out.
+//! from however many lists Postfix asks about it; the count stands in schema `gatepost` and is shared by all hosts. A message that is refused
+//! is not counted, so that a client which tries again does not lock itself out.
 //!
-//! Limits: two messages at the same instant do not see each other, so a login may pass a limit by as many messages as it sends at
-//! once. Refuses to judge what is sent without a login.
+//! The first limit is one login's within a sliding window; `more` are leaky buckets of a login, a domain or a client address, which
+//! cost the same however much was sent. All are counted in one round trip, and two messages of one login wait for one another. Limits of
+//! single logins, domains and clients stand in `gatepost.sending_limits` (`gatepost limits set`). Refuses to judge what is sent without
+//! a login.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gatepost::config::Seconds;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::Lookup;
 use gatepost::mail::{Address, SmtpReply};
-use gatepost::store::Sent;
+use gatepost::store::{Exceeded, Limit, Scope, Sending};
 use gatepost::telemetry::printable;
 use serde::Deserialize;
 
-use super::{Check, Circumstances, Opinion};
+use super::{CannotSay, Check, Circumstances, Opinion};
 use crate::config::Mode;
 use crate::protocol::policy::{Action, Request, State};
 
@@ -29,12 +29,13 @@ use crate::protocol::policy::{Action, Request, State};
 pub(super) const RATE_LIMIT: Check = Check {
     name: "rate-limit",
     restrictions: "smtpd_data_restrictions",
-    summary: "messages and recipients per login within a span of time, counted for all hosts together",
+    summary: "messages and recipients per login, domain and client within spans of time, counted for all hosts together",
+    cannot_say: CannotSay::Defer,
     judge,
 };
 
 /// `[postfix-policy.rate-limit]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Limits {
     /// How many messages a login may send within `window`.
@@ -45,12 +46,50 @@ pub struct Limits {
     pub window: Seconds,
     /// What happens beyond a limit: `defer` (450, the client may try again later) or `reject` (554).
     pub action: Beyond,
+    /// Further limits: `[[postfix-policy.rate-limit.more]]`.
+    pub more: Vec<More>,
+}
+
+/// One of `[[postfix-policy.rate-limit.more]]`: a limit that fills with what is sent and empties evenly.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct More {
+    /// Whose messages are counted together: `login`, `domain` or `client` (the address they come from).
+    pub per: Scope,
+    /// How many messages within `window`, in the long run.
+    pub messages: u64,
+    /// How many recipients.
+    pub recipients: u64,
+    /// The span of time.
+    pub window: Seconds,
+    /// How many of the messages may come at once, and the same part of the recipients; all if not given.
+    pub burst: Option<u64>,
+}
+
+impl More {
+    fn limit(&self) -> Limit {
+        #[allow(clippy::cast_precision_loss, reason = "a ratio of two counts")]
+        let burst = self.burst.map_or(1.0, |burst| burst as f64 / self.messages.max(1) as f64);
+        Limit {
+            scope: self.per,
+            span: self.window.0,
+            messages: self.messages,
+            recipients: self.recipients,
+            burst: burst.min(1.0),
+        }
+    }
 }
 
 impl Default for Limits {
     /// Enough for a person and a small newsletter, far below what makes a stolen password worth using.
     fn default() -> Self {
-        Self { messages: 100, recipients: 500, window: Seconds::new(3600), action: Beyond::Defer }
+        Self {
+            messages: 100,
+            recipients: 500,
+            window: Seconds::new(3600),
+            action: Beyond::Defer,
+            more: Vec::new(),
+        }
     }
 }
 
@@ -76,18 +115,39 @@ impl Limits {
                 self.window
             ));
         }
+        for (number, more) in (1..).zip(&self.more) {
+            if more.window.0 < SHORTEST_WINDOW || more.window.0 > LONGEST_WINDOW {
+                return Err(format!(
+                    "window = \"{}\" of rate-limit.more number {number} is out of range, expected 1s to 31d",
+                    more.window
+                ));
+            }
+            if self.more.iter().filter(|other| (other.per, other.window) == (more.per, more.window)).count()
+                > 1
+            {
+                return Err(format!(
+                    "rate-limit.more has two limits per {} within {}; give them different windows",
+                    more.per.word(),
+                    more.window
+                ));
+            }
+        }
         Ok(())
     }
+}
 
-    /// The limit that `sent` is beyond, said for the client.
-    fn exceeded(&self, sent: Sent) -> Option<String> {
-        let Self { messages, recipients, window, .. } = self;
-        if sent.messages > *messages {
-            Some(format!("Sending limit reached: {messages} messages in {window}"))
-        } else if sent.recipients > *recipients {
-            Some(format!("Sending limit reached: {recipients} recipients in {window}"))
-        } else {
-            None
+/// What stands in the way, said for the client: of others' mail no more than that there is much.
+fn sentence(exceeded: &Exceeded) -> String {
+    match exceeded {
+        Exceeded::Locked => "Sending is locked for this login; ask your postmaster".to_owned(),
+        Exceeded::Limit { scope, recipients, number, span } => {
+            let whose = match scope {
+                Scope::Login => "",
+                Scope::Domain => " of this domain",
+                Scope::Client => " of this address",
+            };
+            let what = if *recipients { "recipients" } else { "messages" };
+            format!("Sending limit{whose} reached: {number} {what} in {}", Seconds(*span))
         }
     }
 }
@@ -106,22 +166,23 @@ fn judge<'a>(circumstances: Circumstances<'a>, request: &'a Request) -> Opinion<
 }
 
 async fn count(circumstances: Circumstances<'_>, request: &Request) -> Lookup<Action> {
-    let Circumstances { store, config, mode, memory } = circumstances;
-    if !matches!(request.state, State::Data | State::EndOfMessage) || request.login.is_empty() {
-        return Lookup::None;
-    }
-    let Ok(login) = Address::parse(&request.login) else {
-        if memory.odd_login.is_new(&request.login) {
-            tracing::warn!(login = %printable(request.login.as_bytes(), 100), "login is no address; not counted");
-        }
-        return Lookup::None;
-    };
+    let Circumstances { sources, config, mode, memory } = circumstances;
+    let Some((login, recipients)) = sending(memory, request) else { return Lookup::None };
     let limits = &config.rate_limit;
-    // Postfix sends the count in both states; whatever sends none has at least one recipient.
-    let recipients = request.recipient_count.max(1);
-    let sent = match store.count_sent(&login, limits.window.0, recipients, &request.instance).await.settled()
-    {
-        Ok(sent) => sent.unwrap_or_default(),
+    let window = Limit {
+        scope: Scope::Login,
+        span: limits.window.0,
+        messages: limits.messages,
+        recipients: limits.recipients,
+        burst: 1.0,
+    };
+    let more: Vec<Limit> = limits.more.iter().map(More::limit).collect();
+    let message =
+        Sending { login: &login, client: request.client_address, instance: &request.instance, recipients };
+    let counted = sources.store.count_sending(message, window, &more, mode == Mode::LogOnly).await;
+    let sent = match counted.settled() {
+        Ok(Some(sent)) => sent,
+        Ok(None) => return Lookup::None,
         Err(Lookup::Misconfigured(why)) if why == NO_SCHEMA => {
             if memory.rate_limit_off.is_new(&why) {
                 tracing::warn!(check = RATE_LIMIT.name, %why, "check is off");
@@ -136,25 +197,35 @@ async fn count(circumstances: Circumstances<'_>, request: &Request) -> Lookup<Ac
     if memory.cleared.is_due() {
         clear_away(circumstances).await;
     }
-    let exceeded = limits.exceeded(sent);
     tracing::info!(
         queue_id = %printable(request.queue_id.as_bytes(), 40), %login, recipients, sent_messages = sent.messages, sent_recipients = sent.recipients,
-        window = %limits.window, within = exceeded.is_none(), "sending counted"
+        window = %limits.window, within = sent.exceeded.is_none(), "sending counted"
     );
-    let Some(text) = exceeded else { return Lookup::None };
-    if mode == Mode::Enforce
-        && let Lookup::Unavailable(why) | Lookup::Misconfigured(why) =
-            store.uncount_sent(&login, &request.instance).await
-    {
-        tracing::warn!(%login, %why, "a refused message stays counted");
+    match sent.exceeded {
+        Some(exceeded) => Lookup::Found(limits.action.action(sentence(&exceeded))),
+        None => Lookup::None,
     }
-    Lookup::Found(limits.action.action(text))
+}
+
+/// Whose message a request is about, and to how many recipients, if Postfix tells so in this state.
+pub(super) fn sending(memory: &super::Memory, request: &Request) -> Option<(Address, u32)> {
+    if !matches!(request.state, State::Data | State::EndOfMessage) || request.login.is_empty() {
+        return None;
+    }
+    let Ok(login) = Address::parse(&request.login) else {
+        if memory.odd_login.is_new(&request.login) {
+            tracing::warn!(login = %printable(request.login.as_bytes(), 100), "login is no address; not counted");
+        }
+        return None;
+    };
+    // Postfix sends the count in both states; whatever sends none has at least one recipient.
+    Some((login, request.recipient_count.max(1)))
 }
 
 /// Forgets rows that no window needs. Rows of the last day stay for the operator to look at.
 async fn clear_away(circumstances: Circumstances<'_>) {
     let keep = circumstances.config.rate_limit.window.0.max(KEPT_AT_LEAST);
-    match circumstances.store.forget_sent(keep).await {
+    match circumstances.sources.store.forget_sent(keep).await {
         Lookup::Found(rows) => tracing::debug!(rows, "old counts cleared away"),
         Lookup::None => {}
         Lookup::Unavailable(why) | Lookup::Misconfigured(why) => {
@@ -163,24 +234,6 @@ async fn clear_away(circumstances: Circumstances<'_>) {
     }
 }
 
-/// When old rows were last cleared away by this process.
-#[derive(Debug, Default)]
-pub struct Clearing(Mutex<Option<Instant>>);
-
-impl Clearing {
-    /// Whether it is time; whoever hears so does it. Several hosts do it several times, which costs one look at an index.
-    fn is_due(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= CLEARING);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
-    }
-}
-
-/// How often old rows are cleared away: some hundred rows each time on a busy host.
-const CLEARING: Duration = Duration::from_secs(600);
 /// How long a row stays at the least.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(86_400);
 /// Below a second nothing is a rate.
@@ -194,26 +247,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_the_last_that_passes() {
-        let limits = Limits { messages: 2, recipients: 5, ..Limits::default() };
-        let exceeded = |messages, recipients| limits.exceeded(Sent { messages, recipients });
-        assert_eq!(exceeded(2, 5), None);
-        assert_eq!(exceeded(3, 3).as_deref(), Some("Sending limit reached: 2 messages in 1h"));
-        assert_eq!(exceeded(1, 6).as_deref(), Some("Sending limit reached: 5 recipients in 1h"));
-        let none = Limits { messages: 0, ..limits.clone() };
-        assert!(none.exceeded(Sent { messages: 1, recipients: 1 }).is_some());
+    fn the_client_hears_whose_limit_and_how_much() {
+        let limit = |scope, recipients| {
+            sentence(&Exceeded::Limit { scope, recipients, number: 2, span: Duration::from_secs(3600) })
+        };
+        assert_eq!(limit(Scope::Login, false), "Sending limit reached: 2 messages in 1h");
+        assert_eq!(limit(Scope::Domain, true), "Sending limit of this domain reached: 2 recipients in 1h");
+        assert_eq!(limit(Scope::Client, true), "Sending limit of this address reached: 2 recipients in 1h");
+    }
+
+    #[test]
+    fn a_burst_is_a_part_of_the_limit() {
+        let more = |messages, burst| More {
+            per: Scope::Domain,
+            messages,
+            recipients: 10,
+            window: Seconds::new(60),
+            burst,
+        };
+        assert!((more(100, Some(20)).limit().burst - 0.2).abs() < 1e-9);
+        assert!((more(100, None).limit().burst - 1.0).abs() < 1e-9);
+        assert!((more(10, Some(20)).limit().burst - 1.0).abs() < 1e-9);
+        assert!(more(0, Some(0)).limit().burst.abs() < 1e-9);
     }
 
     #[test]
     fn the_action_is_the_configured_one() {
         assert_eq!(Beyond::Defer.action("x".into()).text(), "DEFER_IF_PERMIT 4.7.1 x");
         assert_eq!(Beyond::Reject.action("x".into()).text(), "554 5.7.1 x");
-    }
-
-    #[test]
-    fn clearing_is_due_at_first_and_then_not_for_a_while() {
-        let clearing = Clearing::default();
-        assert!(clearing.is_due());
-        assert!(!clearing.is_due());
     }
 }

@@ -3,10 +3,7 @@
 //! Postfix's smtpd asks it for every recipient of a hosted domain that `aliases` does not know, the extension still on it. Only that
 //! something was found counts there; the value is the login's name.
 
-use gatepost::directory::{Directory, Lookup};
-
-use super::{Answer, Map, said};
-use crate::addresses::{Asked, Place};
+use super::{Answer, Asking, Map, and, said};
 
 /// The map.
 pub(super) const MAILBOXES: Map = Map {
@@ -16,12 +13,11 @@ pub(super) const MAILBOXES: Map = Map {
     look_up,
 };
 
-fn look_up<'a>(directory: &'a Directory, key: &'a str) -> Answer<'a> {
+fn look_up<'a>(mut asking: Asking<'a>, key: &'a str) -> Answer<'a> {
     Box::pin(async move {
-        let Some(asked) = Asked::parse(key, directory.extension_delimiters()) else { return Lookup::None };
-        said(asked.place(directory).await.map(|place| match place {
-            Place::Mailbox(_) => place.recipient(),
-            Place::Alias { .. } => None,
-        }))
+        use gatepost::directory::Via;
+        and(asking.route(key).await, |route| {
+            said(route.mailboxes().next().filter(|_| route.via == Via::Mailbox).map(|login| login.written()))
+        })
     })
 }

@@ -1,13 +1,14 @@
 //! `senders`: which logins may send as this address? For `smtpd_sender_login_maps`.
 //!
 //! Postfix's smtpd asks it for the sender of each message, folded, and compares the value, a list divided by commas, with the login.
-//! The owner of a mailbox may send as it, the owner of an alias's destination as the alias, each with any extension. An
-//! address that nobody owns is "not found", which `reject_sender_login_mismatch` refuses to everybody who is logged in.
+//! The owner of a mailbox may send as it, the owners of the mailboxes that an alias or a catch-all leads to as that, each with any
+//! extension, and whoever was given the right in `gatepost.send_as`. An address that nobody owns is "not found", which
+//! `reject_sender_login_mismatch` refuses to everybody who is logged in.
 
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::Lookup;
 
-use super::{Answer, Map, said};
-use crate::addresses::{Asked, login_list};
+use super::{Answer, Asking, Map, and};
+use crate::addresses::login_list;
 
 /// The map.
 pub(super) const SENDERS: Map = Map {
@@ -17,13 +18,14 @@ pub(super) const SENDERS: Map = Map {
     look_up,
 };
 
-fn look_up<'a>(directory: &'a Directory, key: &'a str) -> Answer<'a> {
+fn look_up<'a>(mut asking: Asking<'a>, key: &'a str) -> Answer<'a> {
     Box::pin(async move {
-        let Some(asked) = Asked::parse(key, directory.extension_delimiters()) else { return Lookup::None };
-        match directory.hosts(asked.exact().domain()).await.settled() {
-            Ok(Some(())) => said(directory.owners(asked.exact()).await.map(|logins| login_list(&logins))),
-            Ok(None) => Lookup::None,
-            Err(failure) => failure,
-        }
+        let Some(sender) = asking.recipient(key) else { return Lookup::None };
+        let Asking { directory, settings, trace, .. } = asking;
+        let settings = &settings.addresses;
+        let logins = directory
+            .may_send(&sender, settings.extensions(directory), settings.shared_mailboxes_may_send, trace)
+            .await;
+        and(logins, |logins| login_list(&logins).map_or(Lookup::None, Lookup::Found))
     })
 }

@@ -65,6 +65,12 @@ pub struct Request {
     pub state: State,
     /// `client_address`; `None` where it is no IP address.
     pub client_address: Option<IpAddr>,
+    /// `client_name`: the client's name, confirmed by asking for its addresses; empty where there is none (Postfix says `unknown`).
+    pub client_name: String,
+    /// `reverse_client_name`: the same, not confirmed.
+    pub reverse_client_name: String,
+    /// `helo_name` as said.
+    pub helo_name: String,
     /// `sender` as typed, without brackets; empty is the null sender.
     pub sender: String,
     /// `recipient` as typed; empty at DATA and END-OF-MESSAGE with more than one recipient.
@@ -178,11 +184,27 @@ impl Request {
         if !is_policy {
             return Err(RequestError::NotPolicy);
         }
-        let [state, client_address, sender, recipient, recipient_count, queue_id, instance, size, login] =
-            values.map(Option::unwrap_or_default);
+        let [
+            state,
+            client_address,
+            client_name,
+            reverse_client_name,
+            helo_name,
+            sender,
+            recipient,
+            recipient_count,
+            queue_id,
+            instance,
+            size,
+            login,
+        ] = values.map(Option::unwrap_or_default);
+        let known = |name: String| if name == "unknown" { String::new() } else { name };
         Ok(Self {
             state: State::parse(&state),
             client_address: client_address.parse().ok(),
+            client_name: known(client_name),
+            reverse_client_name: known(reverse_client_name),
+            helo_name,
             sender,
             recipient,
             recipient_count: recipient_count.parse().unwrap_or_default(),
@@ -208,11 +230,19 @@ impl State {
     }
 }
 
-/// What Postfix is to do. The texts are [`SmtpReply`]'s: one line of printable ASCII, whatever they were made of.
+/// What Postfix is to do. The texts are [`SmtpReply`]'s and [`Header`]'s: one line of printable ASCII, whatever they were made of.
+///
+/// There is no `OK` among them: before `reject_unauth_destination` it would make an open relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// No opinion; the next restriction decides.
     Dunno,
+    /// As [`Action::Dunno`] for Postfix, but the checks that follow on the same endpoint are not asked: this client or sender is known to be good.
+    Pass,
+    /// The message gets this header at its top; the next restriction decides.
+    Prepend(Header),
+    /// The message is accepted, and waits in the hold queue for the postmaster. The text is for the log.
+    Hold(SmtpReply),
     /// Refuse for now, unless another restriction refuses for good. The code is Postfix's (`access_map_defer_code`, 450), enhanced
     /// code and text are the reply's.
     DeferIfPermit(SmtpReply),
@@ -220,21 +250,64 @@ pub enum Action {
     Refuse(SmtpReply),
 }
 
+/// A header for [`Action::Prepend`]: `Name: value` in one line of printable ASCII.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    name: &'static str,
+    value: String,
+}
+
+impl Header {
+    /// A header. Whatever is not printable ASCII in the value becomes `?`, and it is cut at [`MAX_HEADER`] characters.
+    pub fn new(name: &'static str, value: impl AsRef<str>) -> Self {
+        let value = value.as_ref().chars().take(MAX_HEADER);
+        let value = value.map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+        Self { name, value }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// The longest value of a header that is prepended; with its name it stays below the 998 octets of a line (RFC 5322, 2.1.1) and below
+/// what Postfix reads as one attribute (`line_length_limit`, 2,048).
+pub const MAX_HEADER: usize = 900;
+
 impl Action {
+    /// Every word of [`Action::word`].
+    pub const WORDS: [&str; 6] = ["dunno", "pass", "prepend", "hold", "defer", "reject"];
+
     /// The action's word, for logs and metrics.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Dunno => "dunno",
+            Self::Pass => "pass",
+            Self::Prepend(_) => "prepend",
+            Self::Hold(_) => "hold",
             Self::DeferIfPermit(_) => "defer",
             Self::Refuse(reply) if reply.is_temporary() => "defer",
             Self::Refuse(_) => "reject",
         }
     }
 
+    /// The same, where nothing may be refused for good: a 5xx becomes a deferral with the same text.
+    pub fn softened(self) -> Self {
+        match self {
+            Self::Refuse(reply) if !reply.is_temporary() => {
+                Self::DeferIfPermit(SmtpReply::new(450, temporary(reply.enhanced()), reply.text()))
+            }
+            other => other,
+        }
+    }
+
     /// The words of the action, without `action=`.
     pub fn text(&self) -> String {
         match self {
-            Self::Dunno => "DUNNO".to_owned(),
+            Self::Dunno | Self::Pass => "DUNNO".to_owned(),
+            Self::Prepend(Header { name, value }) => format!("PREPEND {name}: {value}"),
+            Self::Hold(reply) => format!("HOLD {}", reply.text()),
             Self::DeferIfPermit(reply) => format!("DEFER_IF_PERMIT {} {}", reply.enhanced(), reply.text()),
             Self::Refuse(reply) => reply.to_string(),
         }
@@ -246,10 +319,27 @@ impl Action {
     }
 }
 
+/// The temporary sister of an enhanced status code (RFC 3463, 2): the class changes, subject and detail stay.
+fn temporary(enhanced: &'static str) -> &'static str {
+    match enhanced {
+        "5.1.1" => "4.1.1",
+        "5.1.8" => "4.1.8",
+        "5.2.2" => "4.2.2",
+        "5.7.1" => "4.7.1",
+        "5.7.23" => "4.7.23",
+        "5.7.24" => "4.7.24",
+        "5.7.25" => "4.7.25",
+        _ => "4.7.0",
+    }
+}
+
 /// The attributes that are kept, in the order of [`Request`]'s fields.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     "protocol_state",
     "client_address",
+    "client_name",
+    "reverse_client_name",
+    "helo_name",
     "sender",
     "recipient",
     "recipient_count",
@@ -341,11 +431,32 @@ mod tests {
                 Action::Refuse(SmtpReply::new(554, "5.7.1", "no\n\naction=OK")),
                 "action=554 5.7.1 no??action=OK\n\n",
             ),
+            (Action::Pass, "action=DUNNO\n\n"),
+            (Action::Hold(SmtpReply::new(250, "2.0.0", "odd\r\nOK")), "action=HOLD odd??OK\n\n"),
+            (
+                Action::Prepend(Header::new("Received-SPF", "pass\nBcc: x@y\n\u{fc}")),
+                "action=PREPEND Received-SPF: pass?Bcc: x@y??\n\n",
+            ),
         ] {
             let mut output = BytesMut::new();
             action.render(&mut output);
             assert_eq!(output, text.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_softened_action_never_refuses_for_good() {
+        let refusal = |code, enhanced| Action::Refuse(SmtpReply::new(code, enhanced, "no"));
+        assert_eq!(refusal(554, "5.7.1").softened().text(), "DEFER_IF_PERMIT 4.7.1 no");
+        assert_eq!(refusal(550, "5.9.9").softened().text(), "DEFER_IF_PERMIT 4.7.0 no");
+        assert_eq!(refusal(452, "4.2.2").softened().text(), "452 4.2.2 no");
+        assert_eq!(Action::Dunno.softened(), Action::Dunno);
+    }
+
+    #[test]
+    fn a_header_stays_within_a_line() {
+        let text = Action::Prepend(Header::new("Received-SPF", "x".repeat(5000))).text();
+        assert!(text.len() < 998, "{}", text.len());
     }
 
     proptest! {
@@ -362,7 +473,7 @@ mod tests {
             }
             text.push('\n');
             let whole = Request::parse(text.as_bytes()).unwrap();
-            prop_assert_eq!(&whole.sender, &values[2]);
+            prop_assert_eq!(&whole.sender, &values[5]);
             prop_assert_eq!(decode_all(text.as_bytes(), step), (vec![whole], None));
         }
     }

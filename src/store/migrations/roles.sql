@@ -33,8 +33,36 @@ GRANT SELECT, UPDATE (dns, dns_detail, dns_at) ON gatepost.dkim_keys TO gatepost
 -- The policy daemon counts.
 GRANT SELECT, INSERT, DELETE ON gatepost.sent TO gatepost_policy;
 
+-- The policy daemon keeps greylist, counts, habits and locks, and reads lists and quotas; everybody reads the lists.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.greylist, gatepost.greylist_clients, gatepost.sending_levels, gatepost.login_habits,
+    gatepost.login_places, gatepost.notices TO gatepost_policy;
+GRANT SELECT, INSERT ON gatepost.login_locks TO gatepost_policy;
+GRANT SELECT ON gatepost.sending_limits, gatepost.quota TO gatepost_policy;
+GRANT SELECT ON gatepost.access_rules, gatepost.access_version TO gatepost_policy, gatepost_milter;
+-- The auth daemon writes what Dovecot says of quotas, and keeps locked logins out.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.quota TO gatepost_auth;
+GRANT SELECT ON gatepost.login_locks TO gatepost_auth;
 -- The milter reads what is excepted from DMARC.
 GRANT SELECT ON gatepost.dmarc_overrides, gatepost.forwarders TO gatepost_milter;
 
 -- The milter collects and sends DMARC reports.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.dmarc_reports, gatepost.dmarc_rows, gatepost.dmarc_batches TO gatepost_milter;
+
+-- Where addresses lead: every daemon asks, and so does a Postfix daemon that still connects as the tutorial's role.
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['gatepost_milter', 'gatepost_auth', 'gatepost_policy', 'mail_user'] LOOP
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA gatepost TO %I', role);
+            EXECUTE format('GRANT SELECT ON gatepost.hosted_domains, gatepost.aliases, gatepost.alias_patterns, gatepost.send_as, gatepost.access, gatepost.bcc, gatepost.transports TO %I', role);
+        END IF;
+    END LOOP;
+END
+$$;
+-- Who shares a mailbox may be allowed to send as its owner.
+GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
+
+-- The policy daemon keeps MTA-STS policies.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;

@@ -1,0 +1,231 @@
+//! Who has tried to send what to whom: `gatepost.greylist` and its automatic allow-list, shared by all hosts.
+//!
+//! A decision is one call of one function of the database. Decisions that are wanted at the same time go there together, in one round trip over
+//! one connection ([`Greylist`]): while one batch is under way the next one gathers, so a busy server asks less often, never later.
+
+use std::time::Duration;
+
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::Store;
+use crate::database::{Database, Trouble};
+use crate::directory::Lookup;
+
+/// One attempt. Every text is folded and bounded by the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Who sends: a verified domain, or a network.
+    pub client: String,
+    /// The sender as far as it stays the same from one attempt to the next.
+    pub sender: String,
+    /// The recipient.
+    pub recipient: String,
+    /// The sender's whole address, to look for among the recipient's correspondents.
+    pub correspondent: String,
+    /// The recipient's whole address, without its extension.
+    pub mailbox: String,
+    /// The client's network, to look for among the scores that the milter keeps.
+    pub network: String,
+    /// Whether something speaks against the client; if not, only its score may.
+    pub suspected: bool,
+}
+
+/// How long is waited, and for whom.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Patience {
+    /// How long after the first attempt another one passes.
+    pub delay: Duration,
+    /// How long after the first attempt it may come.
+    pub window: Duration,
+    /// How long what has passed is remembered after it was last seen.
+    pub expiry: Duration,
+    /// After how many passes a client is let through at once; 0 never.
+    pub passes: u32,
+    /// From which score of its network on a client is suspect.
+    pub score: f64,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Greylisted {
+    /// The client is on the automatic allow-list.
+    KnownClient,
+    /// The recipient has written to this sender.
+    Correspondent,
+    /// Nothing speaks against the client.
+    Unsuspected,
+    /// It came back in time.
+    Passed {
+        /// How long after the first attempt.
+        after: Duration,
+        /// For the first time.
+        first: bool,
+    },
+    /// Too early.
+    Wait {
+        /// For how long still.
+        left: Duration,
+        /// It is the first attempt.
+        new: bool,
+    },
+}
+
+/// The way to the greylist for everybody in this process. Cheap to clone; its task ends with the last clone.
+#[derive(Clone)]
+pub struct Greylist(mpsc::Sender<Question>);
+
+struct Question {
+    attempt: Attempt,
+    patience: Patience,
+    answer: oneshot::Sender<Result<Greylisted, Trouble>>,
+}
+
+type Row = (String, f64, f64, i32);
+
+impl Greylist {
+    /// Notes one attempt, and says whether it passes.
+    pub async fn ask(&self, attempt: Attempt, patience: Patience) -> Lookup<Greylisted> {
+        let (answer, answered) = oneshot::channel();
+        // Full: as many wait as the database can answer in its time; more would only wait in vain.
+        if self.0.try_send(Question { attempt, patience, answer }).is_err() {
+            return Lookup::Unavailable("too many decisions wait for the database".to_owned());
+        }
+        match answered.await {
+            Ok(answer) => Lookup::from(answer.map(Some)),
+            Err(_) => Lookup::Unavailable("the greylist's task has ended".to_owned()),
+        }
+    }
+}
+
+impl Store {
+    /// Starts the task that asks for everybody; to be called within the runtime.
+    pub fn greylist(&self) -> Greylist {
+        let (sender, questions) = mpsc::channel(MOST_WAITING);
+        tokio::spawn(serve(self.0.database.clone(), questions));
+        Greylist(sender)
+    }
+
+    /// Forgets what nobody came back for, what has not been seen for `expiry`, and the oldest attempts beyond `entries`; returns how many
+    /// rows went, at most some thousands at once. Call it now and then.
+    pub async fn forget_greylist(&self, patience: &Patience, entries: u64) -> Lookup<u64> {
+        let database = &self.0.database;
+        let query = sqlx::query_as::<_, (i64,)>(include_str!("queries/forget_greylist.sql"))
+            .bind(patience.window.as_secs_f64())
+            .bind(patience.expiry.as_secs_f64())
+            .bind(i64::try_from(entries).unwrap_or(i64::MAX))
+            .bind(AT_ONCE);
+        let answer = database.ask(query.fetch_one(database.pool())).await;
+        Lookup::from(answer.map(Some)).map(|(rows,)| rows.unsigned_abs())
+    }
+}
+
+async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
+    let mut connection = None;
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        match timeout(KEPT, questions.recv()).await {
+            Ok(Some(question)) => batch.push(question),
+            Ok(None) => return,
+            Err(_) => {
+                connection = None;
+                continue;
+            }
+        }
+        // What came while the last batch was under way goes along.
+        while batch.len() < BATCH
+            && let Ok(question) = questions.try_recv()
+        {
+            batch.push(question);
+        }
+        // All of one patience: another one comes only with another configuration.
+        while let Some(patience) = batch.first().map(|question: &Question| question.patience) {
+            let (mut now, later): (Vec<_>, Vec<_>) =
+                batch.drain(..).partition(|question| question.patience == patience);
+            batch = later;
+            // In one order on every host, so that no two wait for each other's rows.
+            now.sort_by(|a, b| a.attempt.order().cmp(&b.attempt.order()));
+            let decisions = decide(&database, &mut connection, &now, &patience).await;
+            for (place, question) in now.into_iter().enumerate() {
+                let answer = match &decisions {
+                    Ok(decisions) => decisions
+                        .get(place)
+                        .copied()
+                        .ok_or_else(|| Trouble::Away("an answer is missing".to_owned())),
+                    Err(trouble) => Err(trouble.clone()),
+                };
+                // Whoever asked may have gone.
+                let _ = question.answer.send(answer);
+            }
+        }
+    }
+}
+
+/// One batch, one round trip. The connection stays with the task while it is busy: the pool would ask it how it is each time.
+async fn decide(
+    database: &Database,
+    connection: &mut Option<PoolConnection<Postgres>>,
+    batch: &[Question],
+    patience: &Patience,
+) -> Result<Vec<Greylisted>, Trouble> {
+    let texts = |of: fn(&Attempt) -> &String| -> Vec<String> {
+        batch.iter().map(|question| of(&question.attempt).clone()).collect()
+    };
+    let query = sqlx::query_as::<_, Row>(include_str!("queries/greylist.sql"))
+        .bind(texts(|attempt| &attempt.client))
+        .bind(texts(|attempt| &attempt.sender))
+        .bind(texts(|attempt| &attempt.recipient))
+        .bind(texts(|attempt| &attempt.correspondent))
+        .bind(texts(|attempt| &attempt.mailbox))
+        .bind(texts(|attempt| &attempt.network))
+        .bind(batch.iter().map(|question| question.attempt.suspected).collect::<Vec<_>>())
+        .bind(patience.delay.as_secs_f64())
+        .bind(patience.window.as_secs_f64())
+        .bind(patience.expiry.as_secs_f64())
+        // "Never" is more passes than a row can count.
+        .bind(match patience.passes {
+            0 => i32::MAX,
+            passes => i32::try_from(passes).unwrap_or(i32::MAX),
+        })
+        .bind(patience.score);
+    let question = async {
+        let mut held = match connection.take() {
+            Some(held) => held,
+            None => database.pool().acquire().await?,
+        };
+        let rows = query.fetch_all(&mut *held).await?;
+        *connection = Some(held);
+        Ok(rows)
+    };
+    Ok(database.ask(question).await?.into_iter().map(Greylisted::from).collect())
+}
+
+impl From<Row> for Greylisted {
+    fn from((verdict, age, wait, passes): Row) -> Self {
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        match verdict.as_str() {
+            "known-client" => Self::KnownClient,
+            "correspondent" => Self::Correspondent,
+            "unsuspected" => Self::Unsuspected,
+            "passed" => Self::Passed { after: seconds(age), first: passes == 1 },
+            verdict => Self::Wait { left: seconds(wait), new: verdict == "new" },
+        }
+    }
+}
+
+impl Attempt {
+    fn order(&self) -> [&str; 3] {
+        [&self.client, &self.sender, &self.recipient]
+    }
+}
+
+/// So many decisions go in one statement at the most; they take about 2 ms there.
+const BATCH: usize = 64;
+/// So many wait at the most: the database decides about 20,000 a second on one core, and a question may take 2 s.
+const MOST_WAITING: usize = 4096;
+/// How long a connection is kept without a question; so long it is believed to live (`database`).
+const KEPT: Duration = Duration::from_secs(1);
+/// Some tenths of a second's work, far below the deadline of a question.
+const AT_ONCE: i64 = 20_000;

@@ -1,0 +1,6 @@
+-- Question: the whole list, the narrowest scope first.
+-- Key:      none
+-- Result:   one row per rule: kind, value, scope, action, reason, seconds until it expires or NULL
+-- Index:    none: the whole table
+SELECT kind, value, scope, action, reason, extract(epoch FROM expires_at - now())::float8
+FROM gatepost.access_rules WHERE expires_at IS NULL OR expires_at > now() ORDER BY id
