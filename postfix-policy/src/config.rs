@@ -16,7 +16,7 @@ use gatepost::config::Network;
 use crate::checks::{
     CHECKS, Check, country, dnsbl, greylist, helo, rate_limit, recipient, sender_login, spf, stolen_login,
 };
-use crate::{addresses, srs};
+use crate::{addresses, srs, tls};
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Settings {
     pub addresses: addresses::Settings,
     /// `[postfix-policy.srs]`: the sender rewriting scheme.
     pub srs: srs::Settings,
+    /// `[postfix-policy.tls]`: the maps `tls` and `tls-tlsrpt`.
+    pub tls: tls::Settings,
     /// The role this daemon connects as, instead of `database.user`: `gatepost_policy` once `gatepost schema install` has made it.
     pub database_user: Option<String>,
     /// The file with that role's password.
@@ -82,6 +84,7 @@ impl Default for Settings {
             stolen_login: stolen_login::Signs::default(),
             addresses: addresses::Settings::default(),
             srs: srs::Settings::default(),
+            tls: tls::Settings::default(),
             database_user: None,
             database_password_file: None,
             metrics: None,
@@ -115,6 +118,7 @@ impl Section for Settings {
                 ));
             }
         }
+        self.tls.validate()?;
         self.srs.validate()?;
         self.rate_limit.validate()?;
         self.greylist.validate()?;

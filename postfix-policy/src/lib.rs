@@ -2,7 +2,7 @@
 //! database `mail_server`.
 //!
 //! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` and `wire` (one
-//! connection), [`maps`] over [`addresses`] and [`srs`], [`checks`] with [`sender_policy`], [`places`] and [`mailer`], [`ask`], `recent`,
+//! connection), [`maps`] over [`addresses`], [`srs`] and [`tls`], [`checks`] with [`sender_policy`], [`places`] and [`mailer`], [`ask`], `recent`,
 //! `metrics`, `notice`.
 //!
 //! Refuses to read mail, and to know password hashes or keys: its role in the database may do neither.
@@ -22,6 +22,7 @@ pub mod sender_policy;
 pub mod service;
 mod session;
 pub mod srs;
+pub mod tls;
 mod wire;
 
 pub use service::PostfixPolicy;

@@ -37,11 +37,13 @@ use crate::recent::Recent;
 use crate::sender_policy::SenderPolicy;
 use crate::session;
 use crate::srs::Srs;
+use crate::tls::Policies;
 
 /// gatepost-postfix-policy.
 pub struct PostfixPolicy {
     directory: Directory,
     sources: Sources,
+    tls: Policies,
     settings: ArcSwap<Settings>,
     srs: ArcSwapOption<Srs>,
     counters: Counters,
@@ -70,6 +72,7 @@ impl Daemon for PostfixPolicy {
         parts.directory.keep_roll();
         let resolver = Resolver::new(&config.dns)?;
         let sender_policy = Arc::new(SenderPolicy::new(resolver.clone(), config.service.hostname.as_deref()));
+        let tls = Policies::new(resolver.clone(), parts.store.clone(), config.service.tls.clone());
         let sources = Sources {
             directory: parts.directory.clone(),
             store: parts.store.clone(),
@@ -83,6 +86,7 @@ impl Daemon for PostfixPolicy {
             directory: parts.directory.clone(),
             srs: ArcSwapOption::from_pointee(srs),
             sources,
+            tls,
             settings: ArcSwap::from_pointee(config.service.clone()),
             counters: Counters::new(&parts.metrics),
             memory: Memory::default(),
@@ -109,6 +113,11 @@ impl Daemon for PostfixPolicy {
         std::iter::once(socketmap).chain(policies).collect()
     }
 
+    /// Keeps the policies of other domains up to date.
+    async fn background(self: Arc<Self>) {
+        self.tls.look_after_all().await;
+    }
+
     /// Checks, their modes and limits, and how addresses are understood change at once; sockets and roles are taken at start only.
     fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
         let (old, new) = (self.settings.load_full(), &config.service);
@@ -122,6 +131,7 @@ impl Daemon for PostfixPolicy {
             ("database-password-file", old.database_password_file == new.database_password_file),
             ("metrics", old.metrics == new.metrics),
             ("hostname", old.hostname == new.hostname),
+            ("tls", old.tls == new.tls),
         ];
         let changed: Vec<&str> = fixed.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect();
         if !changed.is_empty() {
@@ -175,8 +185,13 @@ impl PostfixPolicy {
         let answer = match request.key {
             Some(key) => {
                 let (settings, srs) = (self.settings.load(), self.srs.load());
-                let asking =
-                    Asking { directory: &self.directory, settings: &settings, srs: srs.as_deref(), trace };
+                let asking = Asking {
+                    directory: &self.directory,
+                    settings: &settings,
+                    srs: srs.as_deref(),
+                    tls: &self.tls,
+                    trace,
+                };
                 (map.look_up)(asking, key).await
             }
             None => Lookup::None,

@@ -2,12 +2,13 @@
 
 use anyhow::{anyhow, bail};
 use clap::{Subcommand, ValueEnum};
+use gatepost::config;
 use gatepost::directory::NextHop;
 use gatepost::mail::Domain;
 use sqlx::PgConnection;
 
 use super::connection::{explain, has_schema, require_schema, violates};
-use super::terminal;
+use super::{domain_dns, terminal};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -36,6 +37,8 @@ pub(super) enum Verb {
     },
     /// List the domains with their kinds and numbers of users and aliases
     List,
+    /// Print the records by which others deliver to it encrypted: MTA-STS, TLSRPT, DANE
+    Dns(domain_dns::Dns),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,8 +55,12 @@ pub(super) enum Takes {
     Listed,
 }
 
-pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
+pub(super) async fn run(verb: Verb, connection: &mut PgConnection, dns: &config::Dns) -> anyhow::Result<()> {
     match verb {
+        Verb::Dns(asked) => {
+            require(connection, &asked.domain).await?;
+            domain_dns::run(asked, dns).await?;
+        }
         Verb::Add { domain, kind, next_hop, recipients, of } => {
             if kind_of(connection, &domain).await?.is_some() {
                 bail!("{domain} is hosted already");

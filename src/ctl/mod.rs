@@ -13,6 +13,7 @@ mod connection;
 mod dkim;
 mod dmarc;
 mod domain;
+mod domain_dns;
 mod greylist;
 mod limits;
 mod schema;
@@ -50,7 +51,7 @@ enum Noun {
     /// Our own schema: install, remove, status
     #[command(subcommand)]
     Schema(schema::Verb),
-    /// Hosted domains: add, remove, list
+    /// Hosted domains: add, remove, list, dns
     #[command(subcommand)]
     Domain(domain::Verb),
     /// Mailboxes: add, remove, list, password
@@ -135,7 +136,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     let mut connection = settings.connect().await?;
     match line.noun {
         Noun::Schema(verb) => schema::run(verb, &mut connection).await?,
-        Noun::Domain(verb) => domain::run(verb, &mut connection).await?,
+        Noun::Domain(verb) => domain::run(verb, &mut connection, &settings.config.dns).await?,
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Sendas(verb) => sendas::run(verb, &mut connection).await?,

@@ -13,6 +13,9 @@
 
 mod memory;
 mod question;
+mod tlsa;
+
+pub use tlsa::Tlsa;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

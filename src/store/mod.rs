@@ -8,6 +8,7 @@ mod greylist;
 mod habits;
 pub mod key_life;
 mod keys;
+mod mta_sts;
 mod quota;
 pub mod reports;
 pub mod schema;
@@ -16,6 +17,7 @@ mod sent;
 pub use greylist::{Attempt, Greylist, Greylisted, Patience};
 pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
+pub use mta_sts::KeptPolicy;
 pub use quota::Quota;
 pub use sent::{Exceeded, Limit, Scope, Sending, Sent};
 

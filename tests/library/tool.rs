@@ -130,6 +130,44 @@ async fn check_says_what_bites_and_what_to_do() {
     database.sql("REVOKE SELECT ON users FROM gatepost_milter").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_records_for_encrypted_delivery_are_ready_to_paste() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    let certificate = tool.dir.path().join("certificate.pem");
+    let shell = format!(
+        "cd {} && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out certificate.pem -subj /CN=mx 2>/dev/null && \
+         openssl x509 -in certificate.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum",
+        tool.dir.path().display()
+    );
+    let output = Command::new("sh").args(["-c", &shell]).output().unwrap();
+    let digest = String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned();
+    let hosts = "--mx mx1.example.com --mx mx2.example.net";
+    let out = tool.ok(&format!(
+        "domain dns example.com {hosts} --mode enforce --certificate {}",
+        certificate.display()
+    ));
+    for line in [
+        ";   version: STSv1\n;   mode: enforce\n;   mx: mx1.example.com\n;   mx: mx2.example.net\n;   max_age: 604800\n",
+        "\n_smtp._tls.example.com. 3600 IN TXT \"v=TLSRPTv1; rua=mailto:postmaster@example.com\"\n",
+        &format!(
+            "\n_25._tcp.mx1.example.com. 3600 IN TLSA 3 1 1 {digest}\n_25._tcp.mx2.example.net. 3600 IN TLSA 3 1 1 {digest}\n"
+        ),
+    ] {
+        assert!(out.contains(line), "{line:?} is missing in:\n{out}");
+    }
+    let id =
+        |out: &str| out.lines().find(|line| line.starts_with("_mta-sts.example.com.")).unwrap().to_owned();
+    // The id is another if and only if the policy is.
+    assert_eq!(id(&tool.ok(&format!("domain dns example.com {hosts} --mode enforce"))), id(&out));
+    assert_ne!(id(&tool.ok(&format!("domain dns example.com {hosts}"))), id(&out));
+    assert!(tool.refused(&format!("domain dns other.example {hosts}")).contains("not hosted here"));
+    std::fs::write(&certificate, "no certificate").unwrap();
+    let error =
+        tool.refused(&format!("domain dns example.com {hosts} --certificate {}", certificate.display()));
+    assert!(error.contains("certificate.pem: there is no certificate"), "{error}");
+}
+
 #[test]
 fn a_wrong_command_line_and_a_wrong_file_have_their_own_exit_codes() {
     let run = |arguments: &[&str]| {

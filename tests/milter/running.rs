@@ -14,6 +14,17 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A connection to the daemon, which may listen there a moment after its unix socket.
+fn connected(port: u16) -> TcpStream {
+    for _ in 0..3000 {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+            return stream;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("nobody listens on port {port}");
+}
+
 /// One message from outside; the final reply.
 fn judged(peer: &mut Peer, body: &str) -> Vec<u8> {
     peer.begin();
@@ -25,7 +36,7 @@ fn judged(peer: &mut Peer, body: &str) -> Vec<u8> {
 fn over_tcp_as_over_a_unix_socket() {
     let port = free_port();
     let daemon = Daemon::listening(&format!("\"inet:127.0.0.1:{port}\""), UNREACHABLE, "");
-    let mut peer = Peer::tcp(TcpStream::connect(("127.0.0.1", port)).unwrap()).in_pieces(1);
+    let mut peer = Peer::tcp(connected(port)).in_pieces(1);
     assert_eq!(judged(&mut peer, "hello\r\n"), b"c");
     assert!(daemon.log().contains("peer=\"127.0.0.1:"), "{}", daemon.log());
 }

@@ -24,3 +24,4 @@ mod postgres;
 mod postmap;
 mod replay;
 mod srs;
+mod tls;

@@ -12,6 +12,7 @@ mod recipients;
 mod relay_domains;
 mod senders;
 mod srs;
+mod tls;
 mod transport;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use gatepost::directory::{Directory, Lookup, Recipient, Route, Trace};
 use crate::config::Settings;
 use crate::protocol::socketmap::Value;
 use crate::srs::Srs;
+use crate::tls::Policies;
 
 /// One map.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Asking<'a> {
     pub settings: &'a Settings,
     /// The sender rewriting scheme, if it is on.
     pub srs: Option<&'a Srs>,
+    /// How mail must be encrypted on its way out.
+    pub tls: &'a Policies,
     /// Where the way to the answer is noted, for `ask --explain`.
     pub trace: &'a mut Trace,
 }
@@ -72,6 +76,8 @@ pub static MAPS: &[Map] = &[
     srs::SRS_ROUTE,
     srs::SRS_FORWARD,
     srs::SRS_REVERSE,
+    tls::TLS,
+    tls::TLS_TLSRPT,
 ];
 
 impl Map {

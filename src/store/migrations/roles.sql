@@ -63,3 +63,6 @@ END
 $$;
 -- Who shares a mailbox may be allowed to send as its owner.
 GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
+
+-- The policy daemon keeps MTA-STS policies.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
