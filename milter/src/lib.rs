@@ -6,7 +6,7 @@
 //! - [`config`]: section `[milter]`.
 //! - [`protocol`]: the milter protocol, version 6; knows no policy.
 //! - [`session`]: one connection; [`transaction`]: one message coming in, within bounds.
-//! - [`service`]: what is done with a complete message.
+//! - [`service`]: what is done with a complete message; `edits`: how that changes its header block.
 //! - [`authentication`]: SPF, DKIM, DMARC, iprev, and `Authentication-Results`.
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
@@ -23,6 +23,7 @@ pub mod ask;
 pub mod authentication;
 pub mod config;
 pub mod dkim;
+mod edits;
 pub mod enforcement;
 pub mod facts;
 pub mod message;

@@ -26,7 +26,6 @@ use gatepost::dkim::Vault;
 use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
-use gatepost::spf::{self, Client};
 use gatepost::store::Store;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
@@ -34,9 +33,10 @@ use tracing::{debug, error, info, warn};
 use crate::arc::seal::NewSet;
 use crate::authentication::{Authentication, Question, Unsettled, Verifier, results};
 use crate::config::{Milter, OnTempError, OnUnavailable, VerificationKeys};
+use crate::edits::{RECEIVED_SPF, changes, foreign_copies, insert, is_foreign, names, received_spf, remove};
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
-use crate::message::{Direction, Envelope, Header, Message};
+use crate::message::{Direction, Envelope, Message};
 use crate::metrics::Metrics;
 use crate::pool::{Panicked, Pool};
 use crate::protocol::{Edit, Reply};
@@ -44,9 +44,7 @@ use crate::report::{self, ReportContext};
 use crate::reports::submission::Ours;
 use crate::score::{self, Thresholds, Weights};
 use crate::sealing::{self, Passing, Sealing};
-use crate::signing::{
-    self, Alignment, Body, Change, Draft, Outgoing, Privacy, Signer, Signing, Sources, Terms,
-};
+use crate::signing::{self, Alignment, Body, Draft, Outgoing, Privacy, Signer, Signing, Sources, Terms};
 use crate::transaction::{Bounds, Budget, Received};
 use crate::verdict::{Action, Verdict};
 
@@ -619,70 +617,6 @@ fn unavailable(choice: OnUnavailable, edits: Vec<Edit>, why: String) -> Decision
     }
 }
 
-/// Deletions of header fields that only we may write: our own names, and results that claim our id (RFC 8601, 5).
-fn foreign_copies(message: &Message, host: &str) -> Vec<Edit> {
-    let mut edits = Vec::new();
-    for name in report::OWN_HEADERS {
-        remove(&mut edits, message, name, |_| true);
-    }
-    remove(&mut edits, message, results::NAME, |value| results::claims_to_be(host, value));
-    edits
-}
-
-/// Deletions of those fields of a name that are meant. The number of a field counts those of its name from the top, so the last one
-/// goes first and no number changes.
-fn remove(edits: &mut Vec<Edit>, message: &Message, name: &str, is_meant: impl Fn(&[u8]) -> bool) {
-    let meant = message.values(name).enumerate().filter(|(_, value)| is_meant(value));
-    let numbers: Vec<usize> = meant.map(|(at, _)| at + 1).collect();
-    for number in numbers.into_iter().rev() {
-        let index = u32::try_from(number).unwrap_or(u32::MAX);
-        edits.push(Edit::ChangeHeader { index, name: name.to_owned(), value: Vec::new() });
-    }
-}
-
-/// The name of the field of RFC 7208, 9.1.
-const RECEIVED_SPF: &str = "Received-SPF";
-
-/// What SPF came to, as a field of its own; none where it was not asked.
-fn received_spf(found: &Authentication, envelope: &Envelope, host: &str) -> Option<String> {
-    let client = Client {
-        address: envelope.client_address?,
-        helo: envelope.helo.as_deref().unwrap_or_default(),
-        host,
-        now: 0,
-    };
-    Some(spf::received_spf(found.spf.as_ref()?, client, &envelope.reverse_path))
-}
-
-/// Whether a `Received-SPF` names this host, in whatever quotes, escapes or folds: then it is ours or pretends to be, and ours is
-/// written anew. Those of other hosts on the way stay.
-fn names(value: &[u8], host: &str) -> bool {
-    let noise = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\\');
-    let plain: Vec<u8> = value.iter().filter(|byte| !noise(byte)).map(u8::to_ascii_lowercase).collect();
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    String::from_utf8_lossy(&plain).contains(&host)
-}
-
-fn insert(name: &str, value: String) -> Edit {
-    Edit::InsertHeader { index: 0, name: name.to_owned(), value: value.into_bytes() }
-}
-
-/// A draft's changes in our protocol's words; it names fields as Postfix counts them.
-fn changes(draft: &Draft) -> Vec<Edit> {
-    let name = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
-    let edit = |change| match change {
-        Change::Set(field, index, value) => Edit::ChangeHeader { index, name: name(field), value },
-        Change::Append(field) => Edit::AddHeader { name: name(field.name), value: field.value },
-    };
-    draft.changes().into_iter().map(edit).collect()
-}
-
-/// Whether a field of a message of ours is one that only we may write; see [`foreign_copies`].
-fn is_foreign(header: &Header, host: &str) -> bool {
-    report::OWN_HEADERS.iter().any(|name| header.is(name))
-        || (header.is(results::NAME) && results::claims_to_be(host, &header.value))
-}
-
 /// The envelope in words for the log.
 struct Described {
     sender: String,
@@ -695,27 +629,5 @@ fn described(envelope: &Envelope) -> Described {
         sender: envelope.sender.as_ref().map_or_else(|| "<>".to_owned(), ToString::to_string),
         client: envelope.client_address.map_or_else(|| "local".to_owned(), |address| address.to_string()),
         login: envelope.login.as_ref().map(ToString::to_string),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-
-    #[test]
-    fn foreign_copies_go_from_the_last_to_the_first() {
-        let message = Message::from_eml(
-            b"Authentication-Results: MX.test; spf=pass\nX-Spam: No\nAuthentication-Results: other.test; none\n\
-              x-spam: Yes\nauthentication-results: (c) mx.test; none\n\n",
-        );
-        let edits: Vec<String> = foreign_copies(&message, "mx.test")
-            .into_iter()
-            .map(|edit| match edit {
-                Edit::ChangeHeader { index, name, value } if value.is_empty() => format!("{name} {index}"),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(edits, ["X-Spam 2", "X-Spam 1", "Authentication-Results 3", "Authentication-Results 1"]);
     }
 }
