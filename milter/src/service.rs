@@ -11,11 +11,13 @@
 //! What is signed leaves in a form that does not change on its way (`signing`); submitted mail loses what `[milter.privacy]` names.
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use gatepost::config::{self, Config, Network};
 use gatepost::daemon::Parts;
 use gatepost::database::NO_SCHEMA;
@@ -36,7 +38,7 @@ use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
 use crate::message::{Direction, Envelope, Header, Message};
 use crate::metrics::Metrics;
-use crate::pool::Pool;
+use crate::pool::{Panicked, Pool};
 use crate::protocol::{Edit, Reply};
 use crate::report::{self, ReportContext};
 use crate::reports::submission::Ours;
@@ -231,14 +233,12 @@ impl Service {
             host: host.clone(),
         };
         let (verifier, pool) = (Arc::clone(&settings.verifier), self.pool.clone());
-        // In a task of its own: a panic in there costs the facts of this message, not the connection.
-        let verified = tokio::spawn(async move {
-            let found = verifier.verify(&question, &pool).await;
-            drop(memory);
-            found
-        });
-        let authentication = verified.await.unwrap_or_else(|panicked| {
-            error!(%panicked, "verification failed; judged without it");
+        // A panic in there costs the facts of this message, not the connection. Nothing of it is used afterwards but the resolver, whose
+        // memory holds whole answers only.
+        let verified = AssertUnwindSafe(verifier.verify(&question, &pool)).catch_unwind().await;
+        drop((question, memory));
+        let authentication = verified.unwrap_or_else(|_| {
+            error!("verification failed; judged without it");
             Authentication::not_asked()
         });
         self.metrics.dns_failures(authentication.dns_failures());
@@ -405,7 +405,7 @@ impl Service {
             Draft::of(&message)
         };
         draft.complete(&envelope, host);
-        if envelope.direction == Direction::Submitted {
+        if envelope.direction == Direction::Submitted && may_be_a_test(&message) {
             let judged = self.judge(settings, message, envelope.clone(), Authentication::not_asked()).await;
             // The score of what our own users write is not theirs to suffer from; the test message is.
             if let Some(verdict) = judged
@@ -485,17 +485,18 @@ impl Service {
         authentication: Authentication,
     ) -> Option<Verdict> {
         let (weights, thresholds) = (settings.weights.clone(), settings.thresholds);
-        let judged = self.pool.run(move || {
+        let small = message.body.len() <= SMALL;
+        let judge = move || {
             let facts = Facts::gather(&message, &envelope, &authentication);
             score::judge(&facts, &weights, &thresholds)
-        });
-        match judged.await {
-            Ok(verdict) => Some(verdict),
-            Err(panicked) => {
-                error!(%panicked, "judging failed; the message passes unjudged");
-                None
-            }
-        }
+        };
+        // What takes less than a change of threads costs is done here; a panic in it costs one verdict, as it does on the pool.
+        let judged = if small {
+            catch_unwind(AssertUnwindSafe(judge)).map_err(|_| Panicked)
+        } else {
+            self.pool.run(judge).await
+        };
+        judged.inspect_err(|panicked| error!(%panicked, "judging failed; the message passes unjudged")).ok()
     }
 
     /// Says a thing once an hour, or when it is another thing than the last time.
@@ -573,6 +574,26 @@ impl Decision {
         self
     }
 }
+
+/// Whether submitted mail could be the test message of spam filters, so that the rules must look: its words stand there as they are, or
+/// the message has an encoding or parts, and is as small as a test is. Everything else is spared the rules, whose score does not matter.
+fn may_be_a_test(message: &Message) -> bool {
+    let encoded = message.first("Content-Transfer-Encoding").is_some_and(|value| {
+        let value = value.trim_ascii();
+        ![&b"7bit"[..], b"8bit", b"binary"].iter().any(|plain| value.eq_ignore_ascii_case(plain))
+    });
+    let plain = message.first("Content-Type").is_none_or(|value| {
+        value.trim_ascii_start().get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/plain"))
+    });
+    (message.body.len() <= LARGEST_TEST && (encoded || !plain))
+        || memchr::memmem::find(&message.body, b"GTUBE").is_some()
+}
+
+/// The test message has 68 characters; what people send around it is a page at the most.
+const LARGEST_TEST: usize = 64 * 1024;
+
+/// Judging a message of so many bytes takes about as long as handing it to another thread and back.
+const SMALL: usize = 32 * 1024;
 
 /// The symbol of the test message of spam filters.
 const GTUBE: &str = "GTUBE";

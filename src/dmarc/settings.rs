@@ -68,12 +68,12 @@ impl Reports {
         }
         if self.at.0 + self.spread.0 > Seconds::new(20 * 3600).0 {
             return Err(
-                "`reports.at` and `reports.spread` must end 4h before the next day, or there is no time to try again"
+                "`reports.at` and `reports.spread` must together be at most 20h: a report goes out the day after"
                     .to_owned(),
             );
         }
-        if self.keep.0 < Seconds::new(2 * DAY).0 {
-            return Err("`reports.keep` must be at least 2d: a report goes out the day after".to_owned());
+        if self.keep.0 < Seconds::new(3 * DAY).0 {
+            return Err("`reports.keep` must be at least 3d: a report may wait so long".to_owned());
         }
         if self.records == 0 || self.records > MAX_RECORDS {
             return Err(format!("`reports.records` must be between 1 and {MAX_RECORDS}"));

@@ -148,7 +148,7 @@ impl Store {
     }
 
     /// Gives a report back that was certainly not sent; it is due again after `pause`. Returns whether it will be tried again: not when
-    /// the day after its own is over.
+    /// second day after its own is over, so that each is tried for a day at least, whatever the hour it was due.
     pub async fn release_report(&self, claim: &Claim, pause: Duration, detail: &str) -> Lookup<bool> {
         let database = &self.0.database;
         let query = sqlx::query_as::<_, (String,)>(include_str!("queries/release_report.sql"))

@@ -273,14 +273,18 @@ async fn a_host_that_ends_neither_loses_nor_doubles_a_report() {
 }
 
 #[tokio::test]
-async fn a_report_waits_no_longer_than_its_day() {
+async fn a_report_waits_for_a_day_and_not_for_ever() {
     let world = World::new().await;
     let store = world.host();
     collect(&store, "1", &[tally(seen("example.org", "192.0.2.1"), 1)]).await;
     world.next_day().await;
     let claim = store.claim_report("1", "mx").await.found().unwrap();
     let day = Duration::from_secs(86_400);
-    assert_eq!(store.release_report(&claim, day, "DNS is away").await, Lookup::Found(false));
+    // Whatever the hour, a day later is soon enough.
+    assert_eq!(store.release_report(&claim, day, "DNS is away").await, Lookup::Found(true));
+    world.database.sql("UPDATE gatepost.dmarc_reports SET due_at = now()").await;
+    let claim = store.claim_report("2", "mx").await.found().unwrap();
+    assert_eq!(store.release_report(&claim, 2 * day, "DNS is away").await, Lookup::Found(false));
     assert_eq!(world.states().await, "example.org|failed");
     // Forgotten after a while, with all that belongs to it.
     assert_eq!(store.forget_reports(2 * day).await, Lookup::Found(0));

@@ -1,7 +1,7 @@
 //! Yesterday's reports, sent: claimed, built, authorised, handed to Postfix, noted. How each goes out once is told in
 //! `gatepost::store::reports`.
 //!
-//! DNS or Postfix away: the report waits an hour, as long as the day after its own lasts. The database away: nothing happens.
+//! DNS or Postfix away: the report waits an hour, until the second day after its own is over. The database away: nothing happens.
 
 use std::time::{Duration, Instant};
 
@@ -197,7 +197,7 @@ impl Sender {
                 let pause = PAUSE + Duration::from_secs(u64::from(rand::random::<u16>()) % 600);
                 match found(self.store.release_report(claim, pause, &why).await)? {
                     Some(true) => info!(%day, domain, "DMARC report waits: {why}"),
-                    Some(false) => warn!(%day, domain, "DMARC report given up, its day is over: {why}"),
+                    Some(false) => warn!(%day, domain, "DMARC report given up, it is too old now: {why}"),
                     None => debug!(%day, domain, "DMARC report was taken over by another host"),
                 }
                 Ok(())

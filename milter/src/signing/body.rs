@@ -37,7 +37,7 @@ impl BodyHash {
             context: Context::new(&SHA256),
             pending: Pending::default(),
             carriage_return: false,
-            scratch: Vec::new(),
+            scratch: Vec::with_capacity(2 * SCRATCH),
         }
     }
 
@@ -53,7 +53,7 @@ impl BodyHash {
                 None => self.text(b"\r"),
             }
         }
-        while let Some(at) = piece.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+        while let Some(at) = special(piece) {
             if at > 0 {
                 self.text(&piece[..at]);
             }
@@ -97,7 +97,7 @@ impl BodyHash {
         hash
     }
 
-    /// Bytes that are no white space and no line end: all that was pending before them counts.
+    /// Bytes that count as they are: all that was pending before them counts.
     fn text(&mut self, bytes: &[u8]) {
         for _ in 0..std::mem::take(&mut self.pending.lines) {
             self.scratch.extend_from_slice(b"\r\n");
@@ -105,7 +105,8 @@ impl BodyHash {
                 self.flush();
             }
         }
-        if std::mem::take(&mut self.pending.space) {
+        // A run may begin with the last space of several.
+        if std::mem::take(&mut self.pending.space) && !bytes.starts_with(b" ") {
             self.scratch.push(b' ');
         }
         self.pending.content = true;
@@ -136,6 +137,19 @@ impl Pending {
 
 /// The hash is fed in pieces of at least this many bytes: a call for each word would cost more than the hash itself.
 const SCRATCH: usize = 16 * 1024;
+
+/// The first byte that does not simply count as it is: CR, TAB, and a space before more white space, a line end, or the end of the
+/// piece. A space between two words is one, so that a usual line is one run and not one for each word.
+fn special(piece: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + piece[from..].iter().position(|byte| matches!(byte, b' ' | b'\t' | b'\r'))?;
+        match (piece[at], piece.get(at + 1)) {
+            (b' ', Some(next)) if !matches!(next, b' ' | b'\t' | b'\r') => from = at + 1,
+            _ => return Some(at),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
