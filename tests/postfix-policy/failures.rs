@@ -34,8 +34,8 @@ const ROWS: &str = "
         ('client', '192.0.2.0/24', 'defer', NULL), ('helo', 'listed.example', 'warn', NULL);
     INSERT INTO gatepost.bcc VALUES ('sender', 'alice@example.com', 'bob@example.com'), ('recipient', '@example.com', 'bob@example.com');";
 
-/// Maps that need no database for any key: what was signed here is known by its signature.
-const WITHOUT_DATABASE: [&str; 1] = ["srs-reverse"];
+/// Maps that need no database for any key: what was signed here is known by its signature; how to encrypt is asked of DNS (`tls`).
+const WITHOUT_DATABASE: [&str; 3] = ["srs-reverse", "tls", "tls-tlsrpt"];
 
 /// Switches SRS on, with a secret in `folder`.
 fn with_srs(folder: &std::path::Path) -> String {

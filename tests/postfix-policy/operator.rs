@@ -68,6 +68,7 @@ fn the_manual_page_names_every_map_check_and_key() {
         "[postfix-policy.rate-limit]",
         "[postfix-policy.addresses]",
         "[postfix-policy.srs]",
+        "[postfix-policy.tls]",
     ] {
         let error = parse::<Settings>(&format!("{section}\nno-such-key = 1\n"), Path::new("f"))
             .unwrap_err()
