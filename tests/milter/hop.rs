@@ -16,6 +16,7 @@ use mail_parser::MessageParser;
 
 use crate::daemon::Daemon;
 use crate::generator::{Generator, write_fields};
+use crate::ports::free_port;
 use crate::signing::{Key, activate, unverified, world_with};
 
 /// A message that arrived: the address it was for, and its bytes.
@@ -117,8 +118,7 @@ impl Postfix {
         );
         let directory = tempfile::Builder::new().prefix("gatepost-hop.").tempdir().unwrap();
         let folder = directory.path();
-        let [port, hidden] =
-            [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let [port, hidden] = [(); 2].map(|()| free_port());
         for open in [folder, daemon.directory()] {
             std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
         }

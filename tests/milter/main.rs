@@ -35,6 +35,8 @@ mod miltertest;
 mod outgoing;
 mod pairs;
 mod peers;
+#[path = "../support/ports.rs"]
+mod ports;
 mod reports;
 mod rules;
 mod running;

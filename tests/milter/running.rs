@@ -1,18 +1,14 @@
 //! A daemon that runs: over TCP as the tutorial has it, its metrics, and a new configuration without a restart.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 
 use crate::conversations::UNREACHABLE;
 use crate::daemon::{Daemon, Peer};
+use crate::ports::free_port;
 
 const GTUBE: [&str; 2] = ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"];
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// A connection to the daemon, which may listen there a moment after its unix socket.
 fn connected(port: u16) -> TcpStream {

@@ -16,6 +16,8 @@ mod instance;
 mod mutations;
 mod operator;
 mod policy_mutations;
+#[path = "../support/ports.rs"]
+mod ports;
 mod postfix;
 mod postfix_maps;
 #[allow(dead_code, reason = "each test binary uses its part of it")]

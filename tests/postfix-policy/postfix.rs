@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::instance::{Instance, Setup, soon, until};
+use crate::ports::free_port;
 
 /// A Postfix of its own, in a directory of its own.
 pub struct Postfix {
@@ -27,7 +28,7 @@ impl Postfix {
 
     /// The same with more lines in its main.cf, where a later line counts, and its master.cf.
     pub async fn start_with(instance: &Instance, main: &str, master: &str) -> Self {
-        Self::start_on(instance, free_port().await, main, master).await
+        Self::start_on(instance, free_port(), main, master).await
     }
 
     /// The same on a port that is known before.
@@ -115,10 +116,6 @@ impl Drop for Postfix {
     fn drop(&mut self) {
         let _ = Command::new("postfix").arg("-c").arg(self.directory.path()).arg("abort").output();
     }
-}
-
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 fn nix_is_root() -> bool {
@@ -405,7 +402,7 @@ pool.test TXT v=spf1 ip4:203.0.112.0/20 -all
 /// Every check asked by real SMTP sessions; the client's address and name come by XCLIENT.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_check_decides_in_real_sessions() {
-    let (port, dns) = (free_port().await, crate::dns::Dns::serve(ZONE));
+    let (port, dns) = (free_port(), crate::dns::Dns::serve(ZONE));
     let settings = format!(
         "hostname = \"mx.example.com\"\n[postfix-policy.dnsbl]\nlists = [\"bl.test*3\"]\n[postfix-policy.greylist]\nwhen = \"always\"\n\
          [postfix-policy.stolen-login]\nnetworks = 1\naction = \"hold\"\npostmaster = \"postmaster@example.com\"\nsmtp = \"127.0.0.1:{port}\"\n{}",

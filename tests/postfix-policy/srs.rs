@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::instance::{Instance, Setup, soon, until};
+use crate::ports::free_port;
 use crate::postfix::{ALICE, Postfix, socketmap};
 
 /// One mail that left.
@@ -68,17 +69,13 @@ struct Scene {
     _folder: tempfile::TempDir,
 }
 
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 /// The lines of the manual page, over the lines of the other scenes.
 async fn scene() -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let secrets = folder.path().join("secret");
     std::fs::write(&secrets, "a new secret\nan old secret\n").unwrap();
     std::fs::set_permissions(&secrets, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let again = free_port().await;
+    let again = free_port();
     let settings = format!(
         "[postfix-policy.srs]\ndomain = \"example.com\"\nsecrets-file = \"{}\"\nroute = \"srs:[127.0.0.1]:{again}\"\n",
         secrets.display()
@@ -214,7 +211,7 @@ impl PostSrsd {
             eprintln!("NOT RUN: PostSRSd is not installed (package postsrsd)");
             return None;
         };
-        let ports = [free_port().await, free_port().await];
+        let ports = [free_port(), free_port()];
         let child = Command::new(program)
             .args(["-4", "-dexample.com", "-l127.0.0.1", &format!("-s{}", secrets.display())])
             .args([format!("-f{}", ports[0]), format!("-r{}", ports[1])])

@@ -1,5 +1,5 @@
 -- The example of RFC 8463, A.3, whose domain here asks for rejection (the zone is in miltertest.rs): as it was signed it is taken, with one
--- letter changed it is refused.
+-- letter changed it is not: for now (451 4.7.1), because the database, which could except it, is away here.
 local fields = {
     { "DKIM-Signature", " v=1; a=ed25519-sha256; c=relaxed/relaxed;\n d=football.example.com; i=@football.example.com;\n q=dns/txt; s=brisbane; t=1528637909; h=from : to :\n subject : date : message-id : from : subject : date;\n bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\n b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus\n Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==" },
     { "From", " Joe SixPack <joe@football.example.com>" },
@@ -43,5 +43,5 @@ mt.disconnect(conn)
 
 conn, reply = judged("Hi.\r\n\r\nWe lost the game.  Are you angry yet?\r\n\r\nJoe.\r\n\r\n")
 if reply ~= SMFIR_REPLYCODE then error "a message that was changed was not refused" end
-if not mt.eom_check(conn, MT_SMTPREPLY, "550", "5.7.26") then error "it was refused for another reason" end
+if not mt.eom_check(conn, MT_SMTPREPLY, "451", "4.7.1") then error "it was refused for another reason" end
 mt.disconnect(conn)

@@ -1,7 +1,6 @@
 //! The world around the map `tls`: Unbound, which validates a zone that ldns has signed, and a web server with policies.
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use gatepost::config;
 use gatepost_postfix_policy::tls::Elsewhere;
+
+use crate::ports::free_port;
 
 /// Unbound on the loopback device; ended when dropped.
 pub(crate) struct Unbound {
@@ -250,14 +251,4 @@ fn run(command: &mut Command) -> String {
         .unwrap_or_else(|error| panic!("{command:?}: {error}; `tests/install-packages` installs it"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// A port that was free a moment ago, for UDP and TCP.
-fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
