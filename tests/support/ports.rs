@@ -11,7 +11,7 @@ use std::sync::Mutex;
 static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
 
 /// A port of the loopback device that nobody uses, for TCP and UDP.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let mut given = GIVEN.lock().unwrap();
     loop {
         let port = 10_000 + (RandomState::new().build_hasher().finish() % 10_000) as u16;
