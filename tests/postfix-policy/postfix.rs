@@ -554,7 +554,10 @@ async fn every_check_decides_in_real_sessions() {
             && told.contains("gatepost limits show alice@example.com"),
         "{told}"
     );
-    assert_eq!(postfix.log().matches("orig_to=<postmaster@example.com>").count(), 1, "{}", postfix.log());
+    // The log tells of it a moment after the queue has it.
+    let notices = || postfix.log().matches("orig_to=<postmaster@example.com>").count();
+    until("the notice is in the log", async || notices() > 0).await;
+    assert_eq!(notices(), 1, "{}", postfix.log());
     postfix.stop().await;
     instance.stop().await;
 }
