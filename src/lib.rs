@@ -13,6 +13,7 @@
 //! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`spf`]: who may send for a domain.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
+//! - [`training`]: a message as the training log keeps it.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
 //!
@@ -31,3 +32,4 @@ pub mod password;
 pub mod spf;
 pub mod store;
 pub mod telemetry;
+pub mod training;

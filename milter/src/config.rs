@@ -20,6 +20,7 @@ pub use verification::{OnTempError, VerificationKeys};
 
 use crate::authentication::Verification;
 use crate::enforcement;
+use crate::learning;
 use crate::rules::RULES;
 use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
@@ -68,6 +69,8 @@ pub struct Milter {
     pub dmarc: enforcement::Settings,
     /// `[milter.reports]`: DMARC aggregate reports.
     pub reports: Reports,
+    /// `[milter.learning]`.
+    pub learning: learning::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
     /// `[milter.signing]`.
@@ -96,6 +99,7 @@ impl Default for Milter {
             arc: Arc::default(),
             dmarc: enforcement::Settings::default(),
             reports: Reports::default(),
+            learning: learning::Settings::default(),
             limits: Limits::default(),
             signing: SigningSettings::default(),
             privacy: Privacy::default(),
@@ -164,6 +168,7 @@ impl Section for Milter {
         }
         self.verification.validate()?;
         self.arc.validate()?;
+        self.learning.validate()?;
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }

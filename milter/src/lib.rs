@@ -10,6 +10,7 @@
 //! - [`authentication`]: SPF, DKIM, DMARC, iprev, and `Authentication-Results`.
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
+//! - [`learning`]: the statistical half: what people have shown to be spam or not.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
 //! - [`ask`]: the same judgement for a file on the command line.
@@ -26,6 +27,7 @@ pub mod dkim;
 mod edits;
 pub mod enforcement;
 pub mod facts;
+pub mod learning;
 pub mod message;
 pub mod metrics;
 pub mod pool;
@@ -50,6 +52,7 @@ use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::learning::Learning;
 use crate::reports::submission::Ours;
 use crate::reports::{Current, Reports};
 use crate::service::Service;
@@ -60,6 +63,7 @@ pub struct Milter {
     service: Arc<Service>,
     keys: KeyWatch,
     reports: Reports,
+    learning: Learning,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -78,27 +82,37 @@ impl Daemon for Milter {
             KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
         let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
-        let service = service.observed_by(observations).knowing(ours);
-        Ok(Self { service: Arc::new(service), keys, reports, built: config.service.clone() })
+        let learning = Learning::new(&config.service.learning, &parts.store);
+        let service = service.observed_by(observations).knowing(ours).taught_by(learning.share());
+        Ok(Self { service: Arc::new(service), keys, reports, learning, built: config.service.clone() })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
         let service = Arc::clone(&self.service);
-        vec![Endpoint::new("milter", section.listen.clone(), move |stream, drain| {
+        let milter = Endpoint::new("milter", section.listen.clone(), move |stream, drain| {
             let service = Arc::clone(&service);
             async move {
                 let label = stream.peer().label.clone();
                 session::serve(stream, &label, drain, service).await;
             }
-        })]
+        });
+        let desk = self.learning.desk();
+        let learn = Endpoint::new("learn", section.learning.listens(), move |stream, drain| {
+            let desk = desk.clone();
+            async move {
+                let label = stream.peer().label.clone();
+                learning::pipe::serve(stream, &label, drain, desk).await;
+            }
+        });
+        vec![milter, learn]
     }
 
     async fn background(self: Arc<Self>) {
-        tokio::join!(self.keys.run(), self.reports.run());
+        tokio::join!(self.keys.run(), self.reports.run(), self.learning.run());
     }
 
     async fn finish(self: Arc<Self>) {
-        self.reports.finish().await;
+        tokio::join!(self.reports.finish(), self.learning.finish());
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
@@ -109,6 +123,7 @@ impl Daemon for Milter {
         self.reports.reload(Current { settings: config.service.reports.clone(), resolver });
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
+            ("milter.learning", self.built.learning != config.service.learning),
             ("milter.metrics", self.built.metrics != config.service.metrics),
             ("milter.limits.memory", self.built.limits.memory != config.service.limits.memory),
         ] {

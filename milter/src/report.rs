@@ -43,6 +43,7 @@ pub const OWN_HEADERS: &[&str] = &[
     "X-Spamd-Result",
     "X-Gatepost-Server",
     "X-Gatepost-Queue-Id",
+    gatepost::training::KEY_HEADER,
     "X-Rspamd-Server",
     "X-Rspamd-Queue-Id",
 ];

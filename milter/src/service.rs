@@ -27,6 +27,8 @@ use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
 use gatepost::store::Store;
+use gatepost::store::training::MessageKey;
+use gatepost::training::KEY_HEADER;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
 
@@ -36,6 +38,7 @@ use crate::config::{Milter, OnTempError, OnUnavailable, VerificationKeys};
 use crate::edits::{RECEIVED_SPF, changes, foreign_copies, insert, is_foreign, names, received_spf, remove};
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
+use crate::learning::{Current, Desk, Owner};
 use crate::message::{Direction, Envelope, Message};
 use crate::metrics::Metrics;
 use crate::pool::{Panicked, Pool};
@@ -61,6 +64,7 @@ pub struct Service {
     complaint: Mutex<Option<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
     ours: Ours,
+    learning: Option<(Current, Desk)>,
 }
 
 /// What a reload replaces.
@@ -115,6 +119,7 @@ impl Service {
             complaint: Mutex::new(None),
             observations: None,
             ours: Ours::default(),
+            learning: None,
         })
     }
 
@@ -130,6 +135,13 @@ impl Service {
     #[must_use]
     pub fn knowing(mut self, ours: Ours) -> Self {
         self.ours = ours;
+        self
+    }
+
+    /// Judges by what was learned, too, and keeps what it judged for learning.
+    #[must_use]
+    pub fn taught_by(mut self, learning: Option<(Current, Desk)>) -> Self {
+        self.learning = learning;
         self
     }
 
@@ -267,6 +279,7 @@ impl Service {
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
         let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
+        let kept = settings.rules.then(|| self.keep(&message)).flatten();
         let judged = match settings.rules {
             true => self.judge(settings, message, envelope, authentication).await,
             false => None,
@@ -302,6 +315,9 @@ impl Service {
         }
         if let Some(value) = received_spf {
             edits.push(insert(RECEIVED_SPF, value));
+        }
+        if let Some(key) = kept {
+            edits.push(insert(KEY_HEADER, format!(" {key}")));
         }
         edits.push(insert(results::NAME, results));
         edits.extend(seal.into_iter().flat_map(|set| set.0).map(|(name, value)| insert(name, value)));
@@ -483,9 +499,15 @@ impl Service {
         authentication: Authentication,
     ) -> Option<Verdict> {
         let (weights, thresholds) = (settings.weights.clone(), settings.thresholds);
+        let model = self.learning.as_ref().map(|(model, _)| model.clone());
         let small = message.body.len() <= SMALL;
         let judge = move || {
-            let facts = Facts::gather(&message, &envelope, &authentication);
+            let owner = match envelope.recipients.as_slice() {
+                [one] => Some(Owner::new(&one.to_string())),
+                _ => None,
+            };
+            let learned = model.and_then(|model| model.word(&message, owner));
+            let facts = Facts::gather(&message, &envelope, &authentication).with_learned(learned);
             score::judge(&facts, &weights, &thresholds)
         };
         // What takes less than a change of threads costs is done here; a panic in it costs one verdict, as it does on the pool.
@@ -495,6 +517,15 @@ impl Service {
             self.pool.run(judge).await
         };
         judged.inspect_err(|panicked| error!(%panicked, "judging failed; the message passes unjudged")).ok()
+    }
+
+    /// Keeps a message as it is judged, so that it can be learned as such; its key for the header, if there was room.
+    fn keep(&self, message: &Message) -> Option<MessageKey> {
+        let (model, desk) = self.learning.as_ref()?;
+        // No log, nothing to learn.
+        model.progress()?;
+        let key = MessageKey::new(rand::random());
+        desk.keep(key, message).then_some(key)
     }
 
     /// Says a thing once an hour, or when it is another thing than the last time.

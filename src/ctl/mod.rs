@@ -15,7 +15,9 @@ mod dmarc;
 mod domain;
 mod domain_dns;
 mod greylist;
+mod learn;
 mod limits;
+mod model;
 mod schema;
 mod sendas;
 mod share;
@@ -90,6 +92,11 @@ enum Noun {
     /// How much may be sent, and locked logins: show, reset, set, unset
     #[command(subcommand)]
     Limits(limits::Verb),
+    /// Show mail that is known to be spam, or wanted, to the milters
+    Learn(learn::Learn),
+    /// What has been learned: status, rebuild, export, import, forget
+    #[command(subcommand)]
+    Model(model::Verb),
     /// DMARC: policies of your own for single domains, and who forwards to you
     #[command(subcommand)]
     Dmarc(dmarc::Verb),
@@ -150,6 +157,8 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Deny(verb) => allow_deny::run("deny", verb, &mut connection).await?,
         Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
         Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
+        Noun::Learn(learn) => learn::run(learn, &mut connection).await?,
+        Noun::Model(verb) => model::run(verb, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

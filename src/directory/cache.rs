@@ -23,11 +23,20 @@ pub(crate) enum Class {
     Keys,
     Dmarc,
     Rules,
+    Training,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc, Self::Rules];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Domains,
+        Self::Users,
+        Self::Aliases,
+        Self::Shares,
+        Self::Keys,
+        Self::Dmarc,
+        Self::Rules,
+        Self::Training,
+    ];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -37,6 +46,7 @@ impl Class {
             "aliases" => Some(Self::Aliases),
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
+            "training_log" => Some(Self::Training),
             "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)

@@ -13,6 +13,7 @@ mod quota;
 pub mod reports;
 pub mod schema;
 mod sent;
+pub mod training;
 
 pub use greylist::{Attempt, Greylist, Greylisted, Patience};
 pub use habits::Habits;

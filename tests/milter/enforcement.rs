@@ -16,7 +16,7 @@ use crate::verification::{judged, python, sign};
 const ZONE: &str = "client.test TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.bank.test TXT v=DMARC1; p=reject\nbank.test A 203.0.113.1\n\
                     _dmarc.shop.test TXT v=DMARC1; p=quarantine\nshop.test A 203.0.113.2\n";
 
-const ENFORCE: &str = "[milter.dmarc]\nenforce = true\n";
+const ENFORCE: &str = "[milter.dmarc]\nenforce = true\n[milter.learning]\nenabled = false\n";
 
 async fn world(milter: &str) -> (Database, Daemon) {
     let database = Database::create().await;

@@ -14,6 +14,7 @@
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`key_watch`]: signing keys and what DNS says of them, over all their life.
+//! - [`learning`]: people teach, the milters learn (needs PostgreSQL).
 //! - [`spf`]: the RFC 7208 test suite.
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
@@ -31,6 +32,7 @@ mod generator;
 mod hop;
 mod hostile_dns;
 mod key_watch;
+mod learning;
 mod miltertest;
 mod outgoing;
 mod pairs;

@@ -23,7 +23,7 @@ use gatepost_milter::authentication::{
     Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevOutcome,
     IprevResult, SpfOutcome, SpfResult, SpfScope,
 };
-use gatepost_milter::facts::Facts;
+use gatepost_milter::facts::{Facts, Learned};
 use gatepost_milter::message::{Direction, Envelope, Message};
 use gatepost_milter::report::{self, ReportContext};
 use gatepost_milter::rules::RULES;
@@ -61,6 +61,7 @@ struct Case {
     message: Message,
     envelope: Envelope,
     authentication: Authentication,
+    learned: Option<Learned>,
 }
 
 impl Case {
@@ -80,6 +81,7 @@ impl Case {
             message: Message::from_eml(LETTER.as_bytes()),
             envelope: Envelope::new(Direction::Inbound),
             authentication: Authentication::not_asked(),
+            learned: None,
         };
         let end = lines.iter().position(|line| line.is_empty()).unwrap_or(lines.len());
         let mut fields: Vec<String> = Vec::new();
@@ -140,6 +142,10 @@ impl Case {
             "recipient" => self.envelope.recipients.push(address(word(1))),
             "queue" => self.envelope.queue_id = Some(word(1).to_owned()),
             "submitted" => self.envelope.direction = Direction::Submitted,
+            "learned" => {
+                self.learned =
+                    Some(Learned { probability: word(1).parse().unwrap(), evidence: "pills".to_owned() });
+            }
             "asked" => asked.missing.clear(),
             "spf" => {
                 asked.missing.retain(|fact| *fact != "spf");
@@ -210,7 +216,8 @@ impl Case {
     }
 
     fn judge(&self) -> Verdict {
-        let facts = Facts::gather(&self.message, &self.envelope, &self.authentication);
+        let facts = Facts::gather(&self.message, &self.envelope, &self.authentication)
+            .with_learned(self.learned.clone());
         judge(&facts, &Weights::default(), &Thresholds::default())
     }
 }

@@ -49,6 +49,15 @@ use subject::Subject;
 use text::Text;
 use urls::{Finder, Url};
 
+/// The model's word on a message (`learning`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Learned {
+    /// The probability that it is spam, 0 to 1.
+    pub probability: f64,
+    /// The words that spoke most for it.
+    pub evidence: String,
+}
+
 /// Everything the rules may look at.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -74,6 +83,8 @@ pub struct Facts {
     pub arrival: Option<i64>,
     /// The size of the whole message in bytes.
     pub size: u64,
+    /// What the model that people have taught thinks; none where there is no such model.
+    pub learned: Option<Learned>,
     /// The names of the facts that could not be had, or not completely.
     pub missing: Vec<&'static str>,
 }
@@ -120,8 +131,16 @@ impl Facts {
             arrival,
             size: (raw.len() as u64 - message.body.len() as u64)
                 + message.body_size.max(message.body.len() as u64),
+            learned: None,
             missing,
         }
+    }
+
+    /// The same with what the model thinks.
+    #[must_use]
+    pub fn with_learned(mut self, learned: Option<Learned>) -> Self {
+        self.learned = learned;
+        self
     }
 
     /// Whether the message came from the network: only then do HELO and client name say something about its sender.

@@ -12,6 +12,7 @@ pub mod composites;
 pub mod envelope;
 pub mod headers;
 pub mod html;
+pub mod learned;
 pub mod lists;
 pub mod message_id;
 pub mod mime;
@@ -145,6 +146,8 @@ pub enum Group {
     Text,
     /// Mailing lists, bulk mail and good signs.
     Lists,
+    /// What people have shown.
+    Learned,
     /// Symbols made of others.
     Composites,
 }
@@ -165,6 +168,7 @@ impl Group {
             Self::Phishing => "phishing",
             Self::Text => "text",
             Self::Lists => "lists",
+            Self::Learned => "learned",
             Self::Composites => "composites",
         }
     }
@@ -183,6 +187,7 @@ impl Group {
             | Self::Phishing
             | Self::Text
             | Self::Lists
+            | Self::Learned
             | Self::Composites => 10.0,
         }
     }
@@ -192,7 +197,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 15] = [
+const TABLES: [&[Rule]; 16] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -207,6 +212,7 @@ const TABLES: [&[Rule]; 15] = [
     phishing::RULES,
     text::RULES,
     lists::RULES,
+    learned::RULES,
     composites::RULES,
 ];
 

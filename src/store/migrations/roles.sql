@@ -66,3 +66,10 @@ GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
 
 -- The policy daemon keeps MTA-STS policies.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
+
+-- The milter learns, and keeps what it judged; old rows of the log go by gatepost.forget_training alone.
+GRANT SELECT, INSERT ON gatepost.training_log TO gatepost_milter;
+GRANT SELECT ON gatepost.training_epoch TO gatepost_milter;
+GRANT SELECT, INSERT, DELETE ON gatepost.judged_messages TO gatepost_milter;
+GRANT SELECT, INSERT, UPDATE ON gatepost.models TO gatepost_milter;
+GRANT EXECUTE ON FUNCTION gatepost.forget_training(timestamptz) TO gatepost_milter;

@@ -1,0 +1,8 @@
+# Moved into Junk: spam. /etc/dovecot/sieve/learn-spam.sieve; compile it with `sievec` after every change.
+# gatepost-milter listens on the socket `learn` in `sieve_pipe_socket_dir`, and answers at once.
+require ["vnd.dovecot.pipe", "copy", "imapsieve", "environment", "variables"];
+
+if environment :matches "imap.user" "*" {
+  set "user" "${1}";
+}
+pipe :copy "learn" ["spam", "${user}"];

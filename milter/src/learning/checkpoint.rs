@@ -1,0 +1,234 @@
+//! A model on disk, with its place in the training log: so that a start reads what is new and not the whole log.
+//!
+//! For [`follower`](super::follower). A checkpoint is a copy, never the truth: one that is missing, cut, damaged, of another program's features
+//! or of another epoch is thrown away and the model is made anew from the log.
+//!
+//! ```text
+//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64
+//! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
+//! owners u32, each: hash u64, samples u64
+//! weights 2^TABLE_BITS × f32   curvature 2^TABLE_BITS × u16
+//! SHA-256 of all before
+//! ```
+//! Numbers are little-endian. 24 MiB, most of it zeros at first.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use aws_lc_rs::digest;
+
+use super::features::TABLE_BITS;
+use super::model::{MAX_OWNERS, Model, Owner};
+
+/// A model and how far it has read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The epoch of the log.
+    pub epoch: i64,
+    /// The last row it has learned.
+    pub position: i64,
+    /// What it has learned.
+    pub model: Model,
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// There is none yet.
+    #[error("there is none")]
+    Missing,
+    /// It cannot be read.
+    #[error("{0}")]
+    Unreadable(io::Error),
+    /// It is of a program that sees messages differently.
+    #[error("written by another version of gatepost-milter")]
+    OtherForm,
+    /// Cut or changed.
+    #[error("damaged")]
+    Damaged,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// It cannot be used; the model must be made anew.
+    pub fn read(path: &Path) -> Result<Self, Unusable> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
+            Err(error) => return Err(Unusable::Unreadable(error)),
+        };
+        let mut bytes = Vec::new();
+        (&mut file).take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
+        Self::parse(&bytes)
+    }
+
+    /// Writes it beside the old one and then over it, so that a full disk or a lost machine leaves one of the two.
+    ///
+    /// # Errors
+    /// The directory cannot be written to, or the disk is full; the old checkpoint is still there.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        write(path, &self.to_bytes())
+    }
+
+    /// The bytes of the file, and the digest at their end.
+    pub fn sealed(&self) -> (Vec<u8>, [u8; 32]) {
+        let bytes = self.to_bytes();
+        let digest = bytes.last_chunk().copied().unwrap_or_default();
+        (bytes, digest)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let model = &self.model;
+        let mut out = Vec::with_capacity(model.weights.len() * 6 + 16 * model.taught.len() + 256);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&FORM.to_le_bytes());
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        out.extend_from_slice(&self.position.to_le_bytes());
+        for count in model.shown.iter().chain(&model.missed) {
+            out.extend_from_slice(&count.to_le_bytes());
+        }
+        let calibration = &model.calibration;
+        out.extend_from_slice(&calibration.slope.to_le_bytes());
+        out.extend_from_slice(&calibration.offset.to_le_bytes());
+        out.extend_from_slice(&calibration.steps.to_le_bytes());
+        out.extend_from_slice(&(model.taught.len() as u32).to_le_bytes());
+        for (owner, count) in &model.taught {
+            out.extend_from_slice(&owner.0.to_le_bytes());
+            out.extend_from_slice(&count.to_le_bytes());
+        }
+        model.weights.iter().for_each(|weight| out.extend_from_slice(&weight.to_le_bytes()));
+        model.curvature.iter().for_each(|curvature| out.extend_from_slice(&curvature.to_le_bytes()));
+        let sum = digest::digest(&digest::SHA256, &out);
+        out.extend_from_slice(sum.as_ref());
+        out
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+        let head = bytes.strip_prefix(MAGIC).ok_or(Unusable::Damaged)?;
+        if !head.starts_with(&FORM.to_le_bytes()) {
+            return Err(Unusable::OtherForm);
+        }
+        let end = bytes.len().checked_sub(digest::SHA256_OUTPUT_LEN).ok_or(Unusable::Damaged)?;
+        let (content, sum) = bytes.split_at(end);
+        if digest::digest(&digest::SHA256, content).as_ref() != sum {
+            return Err(Unusable::Damaged);
+        }
+        let mut rest = Rest(content.get(MAGIC.len() + 4..).ok_or(Unusable::Damaged)?);
+        let (epoch, position) = (i64::from_le_bytes(rest.take()?), i64::from_le_bytes(rest.take()?));
+        let mut model = Model::default();
+        for count in model.shown.iter_mut().chain(&mut model.missed) {
+            *count = u64::from_le_bytes(rest.take()?);
+        }
+        model.calibration.slope = f64::from_le_bytes(rest.take()?);
+        model.calibration.offset = f64::from_le_bytes(rest.take()?);
+        model.calibration.steps = u64::from_le_bytes(rest.take()?);
+        let owners = u32::from_le_bytes(rest.take()?) as usize;
+        if owners > MAX_OWNERS + 1 {
+            return Err(Unusable::Damaged);
+        }
+        for _ in 0..owners {
+            let owner = Owner(u64::from_le_bytes(rest.take()?));
+            model.taught.insert(owner, u64::from_le_bytes(rest.take()?));
+        }
+        for weight in &mut model.weights {
+            *weight = f32::from_le_bytes(rest.take()?);
+        }
+        for curvature in &mut model.curvature {
+            *curvature = u16::from_le_bytes(rest.take()?);
+        }
+        let whole = rest.0.is_empty() && model.weights.iter().all(|weight| weight.is_finite());
+        whole.then_some(Self { epoch, position, model }).ok_or(Unusable::Damaged)
+    }
+}
+
+/// Writes a file beside the old one and then over it.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    match written.and_then(|()| fs::rename(&beside, path)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let _ = fs::remove_file(&beside);
+            Err(error)
+        }
+    }
+}
+
+/// What is not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Unusable> {
+        let (first, rest) = self.0.split_first_chunk::<N>().ok_or(Unusable::Damaged)?;
+        self.0 = rest;
+        Ok(*first)
+    }
+}
+
+const MAGIC: &[u8] = b"GATEPOST MODEL\n";
+/// Grows with every change of what the model sees or how it learns.
+const FORM: u32 = 1;
+/// No checkpoint is longer.
+const LONGEST: usize = (1 << TABLE_BITS) * 6 + 16 * (MAX_OWNERS + 1) + 256;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::learning::{Extractor, Label};
+    use crate::message::Message;
+
+    fn checkpoint() -> Checkpoint {
+        let mut model = Model::default();
+        let features = Extractor::default().read(&Message::from_eml(b"Subject: pills\n\nbuy pills\n"));
+        let ann = Some(Owner::new("Ann@Example.org"));
+        let judged = model.judge(&features, ann);
+        model.learn(&features, ann, Label::Spam, &judged);
+        Checkpoint { epoch: 3, position: 17, model }
+    }
+
+    #[test]
+    fn comes_back_to_the_last_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        assert!(matches!(Checkpoint::read(&path), Err(Unusable::Missing)));
+        checkpoint().write(&path).unwrap();
+        assert!(Checkpoint::read(&path).unwrap() == checkpoint());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_cut_or_changed_or_foreign_file_is_told_apart_from_a_good_one() {
+        let good = checkpoint().to_bytes();
+        for cut in [0, 1, MAGIC.len(), MAGIC.len() + 3, 100, good.len() / 2, good.len() - 1] {
+            assert!(
+                matches!(Checkpoint::parse(&good[..cut]), Err(Unusable::Damaged | Unusable::OtherForm)),
+                "{cut}"
+            );
+        }
+        let mut changed = good.clone();
+        changed[1_000] ^= 1;
+        assert!(matches!(Checkpoint::parse(&changed), Err(Unusable::Damaged)));
+        let mut newer = good;
+        newer[MAGIC.len()] += 1;
+        assert!(matches!(Checkpoint::parse(&newer), Err(Unusable::OtherForm)));
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        checkpoint().write(&path).unwrap();
+        // A directory in the way of the file beside it: no permission bits, which root ignores.
+        fs::create_dir(path.with_extension("new")).unwrap();
+        let newer = Checkpoint { position: 18, ..checkpoint() };
+        assert!(newer.write(&path).is_err());
+        assert_eq!(Checkpoint::read(&path).unwrap().position, 17);
+    }
+}

@@ -1,0 +1,365 @@
+//! A message as the model sees it: three sets of hashed features.
+//!
+//! For [`Model`](super::Model). A feature is an index into the model's table; which text is behind it is not kept.
+//!
+//! | view | features | of what |
+//! |---|---|---|
+//! | header | byte 5-grams | the first [`HEADER_BYTES`] of the header fields, in order, unfolded |
+//! | body | byte 5-grams | the first [`BODY_BYTES`] that a reader sees: text parts decoded, HTML without its markup |
+//! | words | words and pairs of words | header values by field, names and order of the fields, body text, tags and attributes of HTML, MIME types and file names |
+//!
+//! Header and body are apart because the information is: in mail of today the header alone is many kilobytes, and one budget for
+//! both would never see a body. The views hash into one table with seeds of their own.
+//!
+//! What is *not* seen is what a filter or a mailbox wrote: a verdict of another filter would be learned instead of the message, and a
+//! field that only mail in a mailbox has would make judging and learning see different messages ([`is_seen`]). Of a signature only the
+//! tags that name the signer are seen: hashes are noise that costs budget.
+//!
+//! Charsets are not converted: bytes are compared with bytes, so the same words in two charsets are two words. The work is bounded by the
+//! constants here, whatever the size of the message.
+
+use mail_parser::{MessageParser, PartKind};
+
+use super::model::Owner;
+use super::words::{self, Words};
+use crate::facts::parts::{MAX_DEPTH, MAX_PARTS};
+use crate::message::{Header, Message};
+
+/// Header text seen by the view `header`. Tried on the development set: 4,000, 8,000, 16,000.
+pub const HEADER_BYTES: usize = 8_000;
+/// Body text seen by the view `body`. Tried there: 4,000, 8,000.
+pub const BODY_BYTES: usize = 4_000;
+/// The length of a gram. Tried there: 4, 5, 6.
+const GRAM: u32 = 5;
+/// Features are numbers below two to this power; the size of the model's table.
+pub const TABLE_BITS: u32 = 22;
+
+/// Header fields read; as many as `facts` keeps would cost more than they tell.
+const MAX_FIELDS: usize = 400;
+/// Bytes of one header value that are cut into words.
+const MAX_VALUE: usize = 2_000;
+/// Words of one header value, and of each part's text.
+const MAX_HEADER_WORDS: usize = 60;
+const MAX_BODY_WORDS: usize = 2_000;
+/// Encoded bytes of the body that are parsed: MIME parts behind them are not looked at.
+const MAX_PARSED: usize = gatepost::training::MAX_BODY;
+/// Encoded bytes of a plain text part, and of an HTML part, that are decoded: a multiple of base64's line and quantum.
+const MAX_TEXT: usize = 20_064;
+const MAX_HTML: usize = 40_128;
+/// All text parts together.
+const MAX_DECODED: usize = 4 * MAX_HTML;
+
+/// The three views of a message. Each holds a feature at most once, in the order of the message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Features {
+    /// 5-grams of the header.
+    pub header: Vec<u32>,
+    /// 5-grams of the visible body.
+    pub body: Vec<u32>,
+    /// Words and pairs.
+    pub words: Vec<u32>,
+}
+
+/// Reads features; holds half a mebibyte to tell what a message has shown already, so one is kept for many messages.
+#[derive(Debug)]
+pub struct Extractor {
+    seen: Vec<u64>,
+}
+
+impl Default for Extractor {
+    fn default() -> Self {
+        Self { seen: vec![0; (1 << TABLE_BITS) / 64] }
+    }
+}
+
+impl Extractor {
+    /// The features of a message. Never fails, whatever the bytes; an empty message has next to none.
+    pub fn read(&mut self, message: &Message) -> Features {
+        let mut words = Words::default();
+        let header = header(message, &mut words);
+        let body = body(message, &mut words);
+        Features {
+            header: self.grams(&header, Seed::Header),
+            body: self.grams(&body, Seed::Body),
+            words: self.unique(words.features.iter().map(|&hash| index(hash ^ Seed::Words as u64))),
+        }
+    }
+
+    /// The words of a message with the text of each, for the evidence of a verdict.
+    pub fn explain(message: &Message) -> Vec<(u32, String)> {
+        let mut words = Words::with_text();
+        header(message, &mut words);
+        body(message, &mut words);
+        let texts = words.texts.unwrap_or_default();
+        words.features.iter().map(|&hash| index(hash ^ Seed::Words as u64)).zip(texts).collect()
+    }
+
+    fn grams(&mut self, text: &[u8], seed: Seed) -> Vec<u32> {
+        let mut window = 0u64;
+        let mask = (1u64 << (8 * GRAM)) - 1;
+        let hashes = text.iter().map(move |&byte| {
+            window = ((window << 8) | u64::from(byte)) & mask;
+            index(window ^ seed as u64)
+        });
+        self.unique(hashes.skip(GRAM as usize - 1))
+    }
+
+    fn unique(&mut self, features: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut kept = Vec::with_capacity(features.size_hint().0);
+        for feature in features {
+            // Indices are below 2^TABLE_BITS, so the word is always there.
+            if let Some(word) = self.seen.get_mut(feature as usize / 64) {
+                let bit = 1u64 << (feature % 64);
+                if *word & bit == 0 {
+                    *word |= bit;
+                    kept.push(feature);
+                }
+            }
+        }
+        for feature in &kept {
+            if let Some(word) = self.seen.get_mut(*feature as usize / 64) {
+                *word = 0;
+            }
+        }
+        kept
+    }
+}
+
+/// What sets equal text of different views apart. Above the 40 bits of a gram.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+enum Seed {
+    Header = 1 << 40,
+    Body = 2 << 40,
+    Words = 3 << 40,
+}
+
+/// A hash to an index: Fibonacci hashing, whose upper bits are the well mixed ones.
+fn index(hash: u64) -> u32 {
+    (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - TABLE_BITS)) as u32
+}
+
+/// The words of a message as one owner's own features.
+pub(super) fn of_owner(words: &[u32], owner: Owner) -> impl ExactSizeIterator<Item = u32> {
+    words.iter().map(move |&word| index((u64::from(word) ^ owner.0).wrapping_mul(0xff51_afd7_ed55_8ccd)))
+}
+
+/// Names of fields that mail filters and mailboxes add. A name that ends in `-` stands for all that begin so.
+const UNSEEN: &[&str] = &[
+    "apparently-to",
+    "arc-",
+    "authentication-results",
+    "content-length",
+    "delivered-to",
+    "envelope-to",
+    "lines",
+    "received-spf",
+    "return-path",
+    "status",
+    "x-amavis-",
+    "x-barracuda-",
+    "x-bogosity",
+    "x-gatepost-",
+    "x-greylist",
+    "x-keywords",
+    "x-mailman-approved-at",
+    "x-mozilla-",
+    "x-ms-exchange-",
+    "x-original-to",
+    "x-rspamd-",
+    "x-sieve",
+    "x-spam",
+    "x-spam-",
+    "x-spamd-",
+    "x-status",
+    "x-uid",
+    "x-uidl",
+    "x-virus-",
+];
+
+/// Whether the model may see a field.
+fn is_seen(header: &Header) -> bool {
+    let name = header.name.as_slice();
+    !UNSEEN.iter().any(|unseen| {
+        let unseen = unseen.as_bytes();
+        match unseen.ends_with(b"-") {
+            true => name.get(..unseen.len()).is_some_and(|start| start.eq_ignore_ascii_case(unseen)),
+            false => name.eq_ignore_ascii_case(unseen),
+        }
+    })
+}
+
+/// The text of the view `header`, and the words of every field.
+fn header(message: &Message, words: &mut Words) -> Vec<u8> {
+    let mut text = Vec::with_capacity(HEADER_BYTES + MAX_VALUE);
+    let mut order = words::Context::ORDER;
+    for field in message.headers.iter().take(MAX_FIELDS).filter(|field| is_seen(field)) {
+        let name = field.name.to_ascii_lowercase();
+        let mut value = unfolded(&field.value);
+        if name == b"dkim-signature" || name == b"domainkey-signature" {
+            value = signer(&value);
+        }
+        words.name(&field.name, &name, &mut order);
+        words.text(words::Context::field(&name), &value, MAX_HEADER_WORDS);
+        if text.len() < HEADER_BYTES {
+            text.extend_from_slice(&field.name);
+            text.push(b':');
+            text.extend_from_slice(&value);
+            text.push(b'\n');
+        }
+    }
+    text.truncate(HEADER_BYTES);
+    text
+}
+
+/// A value in one line: each fold is one blank, so that a fold made on the way changes nothing.
+fn unfolded(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len().min(MAX_VALUE));
+    for line in value.split(|&byte| byte == b'\n') {
+        if out.len() >= MAX_VALUE {
+            break;
+        }
+        if !out.is_empty() {
+            out.push(b' ');
+        }
+        out.extend_from_slice(line.trim_ascii());
+    }
+    out.truncate(MAX_VALUE);
+    out
+}
+
+/// The tags of a signature without `b=`, `bh=` and the times (RFC 6376, 3.5).
+fn signer(value: &[u8]) -> Vec<u8> {
+    let noise: [&[u8]; 4] = [b"b=", b"bh=", b"t=", b"x="];
+    let mut out = Vec::with_capacity(value.len());
+    for tag in value.split(|&byte| byte == b';') {
+        if !noise.iter().any(|name| tag.trim_ascii().starts_with(name)) {
+            out.extend_from_slice(tag);
+            out.push(b';');
+        }
+    }
+    out
+}
+
+/// The text of the view `body`, and the words of every text part.
+fn body(message: &Message, words: &mut Words) -> Vec<u8> {
+    let kept = &message.body[..message.body.len().min(MAX_PARSED)];
+    let mut raw = Vec::with_capacity(kept.len() + 64 * message.headers.len());
+    message.headers.iter().take(MAX_FIELDS).for_each(|field| field.write_to(&mut raw));
+    raw.extend_from_slice(b"\r\n");
+    raw.extend_from_slice(kept);
+    let parsed =
+        MessageParser::new().max_parts(MAX_PARTS).max_depth(MAX_DEPTH).parse(&raw).unwrap_or_default();
+    let mut text = Vec::with_capacity(BODY_BYTES + 1_024);
+    let mut budget = MAX_DECODED;
+    for (number, part) in parsed.parts().take(MAX_PARTS).enumerate() {
+        if number > 0 {
+            if let Some(content) = part.content_type() {
+                let kind = format!("{}/{}", content.ctype(), content.subtype().unwrap_or_default());
+                words.text(words::Context::MIME, kind.as_bytes(), 2);
+            }
+            if let Some(name) = part.attachment_name() {
+                words.text(words::Context::FILE, name.as_bytes(), 10);
+            }
+        }
+        let encoded = part.raw_body();
+        let limit = match part.kind() {
+            PartKind::Text => MAX_TEXT,
+            PartKind::Html => MAX_HTML,
+            _ => continue,
+        };
+        let encoded = &encoded[..encoded.len().min(limit).min(budget)];
+        budget -= encoded.len();
+        let decoded = part.encoding().decode(encoded);
+        let visible = if matches!(part.kind(), PartKind::Html) {
+            words.tags(&decoded);
+            words::visible(&decoded)
+        } else {
+            decoded.to_vec()
+        };
+        words.text(words::Context::BODY, &visible, MAX_BODY_WORDS);
+        if text.len() < BODY_BYTES {
+            text.extend_from_slice(&visible[..visible.len().min(BODY_BYTES)]);
+            text.push(b'\n');
+        }
+    }
+    text.truncate(BODY_BYTES);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn read(eml: &str) -> Features {
+        Extractor::default().read(&Message::from_eml(eml.as_bytes()))
+    }
+
+    const PLAIN: &str = "From: Ann <ann@example.org>\nSubject: lunch on Friday\n\nShall we meet at noon?\n";
+
+    #[test]
+    fn the_same_message_has_the_same_features_whoever_read_before() {
+        let mut extractor = Extractor::default();
+        let message = Message::from_eml(PLAIN.as_bytes());
+        let first = extractor.read(&message);
+        extractor.read(&Message::from_eml(b"Subject: other\n\nother\n"));
+        assert_eq!(extractor.read(&message), first);
+        assert!(!first.header.is_empty() && !first.body.is_empty() && !first.words.is_empty());
+    }
+
+    #[test]
+    fn what_a_filter_or_a_mailbox_adds_is_not_seen() {
+        for added in [
+            "Return-Path: <ann@example.org>\n",
+            "Delivered-To: me@example.com\n",
+            "Authentication-Results: mx.example.com; spf=pass\n",
+            "X-Spam: Yes\n",
+            "X-Spamd-Result: default: True [20.00 / 15.00];\n\tBAYES_SPAM(5.00)[100%]\n",
+            "x-gatepost-queue-id: 4Xq\n",
+        ] {
+            assert_eq!(read(&format!("{added}{PLAIN}")), read(PLAIN), "{added}");
+        }
+        assert_ne!(read(&format!("X-Mailer: Bulk 1.0\n{PLAIN}")), read(PLAIN));
+    }
+
+    #[test]
+    fn folds_line_ends_and_transfer_encodings_change_nothing_that_counts() {
+        assert_eq!(read(&PLAIN.replace("on Friday", "on\n\tFriday")), read(PLAIN));
+        assert_eq!(read(&PLAIN.replace('\n', "\r\n")), read(PLAIN));
+        let encoded = "Subject: x\nContent-Transfer-Encoding: base64\n\nU2hhbGwgd2UgbWVldCBhdCBub29uPwo=\n";
+        let quoted =
+            "Subject: x\nContent-Transfer-Encoding: quoted-printable\n\nShall we meet =\nat noon=3F\n";
+        assert_eq!(read(encoded).body[..10], read(quoted).body[..10]);
+    }
+
+    #[test]
+    fn only_the_signer_of_a_signature_is_seen() {
+        let signed =
+            |b: &str| read(&format!("DKIM-Signature: v=1; d=example.org; s=k;\n\tbh={b}; b={b}{b}\n{PLAIN}"));
+        assert_eq!(signed("abc"), signed("xyz"));
+    }
+
+    #[test]
+    fn huge_empty_and_broken_messages_cost_little() {
+        let mut huge = Message::from_eml(PLAIN.as_bytes());
+        huge.body = b"word ".repeat(10 << 20);
+        let features = Extractor::default().read(&huge);
+        assert!(features.body.len() <= BODY_BYTES && features.words.len() < 10_000);
+        let nothing = Extractor::default().read(&Message::default());
+        assert_eq!(nothing, Features::default());
+        let garbage: Vec<u8> = (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let features = Extractor::default().read(&Message::from_eml(&garbage));
+        assert!(features.header.len() <= HEADER_BYTES && features.words.len() < 20_000);
+    }
+
+    #[test]
+    fn evidence_has_the_words_that_the_view_has() {
+        let message = Message::from_eml(PLAIN.as_bytes());
+        let explained = Extractor::explain(&message);
+        let features = Extractor::default().read(&message);
+        assert!(features.words.iter().all(|feature| explained.iter().any(|(known, _)| known == feature)));
+        assert!(explained.iter().any(|(_, text)| text == "subject:friday"));
+        assert!(explained.iter().any(|(_, text)| text == "noon"));
+    }
+}

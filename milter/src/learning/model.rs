@@ -1,0 +1,379 @@
+//! What has been learned: a probability for a message, and one step for each sample.
+//!
+//! For the service, `ask` and [`stream`](super::stream). Each view of a message ([`Features`]) has a logistic regression of its own; their
+//! log-odds are added, because views that err differently are better together than one model over everything, and no weight between
+//! them has to be chosen. Weights are learned online, one sample after the other, with AdaGrad's step sizes for every feature (Duchi, Hazan, Singer
+//! 2011), and only from samples that were judged wrong or nearly so (Goodman and Yih, "Online discriminative spam filter training",
+//! CEAS 2006; Sculley and Wachman, SIGIR 2007).
+//!
+//! With x = 1/√n for each of a message's n features in a view:
+//!
+//! ```text
+//! logit(view) = Σ w·x        p(view) = σ(logit(view))        e = label − p(view)
+//! if |e| > MARGIN:   g ← g + e²,   w ← w + STEP·e·x / √(FLOOR + g)      for each feature
+//! ```
+//!
+//! The sum of the log-odds is surer than it should be (the views see the same message), and on a server that has learned little it is much
+//! surer; so it is calibrated by a slope and an offset that are learned along, from what each sample was judged before it was
+//! learned ([`Calibration`]).
+//!
+//! A mailbox owner has a fourth view of his own: the words, hashed together with his address. What he calls spam is first of all spam to him.
+//! His samples teach the common views too, but nobody's more than [`FAIR`] times the average owner's: from there on each of his steps is
+//! as much smaller as he is louder. The operator's own samples (without owner) always count in full.
+//!
+//! One table of 2^22 slots serves the views: 16 MiB of weights and 8 MiB of curvature. Features that share a slot share a weight.
+
+use std::collections::BTreeMap;
+
+use super::features::{Features, TABLE_BITS, of_owner};
+
+/// The size of a step. Chosen on the development set from 2 to 16, as were the next two.
+const STEP: f32 = 12.0;
+/// Samples with a smaller error teach a view nothing.
+const MARGIN: f32 = 0.1;
+/// What the first step of a feature is divided by, squared.
+const FLOOR: f32 = 0.1;
+/// The unit of stored curvature: e² ≥ 0.01, and 255 of these steps of 1 saturate 16 bits.
+const CURVATURE: f32 = 1.0 / 256.0;
+
+/// How many times as many samples as the average owner somebody may teach everybody with in full.
+const FAIR: f32 = 3.0;
+/// Steps that a correction takes at most until the message is on its right side by [`MARGIN`].
+const CORRECTION: usize = 8;
+/// The log-odds on which a correction ends.
+const SETTLED: f32 = 2.0;
+/// Owners whose samples are counted apart; all later ones are counted together.
+pub(super) const MAX_OWNERS: usize = 100_000;
+
+/// Whose mailbox: a hash of an address in lower case, the same on every host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(pub(super) u64);
+
+impl Owner {
+    /// The owner with that address.
+    pub fn new(address: &str) -> Self {
+        Self(super::words::owner(&address.to_lowercase()))
+    }
+}
+
+/// What somebody says a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// Not wanted.
+    Spam,
+    /// Wanted.
+    Ham,
+}
+
+impl Label {
+    /// The word in index files, tables and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Spam => "spam",
+            Self::Ham => "ham",
+        }
+    }
+
+    /// 1 for spam.
+    fn target(self) -> f32 {
+        if self == Self::Spam { 1.0 } else { 0.0 }
+    }
+}
+
+/// What the model thinks of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Judgement {
+    /// The log-odds of each view: header, body, words, the owner's words.
+    pub(super) views: [f32; 4],
+    /// Their sum, for ranking.
+    pub logit: f32,
+    /// The calibrated probability that it is spam, 0 to 1.
+    pub probability: f64,
+}
+
+/// The weights, and what they were learned from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    pub(super) weights: Vec<f32>,
+    pub(super) curvature: Vec<u16>,
+    pub(super) calibration: Calibration,
+    /// Samples shown so far: spam, ham.
+    pub(super) shown: [u64; 2],
+    /// Of them, those that were judged wrong before they were learned: spam, ham.
+    pub(super) missed: [u64; 2],
+    /// How many samples each owner has shown.
+    pub(super) taught: BTreeMap<Owner, u64>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        let size = 1 << TABLE_BITS;
+        Self {
+            weights: vec![0.0; size],
+            curvature: vec![0; size],
+            calibration: Calibration::default(),
+            shown: [0; 2],
+            missed: [0; 2],
+            taught: BTreeMap::new(),
+        }
+    }
+}
+
+impl Model {
+    /// Judges for an owner, or for nobody in particular; changes nothing.
+    pub fn judge(&self, features: &Features, owner: Option<Owner>) -> Judgement {
+        let [header, body, words] = views(features).map(|view| self.logit(view.iter().copied()));
+        let own = owner.map_or(0.0, |owner| self.logit(of_owner(&features.words, owner)));
+        let views = [header, body, words, own];
+        let logit = (header + body) + (words + own);
+        Judgement { views, logit, probability: self.calibration.probability(logit, self.shown) }
+    }
+
+    /// Shows a sample of an owner and what was thought of it, which must be what [`Model::judge`] says now.
+    pub fn learn(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
+        self.calibration.learn(judged.logit, label);
+        let fair = self.fair(owner);
+        let [header, body, words, own] = judged.views;
+        for (view, logit) in views(features).into_iter().zip([header, body, words]) {
+            self.step(view.iter().copied(), logit, label, fair);
+        }
+        if let Some(owner) = owner {
+            self.step(of_owner(&features.words, owner), own, label, 1.0);
+        }
+        let kind = usize::from(label == Label::Ham);
+        if let (Some(shown), Some(missed)) = (self.shown.get_mut(kind), self.missed.get_mut(kind)) {
+            *shown += 1;
+            *missed += u64::from((judged.probability > 0.5) != (label == Label::Spam));
+        }
+    }
+
+    /// Shows a sample of which the same owner said the opposite before: repeated until the message is on its right side, so that the
+    /// new word replaces the old one.
+    pub fn correct(&mut self, features: &Features, owner: Option<Owner>, label: Label) {
+        for _ in 0..CORRECTION {
+            let judged = self.judge(features, owner);
+            if label.target() == 1.0 && judged.logit > SETTLED
+                || label.target() == 0.0 && judged.logit < -SETTLED
+            {
+                return;
+            }
+            let shown = (self.shown, self.missed);
+            self.learn(features, owner, label, &judged);
+            (self.shown, self.missed) = shown;
+        }
+    }
+
+    /// How large the steps of an owner's next sample may be, 1 for full ones; and counts it.
+    fn fair(&mut self, owner: Option<Owner>) -> f32 {
+        let Some(owner) = owner else { return 1.0 };
+        let owner = match self.taught.len() < MAX_OWNERS || self.taught.contains_key(&owner) {
+            true => owner,
+            false => Owner(0),
+        };
+        let taught = self.taught.entry(owner).or_default();
+        *taught += 1;
+        let mine = *taught as f32;
+        let average = self.taught.values().sum::<u64>() as f32 / self.taught.len() as f32;
+        (FAIR * average / mine).min(1.0)
+    }
+
+    /// How many samples of spam and of ham were shown.
+    pub fn shown(&self) -> [u64; 2] {
+        self.shown
+    }
+
+    /// Of these, how many were judged wrong before they were learned.
+    pub fn missed(&self) -> [u64; 2] {
+        self.missed
+    }
+
+    /// What a feature of the view `words` adds to the log-odds of a message that has `count` of them.
+    pub fn weight(&self, feature: u32, count: usize) -> f32 {
+        self.weights.get(feature as usize).copied().unwrap_or_default() * scale(count)
+    }
+
+    fn logit(&self, view: impl ExactSizeIterator<Item = u32>) -> f32 {
+        let scale = scale(view.len());
+        // One order for all hosts: the same numbers added in another order give other last bits.
+        view.map(|feature| self.weights.get(feature as usize).copied().unwrap_or_default()).sum::<f32>()
+            * scale
+    }
+
+    fn step(&mut self, view: impl ExactSizeIterator<Item = u32>, logit: f32, label: Label, size: f32) {
+        let error = label.target() - sigmoid(logit);
+        if error.abs() <= MARGIN {
+            return;
+        }
+        let curvature = (error * error / CURVATURE).round() as u16;
+        let step = STEP * size * error * scale(view.len());
+        for feature in view {
+            let at = feature as usize;
+            if let (Some(weight), Some(known)) = (self.weights.get_mut(at), self.curvature.get_mut(at)) {
+                *known = known.saturating_add(curvature);
+                *weight += step / (FLOOR + f32::from(*known) * CURVATURE).sqrt();
+            }
+        }
+    }
+}
+
+/// From summed log-odds to an honest probability: σ(slope·logit + offset), Platt's form, learned online.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Calibration {
+    pub(super) slope: f64,
+    pub(super) offset: f64,
+    pub(super) steps: u64,
+}
+
+impl Default for Calibration {
+    /// Three views that see the same message: a third of their sum to begin with.
+    fn default() -> Self {
+        Self { slope: 1.0 / 3.0, offset: 0.0, steps: 0 }
+    }
+}
+
+impl Calibration {
+    /// How fast the two numbers follow, and from how many samples on they move more slowly.
+    const RATE: f64 = 0.02;
+    const SETTLED: f64 = 1_000.0;
+    /// Log-odds beyond this say no more.
+    const SURE: f64 = 40.0;
+
+    fn scaled(&self, logit: f32) -> f64 {
+        self.slope * f64::from(logit).clamp(-Self::SURE, Self::SURE) + self.offset
+    }
+
+    /// The probability, drawn towards one half while few samples of either kind were seen: after n of the rarer kind no surer than
+    /// n + 1 to one.
+    fn probability(&self, logit: f32, shown: [u64; 2]) -> f64 {
+        let [spam, ham] = shown;
+        let most = libm::log(spam.min(ham) as f64 + 1.0);
+        1.0 / (1.0 + libm::exp(-self.scaled(logit).clamp(-most, most)))
+    }
+
+    fn learn(&mut self, logit: f32, label: Label) {
+        self.steps += 1;
+        let error = f64::from(label.target()) - 1.0 / (1.0 + libm::exp(-self.scaled(logit)));
+        let rate = Self::RATE / (1.0 + self.steps as f64 / Self::SETTLED).sqrt();
+        let logit = f64::from(logit).clamp(-Self::SURE, Self::SURE);
+        self.slope = (self.slope + rate * error * logit / 4.0).clamp(0.05, 1.0);
+        self.offset = (self.offset + rate * error).clamp(-3.0, 3.0);
+    }
+}
+
+fn views(features: &Features) -> [&[u32]; 3] {
+    [&features.header, &features.body, &features.words]
+}
+
+/// Each of a view's features, so that the view has length one.
+fn scale(count: usize) -> f32 {
+    1.0 / (count.max(1) as f32).sqrt()
+}
+
+/// The same on every host, unlike the C library's `exp`.
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + libm::expf(-logit))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::learning::Extractor;
+    use crate::message::Message;
+
+    fn sample(subject: &str, body: &str) -> Features {
+        let eml = format!("From: a@example.org\nSubject: {subject}\n\n{body}\n");
+        Extractor::default().read(&Message::from_eml(eml.as_bytes()))
+    }
+
+    fn taught(rounds: usize) -> Model {
+        let mut model = Model::default();
+        for _ in 0..rounds {
+            for (features, label) in [
+                (sample("cheap pills", "buy cheap pills now"), Label::Spam),
+                (sample("minutes of the meeting", "the minutes are attached"), Label::Ham),
+            ] {
+                let judged = model.judge(&features, None);
+                model.learn(&features, None, label, &judged);
+            }
+        }
+        model
+    }
+
+    #[test]
+    fn knows_nothing_at_first_and_then_what_it_was_shown() {
+        let like_spam = sample("pills", "cheap pills");
+        let like_ham = sample("minutes", "the minutes of the meeting");
+        assert_eq!(Model::default().judge(&like_spam, None).probability, 0.5);
+        let model = taught(20);
+        assert!(model.judge(&like_spam, None).probability > 0.8);
+        assert!(model.judge(&like_ham, None).probability < 0.2);
+        assert_eq!(model.shown(), [20, 20]);
+    }
+
+    #[test]
+    fn is_no_surer_than_the_samples_of_the_rarer_kind_allow() {
+        let mut model = Model::default();
+        let spam = sample("cheap pills", "buy cheap pills now");
+        for _ in 0..500 {
+            let judged = model.judge(&spam, None);
+            model.learn(&spam, None, Label::Spam, &judged);
+        }
+        assert_eq!(model.judge(&spam, None).probability, 0.5, "spam alone proves nothing");
+        let model = taught(2);
+        assert!(model.judge(&spam, None).probability <= 0.75);
+    }
+
+    #[test]
+    fn the_same_samples_in_the_same_order_give_the_same_model() {
+        assert!(taught(5) == taught(5));
+    }
+
+    #[test]
+    fn what_is_known_well_teaches_nothing() {
+        let mut model = taught(50);
+        let before = model.weights.clone();
+        let spam = sample("cheap pills", "buy cheap pills now");
+        let judged = model.judge(&spam, None);
+        model.learn(&spam, None, Label::Spam, &judged);
+        assert!(model.weights == before);
+    }
+
+    #[test]
+    fn a_correction_replaces_the_word_before() {
+        let mut model = taught(20);
+        let newsletter = sample("cheap flights", "buy cheap tickets now");
+        let judged = model.judge(&newsletter, None);
+        model.learn(&newsletter, None, Label::Spam, &judged);
+        let shown = model.shown();
+        model.correct(&newsletter, None, Label::Ham);
+        assert!(model.judge(&newsletter, None).probability < 0.5);
+        assert_eq!(model.shown(), shown, "one message, one sample");
+    }
+
+    #[test]
+    fn one_owner_of_many_cannot_change_what_the_others_wanted() {
+        let honest = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal", "ida"].map(Owner::new);
+        let mallory = Owner::new("mallory");
+        let ham = sample("minutes of the meeting", "the minutes are attached");
+        let spam = sample("cheap pills", "buy cheap pills now");
+        let mut model = Model::default();
+        let show = |model: &mut Model, features: &Features, owner, label| {
+            let judged = model.judge(features, Some(owner));
+            model.learn(features, Some(owner), label, &judged);
+        };
+        for _ in 0..10 {
+            for owner in honest {
+                show(&mut model, &ham, owner, Label::Ham);
+                show(&mut model, &spam, owner, Label::Spam);
+            }
+        }
+        for _ in 0..1_000 {
+            show(&mut model, &ham, mallory, Label::Spam);
+        }
+        assert!(model.judge(&ham, Some(mallory)).probability > 0.5, "he has what he wants");
+        for owner in honest {
+            assert!(model.judge(&ham, Some(owner)).probability < 0.5, "and they what they want");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A message as the training log keeps it: its start, compressed.
+//!
+//! For the milter, which packs what it judges and unpacks what it learns, and for `gatepost learn`. What is judged and what is learned
+//! later are the same bytes, so the model never sees what a mailbox added. A sample is bounded on the way in and on the way out;
+//! the bytes in a table are not trusted.
+
+use std::io::{Read, Write};
+
+use aws_lc_rs::digest;
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+
+use crate::store::training::MessageKey;
+
+/// Bytes of a header that are kept, at the end of a line. The model looks at less.
+pub const MAX_HEADER: usize = 64 * 1024;
+/// Bytes of a body that are kept. The model looks at no more.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// The header in which a judged message carries its key.
+pub const KEY_HEADER: &str = "X-Gatepost-Id";
+
+/// Why a sample is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSample {
+    /// Written by a newer program, or no sample at all.
+    #[error("unknown form {0}, expected {FORM}")]
+    Form(u8),
+    /// Empty, cut, or too long when unpacked.
+    #[error("empty, damaged or longer than a sample can be")]
+    Damaged,
+}
+
+/// Packs a message, as RFC 5322 bytes: header, empty line, body; what goes beyond the bounds is left out.
+pub fn pack(message: &[u8]) -> Vec<u8> {
+    let kept = cut(message);
+    let mut encoder = DeflateEncoder::new(vec![FORM], Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(&kept);
+    encoder.finish().unwrap_or_default()
+}
+
+/// The message again, as far as it was kept.
+///
+/// # Errors
+/// The bytes are no sample.
+pub fn unpack(sample: &[u8]) -> Result<Vec<u8>, BadSample> {
+    match sample.split_first() {
+        Some((&FORM, packed)) => {
+            let mut message = Vec::new();
+            let most = (MAX_HEADER + MAX_BODY + 4) as u64;
+            let read = DeflateDecoder::new(packed).take(most + 1).read_to_end(&mut message);
+            match read {
+                Ok(length) if length as u64 <= most => Ok(message),
+                _ => Err(BadSample::Damaged),
+            }
+        }
+        Some((&form, _)) => Err(BadSample::Form(form)),
+        None => Err(BadSample::Damaged),
+    }
+}
+
+/// The key of a message that carries none: the same for the same bytes.
+pub fn key_of(message: &[u8]) -> MessageKey {
+    let hash = digest::digest(&digest::SHA256, &cut(message));
+    let mut key = [0; 16];
+    key.iter_mut().zip(hash.as_ref()).for_each(|(to, &from)| *to = from);
+    MessageKey::new(key)
+}
+
+/// The key that a judged message carries. The first one counts: the milter puts it on top, and takes foreign ones away.
+pub fn carried_key(message: &[u8]) -> Option<MessageKey> {
+    let (header, _) = split(message);
+    header.split(|&byte| byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(KEY_HEADER.len())?;
+        let value = name.eq_ignore_ascii_case(KEY_HEADER.as_bytes()).then(|| value.strip_prefix(b":"))??;
+        MessageKey::parse(std::str::from_utf8(value).ok()?)
+    })
+}
+
+/// The part of a message that is kept, unpacked.
+pub fn cut(message: &[u8]) -> Vec<u8> {
+    let (header, body) = split(message);
+    let header = match header.len() > MAX_HEADER {
+        true => {
+            let start = &header[..MAX_HEADER];
+            &start[..start.iter().rposition(|&byte| byte == b'\n').map_or(MAX_HEADER, |at| at + 1)]
+        }
+        false => header,
+    };
+    let body = &body[..body.len().min(MAX_BODY)];
+    [header, b"\r\n", body].concat()
+}
+
+/// Header with its last line end, and body; a message without an empty line is all header.
+fn split(message: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 0;
+    while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        if matches!(&rest[..end], b"\r\n" | b"\n") {
+            return (&message[..at], &rest[end..]);
+        }
+        at += end;
+    }
+    (message, &[])
+}
+
+/// The first byte of every sample.
+const FORM: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    const MESSAGE: &[u8] = b"From: a@b.test\r\nSubject: x\r\n\r\nbody\r\n";
+
+    #[test]
+    fn a_short_message_comes_back_as_it_was() {
+        assert_eq!(unpack(&pack(MESSAGE)).unwrap(), MESSAGE);
+        assert_eq!(unpack(&pack(b"")).unwrap(), b"\r\n");
+    }
+
+    #[test]
+    fn a_long_one_comes_back_as_its_start() {
+        let long = [&b"X: y\r\n".repeat(20_000)[..], b"\r\n", &b"z".repeat(1 << 20)].concat();
+        let back = unpack(&pack(&long)).unwrap();
+        assert!(back.len() <= MAX_HEADER + MAX_BODY + 2);
+        assert!(back.ends_with(b"zzz") && back.starts_with(b"X: y\r\n"));
+        assert!(split(&back).0.ends_with(b"X: y\r\n"), "no field is cut");
+    }
+
+    #[test]
+    fn what_is_no_sample_is_refused_and_a_bomb_costs_little() {
+        assert_eq!(unpack(b""), Err(BadSample::Damaged));
+        assert_eq!(unpack(&[9, 1, 2]), Err(BadSample::Form(9)));
+        assert_eq!(unpack(&[FORM, 0xff, 0xff]), Err(BadSample::Damaged));
+        let mut bomb = DeflateEncoder::new(vec![FORM], Compression::best());
+        bomb.write_all(&vec![0; 64 << 20]).unwrap();
+        assert_eq!(unpack(&bomb.finish().unwrap()), Err(BadSample::Damaged));
+    }
+
+    #[test]
+    fn a_message_is_known_by_its_key_or_by_its_bytes() {
+        let key = MessageKey::new([7; 16]);
+        let marked = format!(
+            "Received: here\r\nx-gatepost-id: {key}\r\nSubject: x\r\n\r\nX-Gatepost-Id: {}\r\n",
+            MessageKey::new([8; 16])
+        );
+        assert_eq!(carried_key(marked.as_bytes()), Some(key));
+        assert_eq!(carried_key(MESSAGE), None);
+        assert_eq!(carried_key(b"X-Gatepost-Id: rubbish\r\n\r\n"), None);
+        assert_eq!(key_of(MESSAGE), key_of(MESSAGE));
+        assert_ne!(key_of(MESSAGE), key_of(b"From: a@b.test\r\nSubject: x\r\n\r\nother\r\n"));
+    }
+}

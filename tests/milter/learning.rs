@@ -1,0 +1,261 @@
+//! People teach, the milters learn: over the socket that Dovecot's Sieve writes to, by the tool's way into the log, on one host and on two.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use gatepost::store::schema;
+
+use crate::daemon::{Daemon, Peer};
+use crate::postgres::Database;
+
+const SPAM: &str =
+    "Buy cheap pills from our certified pharmacy, no prescription is needed, order now and save a lot.\r\n";
+const HAM: &str = "Here are the minutes of our meeting, please look at the open points before we meet again on Thursday.\r\n";
+
+async fn database() -> Database {
+    let database = Database::create().await;
+    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = connection.pool().acquire().await.unwrap();
+    schema::install(&mut connection, true, &[]).await.unwrap();
+    database
+}
+
+/// A milter that learns, its checkpoint in a directory that outlives it.
+fn milter(database: &Database, state: &Path) -> Daemon {
+    let learning = format!(
+        "[milter.learning]\nlisten = [\"unix:{}\"]\ncheckpoint = \"{}\"\n",
+        state.join("learn.sock").display(),
+        state.join("model").display()
+    );
+    Daemon::start("", &format!("{learning}{}", database.toml()))
+}
+
+/// What Pigeonhole writes (dovecot 2.3.19, `pipe` with `sieve_pipe_socket_dir`), and the answer.
+fn say(state: &Path, label: &str, user: &str, message: &str) -> String {
+    let mut socket = UnixStream::connect(state.join("learn.sock")).unwrap();
+    let head =
+        format!("VERSION\tscript\t4\t0\nenv_USER={user}\nenv_HOME=/var/vmail\nenv_HOST=mx\n-\n{label}\n\n");
+    socket.write_all(head.as_bytes()).unwrap();
+    socket.write_all(message.as_bytes()).unwrap();
+    socket.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn letter(number: usize, body: &str) -> String {
+    format!(
+        "From: Ann <ann{number}@sender.test>\r\nSubject: number {number}\r\nMessage-ID: <{number}@sender.test>\r\n\r\n{body}"
+    )
+}
+
+/// A message as Postfix shows it; the edits of the milter as `name: value`.
+fn judge(daemon: &Daemon, body: &str) -> Vec<String> {
+    let mut peer: Peer = daemon.connect();
+    peer.begin();
+    peer.message(
+        &[("From", " Ann <ann@sender.test>"), ("Subject", " number 1"), ("Message-ID", " <x@sender.test>")],
+        body.as_bytes(),
+    );
+    let edits = peer.end_of_message();
+    let text = |frame: &Vec<u8>| {
+        let mut parts =
+            frame.get(5..)?.split(|&byte| byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
+        Some(format!("{}:{}", parts.next()?, parts.next()?))
+    };
+    edits.iter().filter_map(text).collect()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < end, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn logged(database: &Database) -> String {
+    database.sql("SELECT string_agg(label || ' ' || coalesce(owner, '-'), ', ' ORDER BY position) FROM gatepost.training_log").await.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_move_is_learned_within_seconds_and_said_in_the_report() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=");
+    let before = judge(&daemon, SPAM);
+    assert!(!before.iter().any(|edit| edit.contains("BAYES")), "{before:?}");
+    for number in 0..60 {
+        assert_eq!(say(state.path(), "spam", "bob@example.com", &letter(number, SPAM)), "+\n");
+        assert_eq!(say(state.path(), "ham", "bob@example.com", &letter(1_000 + number, HAM)), "+\n");
+    }
+    until("the report says so", async || {
+        judge(&daemon, SPAM)
+            .iter()
+            .any(|edit| edit.starts_with("X-Spamd-Result:") && edit.contains("BAYES_SPAM_95("))
+    })
+    .await;
+    let report = judge(&daemon, HAM).join("\n");
+    assert!(report.contains("BAYES_HAM_9"), "{report}");
+    let spam = judge(&daemon, SPAM).join("\n");
+    assert!(
+        spam.contains("%: ") && (spam.contains("pills") || spam.contains("pharmacy")),
+        "evidence: {spam}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_learned_is_what_was_judged_not_what_the_mailbox_has() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=");
+    let edits = judge(&daemon, SPAM);
+    let key = edits.iter().find_map(|edit| edit.strip_prefix("X-Gatepost-Id: ")).expect("a key").to_owned();
+    until("it is kept", async || {
+        database.sql("SELECT count(*) FROM gatepost.judged_messages").await.trim() == "1"
+    })
+    .await;
+    // As Postfix and Dovecot deliver it: fields on top, the milter's and their own.
+    let delivered = format!(
+        "Return-Path: <ann@sender.test>\r\nDelivered-To: bob@example.com\r\nReceived: from mx by mx with LMTP\r\n{}\r\nReceived: from client by mx\r\n\
+         From: Ann <ann@sender.test>\r\nSubject: [SPAM] number 1\r\nMessage-ID: <x@sender.test>\r\n\r\n{SPAM}",
+        edits.join("\r\n").replace('\n', "\r\n").replace("\r\r", "\r")
+    );
+    assert_eq!(say(state.path(), "spam", "bob@example.com", &delivered), "+\n");
+    until("it is learned", async || logged(&database).await == "spam bob@example.com").await;
+    let same = "SELECT encode(l.message, 'hex') || ' ' || (l.sample = j.sample)::text FROM gatepost.training_log AS l JOIN gatepost.judged_messages AS j USING (message)";
+    assert_eq!(database.sql(same).await.trim(), format!("{key} true"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_word_twice_is_one_and_the_opposite_is_a_correction() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=");
+    let mail = letter(1, SPAM);
+    for label in ["spam", "spam", "ham", "ham", "spam"] {
+        assert_eq!(say(state.path(), label, "Bob@Example.com", &mail), "+\n");
+    }
+    say(state.path(), "ham", "eve@example.com", &mail);
+    until("all are heard", async || logged(&database).await.contains("eve")).await;
+    assert_eq!(
+        logged(&database).await,
+        "spam bob@example.com, ham bob@example.com, spam bob@example.com, ham eve@example.com"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_while_the_database_is_away_nor_at_the_end_of_the_daemon() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=");
+    database.take_away().await;
+    for number in 0..20 {
+        assert_eq!(
+            say(state.path(), "spam", "bob@example.com", &letter(number, SPAM)),
+            "+\n",
+            "answered at once"
+        );
+    }
+    daemon.wait_for_log("words on messages wait");
+    database.give_back().await;
+    until("all are written", async || logged(&database).await.matches("spam").count() == 20).await;
+    for number in 100..120 {
+        assert_eq!(say(state.path(), "ham", "bob@example.com", &letter(number, HAM)), "+\n");
+    }
+    daemon.terminate();
+    daemon.wait();
+    assert_eq!(logged(&database).await.matches("ham").count(), 20, "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_are_taught_at_once_have_the_same_model_to_the_last_bit() {
+    let database = database().await;
+    let (one, two, three) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut daemons = [milter(&database, one.path()), milter(&database, two.path())];
+    daemons.iter().for_each(|daemon| daemon.wait_for_log("the model is made spam="));
+    let teach = |state: std::path::PathBuf, user: &'static str, from: usize| {
+        std::thread::spawn(move || {
+            for number in from..from + 40 {
+                let (label, body) = if number % 2 == 0 { ("spam", SPAM) } else { ("ham", HAM) };
+                assert_eq!(say(&state, label, user, &letter(number, body)), "+\n");
+            }
+        })
+    };
+    let threads =
+        [teach(one.path().into(), "bob@example.com", 0), teach(two.path().into(), "eve@example.com", 1_000)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    until("all are written", async || logged(&database).await.matches(',').count() == 79).await;
+    // Both have read to the end when each knows what the other was taught last; ending writes the checkpoint.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for daemon in &mut daemons {
+        daemon.terminate();
+        daemon.wait();
+    }
+    let model = |state: &Path| std::fs::read(state.join("model")).unwrap();
+    assert!(model(one.path()) == model(two.path()), "the checkpoints differ");
+    // And so has a host that comes later and reads the log from its start.
+    let mut late = milter(&database, three.path());
+    late.wait_for_log("the model is made spam=");
+    late.terminate();
+    late.wait();
+    assert!(model(one.path()) == model(three.path()), "the late one differs");
+    let rows = database.sql("SELECT count(*) FROM gatepost.models").await;
+    assert_eq!(rows.trim(), "1", "one host, one row");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_checkpoint_and_a_new_epoch_make_the_model_anew() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=");
+    say(state.path(), "spam", "bob@example.com", &letter(1, SPAM));
+    say(state.path(), "ham", "bob@example.com", &letter(2, HAM));
+    until("both are written", async || logged(&database).await.contains("ham")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    daemon.terminate();
+    daemon.wait();
+    drop(daemon);
+    let path = state.path().join("model");
+    let good = std::fs::read(&path).unwrap();
+
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model's checkpoint was read");
+    daemon.terminate();
+    daemon.wait();
+    drop(daemon);
+
+    let mut damaged = good.clone();
+    damaged[5_000] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("damaged; the model is made anew from the training log");
+    daemon.wait_for_log("the model is made spam=");
+    daemon.terminate();
+    daemon.wait();
+    assert!(std::fs::read(&path).unwrap() == good, "the same model, from the log");
+    drop(daemon);
+
+    let daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model's checkpoint was read");
+    database.sql("DELETE FROM gatepost.training_log WHERE label = 'ham'; UPDATE gatepost.training_epoch SET epoch = epoch + 1; NOTIFY gatepost, 'training_log *'").await;
+    daemon.wait_for_log("the training log has changed behind us; the model is made anew");
+    daemon.wait_for_log("spam=1 ham=0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_that_is_none_is_left_out_and_said() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=");
+    database
+        .sql("SELECT gatepost.teach('spam', NULL, 'tool', decode(repeat('ab', 16), 'hex'), '\\x0901')")
+        .await;
+    daemon.wait_for_log("a sample of the training log is skipped: unknown form 9");
+    say(state.path(), "spam", "bob@example.com", &letter(1, SPAM));
+    until("learning goes on", async || logged(&database).await.contains("bob")).await;
+}
