@@ -66,3 +66,7 @@ GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
 
 -- The policy daemon keeps MTA-STS policies.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
+
+-- The milter writes the history and forgets it; of what stands there it sees when it was, and nothing else.
+GRANT INSERT, DELETE, SELECT (id, at) ON gatepost.history_messages TO gatepost_milter;
+GRANT INSERT ON gatepost.history_recipients TO gatepost_milter;
