@@ -313,6 +313,8 @@ mod tests {
     #[test]
     fn the_sentence_of_every_mistake() {
         for (text, sentence) in [
+            ("[milter.history]\nkeep = \"1m\"", "`history.keep` must be at least 1h"),
+            ("[milter.history]\nsubjects = true", "did you mean \"subject\"?"),
             ("rejekt = 3", "did you mean"),
             ("reject = 4", "must be higher than `add-header`"),
             ("add-header = -1", "must be positive"),

@@ -33,13 +33,14 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range around the weight that a rule has now: a sign keeps its direction, nothing that was a hint becomes a sentence, and a
-    /// rule without points (it informs, or decides alone) keeps none. Good signs can be forged, so they may shrink, never grow.
+    /// The range around the weight that a rule has now: a sign keeps its direction and a tenth of a point, nothing that was a hint
+    /// becomes a sentence, and a rule without points (it informs, or decides alone) keeps none. Good signs can be forged, so they may
+    /// shrink, never grow.
     pub fn around(weight: f64) -> Self {
         match weight {
             0.0 => Self { low: 0.0, high: 0.0 },
-            weight if weight < 0.0 => Self { low: weight, high: 0.0 },
-            weight => Self { low: 0.0, high: weight.max((3.0 * weight).clamp(1.5, 5.0)) },
+            weight if weight < 0.0 => Self { low: weight, high: weight.max(-0.1) },
+            weight => Self { low: weight.min(0.1), high: weight.max((3.0 * weight).clamp(1.5, 5.0)) },
         }
     }
 
@@ -73,10 +74,10 @@ pub struct Outcome {
 impl Outcome {
     /// Of these samples under these weights.
     pub fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>, weights: &[f64]) -> Self {
-        let mut outcome = Self::default();
+        let (mut outcome, places) = (Self::default(), Places::new());
         for sample in samples {
             // As reports show it, to hundredths.
-            let score = (score(sample, weights) * 100.0).round() / 100.0;
+            let score = (places.score(sample, weights).1 * 100.0).round() / 100.0;
             let (marked, refused) = (usize::from(score >= MARK), usize::from(score >= REFUSE));
             match sample.spam {
                 true => {
@@ -119,9 +120,12 @@ pub fn present() -> Vec<f64> {
 
 /// Fits weights to samples; `ham_error` is the share of ham (0 to 1) that may be marked. Rounded to tenths.
 pub fn fit(samples: &[&Sample], start: &[f64], ham_error: f64) -> Vec<f64> {
-    let mut best = start.to_vec();
+    let places = Places::new();
+    let (mut weights, mut best) = (start.to_vec(), start.to_vec());
     for cost in COSTS {
-        best = round(&descend(samples, start, cost), start);
+        // From where the cost before led to: half of the way is done.
+        weights = descend(samples, start, weights, cost, &places);
+        best = round(&weights, start);
         if Outcome::of(samples.iter().copied(), &best).is_within(ham_error) {
             break;
         }
@@ -129,34 +133,42 @@ pub fn fit(samples: &[&Sample], start: &[f64], ham_error: f64) -> Vec<f64> {
     best
 }
 
-/// A message's score: groups capped, good signs outside the caps.
-fn score(sample: &Sample, weights: &[f64]) -> f64 {
-    let (groups, good) = sums(sample, weights);
-    good + GROUPS.iter().zip(groups).map(|(group, sum)| sum.min(group.cap())).sum::<f64>()
+/// The place of each rule's group in [`GROUPS`], and the groups' caps.
+struct Places {
+    of_rule: Vec<usize>,
+    caps: [f64; GROUPS.len()],
 }
 
-/// Points for each group, uncapped, and the good signs' points.
-fn sums(sample: &Sample, weights: &[f64]) -> ([f64; GROUPS.len()], f64) {
-    let (mut groups, mut good) = ([0.0; GROUPS.len()], 0.0);
-    for (rule, factor) in &sample.hits {
-        let points = weights[*rule] * factor;
-        match points > 0.0 {
-            true => groups[place(RULES[*rule].group)] += points,
-            false => good += points,
-        }
+impl Places {
+    fn new() -> Self {
+        let place = |group: Group| GROUPS.iter().position(|known| *known == group).unwrap_or_default();
+        Self { of_rule: RULES.iter().map(|rule| place(rule.group)).collect(), caps: GROUPS.map(Group::cap) }
     }
-    (groups, good)
+
+    /// A message's points for each group, not capped, and its score: groups capped, good signs outside the caps.
+    fn score(&self, sample: &Sample, weights: &[f64]) -> ([f64; GROUPS.len()], f64) {
+        let (mut groups, mut good) = ([0.0; GROUPS.len()], 0.0);
+        for (rule, factor) in &sample.hits {
+            let points = weights[*rule] * factor;
+            match points > 0.0 {
+                true => groups[self.of_rule[*rule]] += points,
+                false => good += points,
+            }
+        }
+        (groups, good + groups.iter().zip(self.caps).map(|(sum, cap)| sum.min(cap)).sum::<f64>())
+    }
 }
 
-fn place(group: Group) -> usize {
-    GROUPS.iter().position(|known| *known == group).unwrap_or_default()
-}
-
-fn descend(samples: &[&Sample], start: &[f64], cost: f64) -> Vec<f64> {
+fn descend(
+    samples: &[&Sample],
+    start: &[f64],
+    mut weights: Vec<f64>,
+    cost: f64,
+    places: &Places,
+) -> Vec<f64> {
     let ranges: Vec<Range> = start.iter().map(|weight| Range::around(*weight)).collect();
     let spam = samples.iter().filter(|sample| sample.spam).count().max(1) as f64;
     let ham = (samples.len() as f64 - spam).max(1.0);
-    let mut weights = start.to_vec();
     let mut steepness = vec![1e-8; weights.len()];
     for _ in 0..STEPS {
         let mut slope: Vec<f64> = weights
@@ -166,16 +178,14 @@ fn descend(samples: &[&Sample], start: &[f64], cost: f64) -> Vec<f64> {
             .map(|((weight, start), range)| 2.0 * PULL * (weight - start) / range.width().powi(2))
             .collect();
         for sample in samples {
-            let (groups, good) = sums(sample, &weights);
-            let score =
-                good + GROUPS.iter().zip(groups).map(|(group, sum)| sum.min(group.cap())).sum::<f64>();
+            let (groups, score) = places.score(sample, &weights);
             let push = match sample.spam {
                 true => -logistic(MARK + SPAM_MARGIN - score) / spam,
                 false => cost * logistic(score - MARK + HAM_MARGIN) / ham,
             };
             for (rule, factor) in &sample.hits {
-                let group = place(RULES[*rule].group);
-                if start[*rule] < 0.0 || groups[group] <= GROUPS[group].cap() {
+                let group = places.of_rule[*rule];
+                if start[*rule] < 0.0 || groups[group] <= places.caps[group] {
                     slope[*rule] += push * factor;
                 }
             }
@@ -218,7 +228,7 @@ const PULL: f64 = 0.02;
 /// What ham's loss costs in times spam's.
 pub const COSTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-const STEPS: usize = 300;
+const STEPS: usize = 150;
 const STEP: f64 = 0.25;
 
 const GROUPS: [Group; 13] = [
@@ -293,6 +303,6 @@ mod tests {
             &crate::score::Thresholds::default(),
         );
         let sample = Sample { spam: false, group: String::new(), hits };
-        assert!((score(&sample, &present()) - verdict.score).abs() < 0.011);
+        assert!((Places::new().score(&sample, &present()).1 - verdict.score).abs() < 0.011);
     }
 }
