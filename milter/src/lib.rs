@@ -13,7 +13,8 @@
 //! - [`learning`]: the statistical half: what people have shown to be spam or not.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
-//! - [`ask`]: the same judgement for a file on the command line.
+//! - [`history`]: what was decided, written to the database beside the sessions.
+//! - [`ask`]: the same judgement for a file on the command line; [`evaluate`]: for a labelled corpus, and weights fitted to it.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
@@ -26,7 +27,9 @@ pub mod config;
 pub mod dkim;
 mod edits;
 pub mod enforcement;
+pub mod evaluate;
 pub mod facts;
+pub mod history;
 pub mod learning;
 pub mod message;
 pub mod metrics;
@@ -52,6 +55,7 @@ use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::history::{History, Journal};
 use crate::learning::Learning;
 use crate::reports::submission::Ours;
 use crate::reports::{Current, Reports};
@@ -64,6 +68,7 @@ pub struct Milter {
     keys: KeyWatch,
     reports: Reports,
     learning: Learning,
+    history: History,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -73,6 +78,7 @@ impl Daemon for Milter {
     const ABOUT: &'static str = "Spam scoring, SPF, DKIM, DMARC and signing for Postfix's smtpd_milters";
     type Section = config::Milter;
     type Ask = ask::Ask;
+    type More = evaluate::Verb;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
         let vault = Vault::open(&config.dkim)?;
@@ -83,8 +89,18 @@ impl Daemon for Milter {
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
         let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
         let learning = Learning::new(&config.service.learning, &parts.store);
-        let service = service.observed_by(observations).knowing(ours).taught_by(learning.share());
-        Ok(Self { service: Arc::new(service), keys, reports, learning, built: config.service.clone() })
+        let journal = Journal::new(config.service.history);
+        let history = History::new(journal.clone(), parts.store.clone());
+        let service =
+            service.observed_by(observations).knowing(ours).taught_by(learning.share()).recorded_in(journal);
+        Ok(Self {
+            service: Arc::new(service),
+            keys,
+            reports,
+            learning,
+            history,
+            built: config.service.clone(),
+        })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -108,11 +124,11 @@ impl Daemon for Milter {
     }
 
     async fn background(self: Arc<Self>) {
-        tokio::join!(self.keys.run(), self.reports.run(), self.learning.run());
+        tokio::join!(self.keys.run(), self.reports.run(), self.learning.run(), self.history.run());
     }
 
     async fn finish(self: Arc<Self>) {
-        tokio::join!(self.reports.finish(), self.learning.finish());
+        tokio::join!(self.reports.finish(), self.learning.finish(), self.history.finish());
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
@@ -120,6 +136,7 @@ impl Daemon for Milter {
         self.service.reload(config, vault).map_err(|error| in_config(config, &error))?;
         self.keys.reload(&config.dns, &config.dkim).map_err(|error| in_config(config, &error))?;
         let resolver = self.service.resolver();
+        self.history.reload(config.service.history);
         self.reports.reload(Current { settings: config.service.reports.clone(), resolver });
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
@@ -143,6 +160,10 @@ impl Daemon for Milter {
 
     async fn ask(source: ConfigSource, ask: ask::Ask) -> anyhow::Result<ExitCode> {
         ask::ask(source, ask).await
+    }
+
+    async fn more(source: ConfigSource, verb: evaluate::Verb) -> anyhow::Result<ExitCode> {
+        evaluate::run(source, verb).await
     }
 }
 

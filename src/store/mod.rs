@@ -6,6 +6,7 @@ pub mod access;
 mod dmarc;
 mod greylist;
 mod habits;
+pub mod history;
 pub mod key_life;
 mod keys;
 mod mta_sts;

@@ -24,6 +24,7 @@ pub struct Player {
     model: Model,
     extractor: Extractor,
     playing: Playing,
+    open: Option<(Features, Judgement)>,
     waiting: VecDeque<(Features, Label)>,
 }
 
@@ -35,8 +36,22 @@ impl Player {
 
     /// Judges a message, and learns what is due.
     pub fn next(&mut self, message: &Message, label: Label) -> Judgement {
+        let judged = self.look(message);
+        self.tell(label);
+        judged
+    }
+
+    /// Judges a message, of which [`Player::tell`] will say what it was.
+    pub fn look(&mut self, message: &Message) -> Judgement {
         let features = self.extractor.read(message);
         let judged = self.model.judge(&features, None);
+        self.open = Some((features, judged));
+        judged
+    }
+
+    /// Says what the message was that was looked at last, and learns what is due.
+    pub fn tell(&mut self, label: Label) {
+        let Some((features, judged)) = self.open.take() else { return };
         let wrong = (judged.probability > 0.5) != (label == Label::Spam);
         if !self.playing.partial || wrong {
             self.waiting.push_back((features, label));
@@ -46,7 +61,11 @@ impl Player {
             let judged = self.model.judge(&features, None);
             self.model.learn(&features, None, label, &judged);
         }
-        judged
+    }
+
+    /// Whether it was shown both kinds, so that the rules would hear its word.
+    pub fn knows(&self) -> bool {
+        self.model.shown().iter().all(|&shown| shown > 0)
     }
 
     /// Judges only.

@@ -73,3 +73,6 @@ GRANT SELECT ON gatepost.training_epoch TO gatepost_milter;
 GRANT SELECT, INSERT, DELETE ON gatepost.judged_messages TO gatepost_milter;
 GRANT SELECT, INSERT, UPDATE ON gatepost.models TO gatepost_milter;
 GRANT EXECUTE ON FUNCTION gatepost.forget_training(timestamptz) TO gatepost_milter;
+-- The milter writes the history and forgets it; of what stands there it sees when it was, and nothing else.
+GRANT INSERT, DELETE, SELECT (id, at) ON gatepost.history_messages TO gatepost_milter;
+GRANT INSERT ON gatepost.history_recipients TO gatepost_milter;

@@ -1,0 +1,136 @@
+//! `evaluate --online`: a labelled stream played in its order, each message judged and then learned, as a mail server would with people who
+//! say of every message what it was. With `--delay` they say it late, with `--partial` only of what was judged wrong.
+//!
+//! Two results: the model alone, with the figures of the TREC spam track, and rules and model together at the configured thresholds.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use super::Evaluate;
+use super::index::Index;
+use super::judge::{self, Judge};
+use super::tally::Tally;
+use crate::config::Milter;
+use crate::facts::Learned;
+use crate::learning::Label;
+use crate::learning::stream::{Figures, Outcome, Player, Playing};
+use crate::message::Message;
+use crate::score::{Thresholds, Weights};
+
+/// Plays the stream.
+///
+/// # Errors
+/// An index that cannot be read, or has only one kind of mail.
+pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitCode> {
+    let index = Index::read(&arguments.index)?;
+    let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
+    let judge = Judge::new(Weights::new(&config.weights.0), thresholds, config.bounds().rules_body);
+    let mut player = Player::new(Playing { delay: arguments.delay, partial: arguments.partial });
+    let mut unread = 0;
+    if let Some(train) = &arguments.train {
+        let train = Index::read(train)?;
+        for (message, label) in messages(&train, &mut unread) {
+            player.next(&message, label);
+        }
+    }
+    let mut output = match &arguments.output {
+        Some(path) => {
+            let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+            Some((path, std::io::BufWriter::new(file)))
+        }
+        None => None,
+    };
+    let (mut outcomes, mut tally, mut spent) = (Vec::new(), Tally::default(), Duration::ZERO);
+    for entry in &index.entries {
+        let Some(message) = message(&index, entry, &mut unread) else { continue };
+        let started = Instant::now();
+        let (judged, knows) = match &arguments.train {
+            Some(_) => (player.judge(&message), true),
+            None => (player.look(&message), player.knows()),
+        };
+        if arguments.train.is_none() {
+            player.tell(entry.label);
+        }
+        spent += started.elapsed();
+        outcomes.push(Outcome { label: entry.label, judged });
+        let learned = knows.then(|| Learned { probability: judged.probability, evidence: String::new() });
+        let together = judge.message(message, learned);
+        tally.count(entry.label == Label::Spam, &together.verdict);
+        if let Some((path, file)) = &mut output {
+            let path_of = index.text_of(entry);
+            writeln!(
+                file,
+                "{:.4}\t{}\t{path_of}\t{:.2}",
+                judged.logit,
+                entry.label.as_str(),
+                together.verdict.score
+            )
+            .with_context(|| path.display().to_string())?;
+        }
+    }
+    if let Some((path, mut file)) = output {
+        file.flush().with_context(|| path.display().to_string())?;
+    }
+    let Some(figures) = Figures::of(&outcomes) else {
+        bail!(
+            "{}: it takes both spam and ham to tell how well they are told apart",
+            arguments.index.display()
+        );
+    };
+    let each = spent.as_secs_f64() * 1e6 / outcomes.len() as f64;
+    super::print(&format!("{}\n{}", render(&figures, each), tally.render()))?;
+    Ok(super::outcome(unread))
+}
+
+/// The messages of an index that can be read.
+fn messages<'a>(index: &'a Index, unread: &'a mut usize) -> impl Iterator<Item = (Message, Label)> + 'a {
+    index.entries.iter().filter_map(move |entry| Some((message(index, entry, unread)?, entry.label)))
+}
+
+fn message(index: &Index, entry: &super::index::Entry, unread: &mut usize) -> Option<Message> {
+    match judge::read(&index.file_of(entry)) {
+        Ok(raw) => Some(Message::from_eml(&raw)),
+        Err(why) => {
+            *unread += 1;
+            eprintln!("gatepost-milter: {}: {why:#}", index.place_of(entry));
+            None
+        }
+    }
+}
+
+fn render(figures: &Figures, each: f64) -> String {
+    let mut out = String::new();
+    let _ =
+        writeln!(out, "the model alone: {} ham, {} spam, {each:.0} µs a message", figures.ham, figures.spam);
+    let _ = writeln!(
+        out,
+        "  at 50 %       {} ham called spam, {} spam called ham",
+        figures.false_positives, figures.false_negatives
+    );
+    let roca = figures.roca;
+    let _ = writeln!(out, "  (1-ROCA)%     {:.4} [{:.4} to {:.4}]", roca.value, roca.low, roca.high);
+    let _ = writeln!(
+        out,
+        "  spam missed   {:.2} % where 0.1 % of ham is wrong, {:.2} % where 0.01 % is",
+        figures.missed_at_thousandth, figures.missed_at_ten_thousandth
+    );
+    let _ = writeln!(out, "  log-loss      {:.4}", figures.log_loss);
+    let _ = writeln!(out, "  said          messages  mean   spam");
+    for (number, tenth) in figures.calibration.iter().enumerate().filter(|(_, tenth)| tenth.messages > 0) {
+        let _ = writeln!(
+            out,
+            "  {:>3} to {:>3} %  {:>8}  {:>5.1}% {:>5.1}%",
+            number * 10,
+            number * 10 + 10,
+            tenth.messages,
+            tenth.said * 100.0,
+            tenth.spam * 100.0
+        );
+    }
+    let _ = writeln!(out, "\nrules and model together:");
+    out
+}
