@@ -123,6 +123,8 @@ async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(question) = questions.recv().await {
         batch.push(question);
+        // Whoever is about to ask comes along too: the other connections have their turn first.
+        tokio::task::yield_now().await;
         // What came while the last batch was under way goes along.
         while batch.len() < BATCH
             && let Ok(question) = questions.try_recv()
