@@ -23,11 +23,22 @@ pub(crate) enum Class {
     Keys,
     Dmarc,
     Rules,
+    Accounts,
+    Guesses,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc, Self::Rules];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Domains,
+        Self::Users,
+        Self::Aliases,
+        Self::Shares,
+        Self::Keys,
+        Self::Dmarc,
+        Self::Rules,
+        Self::Accounts,
+        Self::Guesses,
+    ];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -41,6 +52,8 @@ impl Class {
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }
+            "login_rules" | "app_passwords" | "master_users" | "login_locks" => Some(Self::Accounts),
+            "login_guesses" => Some(Self::Guesses),
             _ => None,
         }
     }
