@@ -70,6 +70,13 @@ impl Guessing {
     }
 }
 
+/// How far a reading came.
+enum Merged {
+    All,
+    More,
+    Nothing,
+}
+
 /// The guard of one process.
 pub(crate) struct Guard {
     store: Store,
@@ -160,7 +167,14 @@ impl Guard {
             }
             Lookup::Unavailable(_) => (known_here.network).then_some(known_here),
             // Without the tables only what was seen here is known.
-            Lookup::None | Lookup::Misconfigured(_) => Some(known_here),
+            Lookup::None | Lookup::Misconfigured(_) => {
+                places
+                    .iter()
+                    .zip(here)
+                    .filter(|(_, known)| known.is_none())
+                    .for_each(|(place, _)| self.guesses.note_known(login, *place, false));
+                Some(known_here)
+            }
         }
     }
 
@@ -235,9 +249,14 @@ impl Guard {
     pub(crate) async fn keep(&self, settings: impl Fn() -> Guessing) {
         let merging = async {
             loop {
-                let more = self.merge(&settings()).await;
-                let pause = if more { Duration::ZERO } else { MERGE };
-                let _ = tokio::time::timeout(pause, self.store.guesses_changed()).await;
+                match self.merge(&settings()).await {
+                    Merged::More => {}
+                    Merged::All => {
+                        let _ = tokio::time::timeout(MERGE, self.store.guesses_changed()).await;
+                    }
+                    // No tables, or no right to them: not the database's log, too, is to be filled.
+                    Merged::Nothing => tokio::time::sleep(WITHOUT_TABLES).await,
+                }
             }
         };
         let forgetting = async {
@@ -256,11 +275,15 @@ impl Guard {
         self.journal.write(&self.store).await;
     }
 
-    /// Hears what other hosts heard; whether there is more.
-    async fn merge(&self, settings: &Guessing) -> bool {
+    /// Hears what other hosts heard.
+    async fn merge(&self, settings: &Guessing) -> Merged {
         let (since, last) = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
         // First what is to be forgotten: what came after it counts again.
-        let unblocks = self.store.unblocks(last).await.found().unwrap_or_default();
+        let unblocks = match self.store.unblocks(last).await {
+            Lookup::Found(unblocks) => unblocks,
+            Lookup::Misconfigured(_) => return Merged::Nothing,
+            Lookup::None | Lookup::Unavailable(_) => return Merged::All,
+        };
         for (_, key) in &unblocks {
             let count = self.guesses.forget(key);
             tracing::info!(%key, count, "wrong passwords forgotten");
@@ -276,7 +299,7 @@ impl Guard {
         }
         let newest = heard.iter().map(|guess| guess.noted_at).fold(since, f64::max);
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = (newest, last);
-        heard.len() >= FULL && newest > since
+        if heard.len() >= FULL && newest > since { Merged::More } else { Merged::All }
     }
 }
 
@@ -304,6 +327,8 @@ impl Trial<'_> {
 const LONGEST_DELAY: Duration = Duration::from_secs(7);
 /// How often the tables are read where nothing announces that they changed.
 const MERGE: Duration = Duration::from_secs(5);
+/// How long nothing is read or written where there are no tables.
+pub(crate) const WITHOUT_TABLES: Duration = Duration::from_secs(60);
 /// How often old rows are looked for.
 const FORGET: Duration = Duration::from_secs(3600);
 /// Longer than a batch takes to be committed.
@@ -361,6 +386,20 @@ mod tests {
             assert_eq!(Guard::delay(&trial, Duration::ZERO), Duration::ZERO);
         }
         assert_eq!(last, LONGEST_DELAY);
+    }
+
+    #[tokio::test]
+    async fn hanging_up_saves_no_guess() {
+        let (guard, settings) = (guard(), Guessing::default());
+        for n in 0..settings.user {
+            drop(wrong(&guard, &settings, "alice@example.com", "192.0.2.1", &n.to_string()).await);
+        }
+        assert_eq!(guard.figures(), (settings.user as usize, 0));
+        let mut one_more = wrong(&guard, &settings, "alice@example.com", "192.0.2.1", "one more").await;
+        assert!(one_more.is_too_much());
+        guard.give_up(&mut one_more);
+        drop(one_more);
+        assert_eq!(guard.figures().0, settings.user as usize);
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ use gatepost::store::Store;
 use gatepost::store::logins::{Guess, LastLogin, MasterLogin};
 use tokio::sync::Notify;
 
+use crate::guard::WITHOUT_TABLES;
+
 /// The journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -33,6 +35,16 @@ struct Pending {
     masters: Vec<(Instant, MasterLogin)>,
     guesses: HashMap<(String, Option<IpAddr>, u64), (Instant, Guess)>,
     full: bool,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    All,
+    /// The database is away: it waits.
+    Later,
+    /// There are no tables, or no right to them: it is lost, and the operator told once.
+    Never,
 }
 
 impl Journal {
@@ -102,55 +114,89 @@ impl Journal {
         loop {
             self.wake.notified().await;
             tokio::time::sleep(BATCH).await;
-            while !self.write(store).await {
-                tokio::time::sleep(RETRY).await;
+            loop {
+                match self.write(store).await {
+                    Written::All => break,
+                    Written::Later => tokio::time::sleep(RETRY).await,
+                    Written::Never => {
+                        tokio::time::sleep(WITHOUT_TABLES).await;
+                        break;
+                    }
+                }
             }
         }
     }
 
-    /// Writes what is there; `false` where it must be tried again.
-    pub(crate) async fn write(&self, store: &Store) -> bool {
-        let taken = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Writes what is there, as far as it can be.
+    pub(crate) async fn write(&self, store: &Store) -> Written {
+        let mut taken = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
         if taken.full {
             tracing::warn!(
                 "more logins than can be written down; the last ones of some users will be missing"
             );
         }
-        // The wrong passwords first: other hosts wait for them.
-        let guesses: Vec<Guess> =
-            values(&taken.guesses, |at, guess| Guess { ago: at.elapsed(), ..guess.clone() });
-        if !guesses.is_empty() && self.is_away(store.note_guesses(self.source, &guesses).await) {
-            return self.put_back(taken);
+        let written = self.write_all(store, &mut taken).await;
+        match written {
+            Ok(()) => Written::All,
+            Err(Trouble::Away(_)) => {
+                self.put_back(taken);
+                Written::Later
+            }
+            Err(trouble) => {
+                let why = trouble.to_string();
+                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                if said.as_deref() != Some(&why) {
+                    tracing::warn!(%why, "logins are not written down");
+                    *said = Some(why);
+                }
+                Written::Never
+            }
         }
-        let logins: Vec<LastLogin> =
-            values(&taken.logins, |at, login| LastLogin { ago: at.elapsed(), ..login.clone() });
-        let networks: Vec<(String, Network, Duration)> = taken
-            .networks
-            .iter()
-            .map(|((login, network), at)| (login.clone(), *network, at.elapsed()))
-            .collect();
-        let uses: Vec<(i64, Duration, Option<IpAddr>, String)> = taken
-            .app_passwords
-            .iter()
-            .map(|(id, (at, address, service))| (*id, at.elapsed(), *address, service.clone()))
-            .collect();
-        let masters: Vec<MasterLogin> = taken
+    }
+
+    /// Takes out of `pending` what is written.
+    async fn write_all(&self, store: &Store, pending: &mut Pending) -> Result<(), Trouble> {
+        // The wrong passwords first: other hosts wait for them.
+        let guesses =
+            values(&pending.guesses, |at, guess: &Guess| Guess { ago: at.elapsed(), ..guess.clone() });
+        if !guesses.is_empty() {
+            store.note_guesses(self.source, &guesses).await?;
+            pending.guesses.clear();
+        }
+        let masters: Vec<MasterLogin> = pending
             .masters
             .iter()
             .map(|(at, login)| MasterLogin { ago: at.elapsed(), ..login.clone() })
             .collect();
-        let rest = Pending { guesses: HashMap::new(), ..taken };
-        if !masters.is_empty() && self.is_away(store.note_masters(&masters).await) {
-            return self.put_back(rest);
+        if !masters.is_empty() {
+            store.note_masters(&masters).await?;
+            pending.masters.clear();
         }
-        let rest = Pending { masters: Vec::new(), ..rest };
-        if !logins.is_empty() && self.is_away(store.note_logins(&logins).await)
-            || !networks.is_empty() && self.is_away(store.note_networks(&networks).await)
-            || !uses.is_empty() && self.is_away(store.note_app_passwords(&uses).await)
-        {
-            return self.put_back(rest);
+        let logins =
+            values(&pending.logins, |at, login: &LastLogin| LastLogin { ago: at.elapsed(), ..login.clone() });
+        if !logins.is_empty() {
+            store.note_logins(&logins).await?;
+            pending.logins.clear();
         }
-        true
+        let networks: Vec<(String, Network, Duration)> = pending
+            .networks
+            .iter()
+            .map(|((login, network), at)| (login.clone(), *network, at.elapsed()))
+            .collect();
+        if !networks.is_empty() {
+            store.note_networks(&networks).await?;
+            pending.networks.clear();
+        }
+        let uses: Vec<(i64, Duration, Option<IpAddr>, String)> = pending
+            .app_passwords
+            .iter()
+            .map(|(id, (at, address, service))| (*id, at.elapsed(), *address, service.clone()))
+            .collect();
+        if !uses.is_empty() {
+            store.note_app_passwords(&uses).await?;
+            pending.app_passwords.clear();
+        }
+        Ok(())
     }
 
     fn note(&self, change: impl FnOnce(&mut Pending)) {
@@ -159,7 +205,7 @@ impl Journal {
     }
 
     /// What came meanwhile is newer and stays.
-    fn put_back(&self, old: Pending) -> bool {
+    fn put_back(&self, old: Pending) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let Pending { logins, networks, app_passwords, masters, guesses, .. } = old;
         let mut full = false;
@@ -174,24 +220,6 @@ impl Journal {
         }
         pending.masters.splice(0..0, masters);
         pending.masters.truncate(MOST);
-        false
-    }
-
-    /// Whether to try again later. What the operator must put right is said once, and not kept for.
-    fn is_away(&self, written: Result<(), Trouble>) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        match written {
-            Ok(()) => *said = None,
-            Err(Trouble::Away(_)) => return true,
-            Err(trouble) => {
-                let why = trouble.to_string();
-                if said.as_deref() != Some(&why) {
-                    tracing::warn!(%why, "logins are not written down");
-                    *said = Some(why);
-                }
-            }
-        }
-        false
     }
 }
 
@@ -250,7 +278,7 @@ mod tests {
         let old = std::mem::take(&mut *journal.pending.lock().unwrap());
         journal.guess(guess("alice", 1));
         journal.guess(guess("alice", 2));
-        assert!(!journal.put_back(old));
+        journal.put_back(old);
         let pending = journal.pending.lock().unwrap();
         assert_eq!(pending.guesses.values().map(|(_, guess)| guess.times).sum::<u64>(), 3);
     }

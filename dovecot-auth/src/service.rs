@@ -213,7 +213,7 @@ impl DovecotAuth {
         } else {
             let (directory, hasher, work) = (&self.directory, &self.hasher, &self.counters.work);
             let bench = Bench { directory, hasher, work, explain: live.settings.explain_refusals };
-            verdict::judge(bench, origin, claim).await
+            verdict::judge(bench, origin, claim, started).await
         };
         match &judgement.verdict {
             Verdict::Refused(refusal) => self.guard.was_wrong(&mut trial, &circumstances.service, *refusal),

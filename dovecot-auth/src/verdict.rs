@@ -12,6 +12,7 @@ use gatepost::directory::account::Account;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::{Address, Domain};
 use gatepost::password::{Hasher, StoredHash, Verification};
+use tokio::time::Instant;
 
 use crate::admission::{self, Answer, Facts, Objection, Proof, Service};
 use crate::mechanisms::Claim;
@@ -182,9 +183,9 @@ pub(crate) fn prover(claim: &Claim) -> String {
     Names::of(claim).map_or_else(|| claim.login.to_lowercase(), |names| names.prover.to_string())
 }
 
-/// Judges a claim, within [`DEADLINE`].
-pub(crate) async fn judge(bench: Bench<'_>, origin: Origin, claim: Claim) -> Judgement {
-    let judgement = tokio::time::timeout(DEADLINE, weigh(bench, origin, claim)).await;
+/// Judges a claim, within [`DEADLINE`] of its beginning.
+pub(crate) async fn judge(bench: Bench<'_>, origin: Origin, claim: Claim, begun: Instant) -> Judgement {
+    let judgement = tokio::time::timeout_at(begun + DEADLINE, weigh(bench, origin, claim)).await;
     judgement.unwrap_or_else(|_| Verdict::Unavailable(format!("not decided within {DEADLINE:?}")).into())
 }
 

@@ -1,5 +1,6 @@
 """Scenes B and G: what a right password is worth (switches, app passwords, locks, masters), and what becomes of many wrong ones."""
 
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +126,10 @@ def guessing(stack: Stack, story: Story) -> None:
     stack.gatepost("auth", "unblock", DORA)
     until("dora gets in", lambda: not imap(stack, DORA, DORAS))
     story.check("unblocked, she gets in", not (said := imap(stack, DORA, DORAS)), said)
+
+    # What belongs to root although the daemon does not run as root cannot be traced or dumped (proc(5), PR_SET_DUMPABLE).
+    owner = os.stat(f"/proc/{daemon.pid}/environ").st_uid
+    story.check("the daemon's memory is out of reach for its own user: no core dump, no debugger", owner == 0 != daemon.uid, owner)
 
     if shutil.which("fail2ban-regex"):
         told = run("fail2ban-regex", daemon.log, EXAMPLES / "fail2ban/filter.d/gatepost-dovecot-auth.conf")
