@@ -3,13 +3,14 @@
 //!
 //! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` (one connection
 //! of each kind), [`mechanisms`] and [`verdict`] (is this login who it claims to be), [`logins`] (until the mail process asks), [`userdb`],
-//! [`dicts`], [`ask`], `metrics`.
+//! [`dicts`], [`hearsay`] (logins that Dovecot's own auth process decides), [`ask`], `metrics`.
 //!
-//! The only daemon that reads password hashes. Refuses to read mail, to write anything but shares, and to say why a login was refused.
+//! The only daemon that reads password hashes. Refuses to read mail, to write anything but what Dovecot keeps in dictionaries, and to say why a login was refused.
 
 pub mod ask;
 pub mod config;
 pub mod dicts;
+pub mod hearsay;
 pub mod logins;
 pub mod mechanisms;
 mod metrics;

@@ -23,11 +23,20 @@ pub(crate) enum Class {
     Keys,
     Dmarc,
     Rules,
+    Accounts,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc, Self::Rules];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Domains,
+        Self::Users,
+        Self::Aliases,
+        Self::Shares,
+        Self::Keys,
+        Self::Dmarc,
+        Self::Rules,
+        Self::Accounts,
+    ];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -41,6 +50,7 @@ impl Class {
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }
+            "wide_shares" | "groups" | "quota_limits" | "user_fields" => Some(Self::Accounts),
             _ => None,
         }
     }

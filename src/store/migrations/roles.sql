@@ -66,3 +66,16 @@ GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
 
 -- The policy daemon keeps MTA-STS policies.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
+
+-- The auth daemon keeps Dovecot's dictionaries, and tells what users are; the policy daemon needs their quotas.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.dict_values, gatepost.wide_shares TO gatepost_auth;
+GRANT SELECT ON gatepost.groups, gatepost.quota_limits, gatepost.user_fields TO gatepost_auth;
+GRANT SELECT ON gatepost.quota_limits TO gatepost_policy;
+-- A daemon that still connects as the tutorial's role knows them too.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'mail_user') THEN
+        GRANT SELECT ON gatepost.wide_shares, gatepost.groups, gatepost.quota_limits, gatepost.user_fields TO mail_user;
+    END IF;
+END
+$$;
