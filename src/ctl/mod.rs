@@ -18,9 +18,11 @@ mod dmarc;
 mod domain;
 mod domain_dns;
 mod greylist;
+mod group;
 mod limits;
 mod logins;
 mod master;
+mod quota;
 mod schema;
 mod sendas;
 mod share;
@@ -84,6 +86,12 @@ enum Noun {
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
+    /// Groups of users to whom mailboxes can be shared: add, remove, list
+    #[command(subcommand)]
+    Group(group::Verb),
+    /// How much mailboxes may hold, and how full they are: set, unset, list
+    #[command(subcommand)]
+    Quota(quota::Verb),
     /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
@@ -165,6 +173,8 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Bcc(verb) => bcc::run(verb, &mut connection).await?,
         Noun::Transport(verb) => transport::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
+        Noun::Group(verb) => group::run(verb, &mut connection).await?,
+        Noun::Quota(verb) => quota::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
         Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
         Noun::Allow(verb) => allow_deny::run("allow", verb, &mut connection).await?,
