@@ -5,7 +5,7 @@
 //! [`MAX_MEMORY`]; then the oldest records go, are counted, and the loss is said once, when the database is back.
 //!
 //! - [`draft`]: the record of a message.
-//! - [`settings`]: `[milter.history]`.
+//! - [`settings`]: the table `history` of the configuration.
 //!
 //! ```text
 //! session ─▶ Journal (list in memory) ─▶ History::run ─▶ gatepost.history_messages, NOTIFY gatepost_history
