@@ -89,6 +89,7 @@ impl Daemon for DovecotAuth {
     const ABOUT: &'static str = "Answers every login of Dovecot and Postfix, and Dovecot's user lookups and dictionaries, from the database mail_server";
     type Section = Settings;
     type Ask = Ask;
+    type More = std::convert::Infallible;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
         let settings = &config.service;

@@ -20,6 +20,7 @@ pub use verification::{OnTempError, VerificationKeys};
 
 use crate::authentication::Verification;
 use crate::enforcement;
+use crate::history::settings as history;
 use crate::rules::RULES;
 use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
@@ -68,6 +69,8 @@ pub struct Milter {
     pub dmarc: enforcement::Settings,
     /// `[milter.reports]`: DMARC aggregate reports.
     pub reports: Reports,
+    /// `[milter.history]`.
+    pub history: history::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
     /// `[milter.signing]`.
@@ -96,6 +99,7 @@ impl Default for Milter {
             arc: Arc::default(),
             dmarc: enforcement::Settings::default(),
             reports: Reports::default(),
+            history: history::Settings::default(),
             limits: Limits::default(),
             signing: SigningSettings::default(),
             privacy: Privacy::default(),
@@ -168,6 +172,7 @@ impl Section for Milter {
             return Err("`deadline` must be more than 0s".to_owned());
         }
         self.reports.validate()?;
+        self.history.validate()?;
         self.signing.validate()?;
         self.privacy.validate()
     }
@@ -290,6 +295,7 @@ mod tests {
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
              [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
+             [milter.history]\nrecord = false\nkeep = \"7d\"\nsubject = false\n\
              [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
         ))
         .unwrap();
@@ -307,6 +313,8 @@ mod tests {
     #[test]
     fn the_sentence_of_every_mistake() {
         for (text, sentence) in [
+            ("[milter.history]\nkeep = \"1m\"", "`history.keep` must be at least 1h"),
+            ("[milter.history]\nsubjects = true", "did you mean \"subject\"?"),
             ("rejekt = 3", "did you mean"),
             ("reject = 4", "must be higher than `add-header`"),
             ("add-header = -1", "must be positive"),

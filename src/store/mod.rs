@@ -8,6 +8,7 @@ mod dict;
 mod dmarc;
 mod greylist;
 mod habits;
+pub mod history;
 pub mod key_life;
 mod keys;
 pub mod logins;

@@ -168,4 +168,5 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/008_greylist_bytes.sql"),
     include_str!("migrations/010_accounts.sql"),
     include_str!("migrations/011_dicts.sql"),
+    include_str!("migrations/013_history.sql"),
 ];

@@ -19,7 +19,8 @@
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
-//! - [`ask`]: the command line.
+//! - [`ask`], [`evaluate`]: the command line.
+//! - [`history`]: what was decided, in SQL (needs PostgreSQL).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod arc;
@@ -28,7 +29,9 @@ mod conversations;
 mod daemon;
 mod dmarc;
 mod enforcement;
+mod evaluate;
 mod generator;
+mod history;
 mod hop;
 mod hostile_dns;
 mod key_watch;
