@@ -61,6 +61,7 @@ pub fn judge(facts: &Facts, weights: &Weights, thresholds: &Thresholds) -> Verdi
                 }
                 evidence
             }
+            Check::Listed => facts.listed.evidence(rule.symbol).map(Evidence::new),
             Check::Composite(composite) => composed(&composite, &mut found),
         };
         if let Some(evidence) = evidence {
