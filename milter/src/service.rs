@@ -292,7 +292,10 @@ impl Service {
         let mut verdict = judged.unwrap_or_else(|| Verdict::unjudged(settings.thresholds));
         enforcement::combine(&mut verdict, &enforcement);
         let note = match (is_judged, settings.rules) {
-            (true, _) => report::summary(&verdict),
+            (true, _) => match &scan {
+                Some(Scan::Infected(name)) => format!("infected: {name}; {}", report::summary(&verdict)),
+                _ => report::summary(&verdict),
+            },
             (false, true) => "internal error; see above".to_owned(),
             (false, false) => String::new(),
         };

@@ -18,11 +18,15 @@
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
+//! - [`lists`]: lists in DNS; [`antivirus`]: Debian's clamd, and sockets that are none.
+//! - [`bounds`]: what one message may cost.
 //! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod antivirus;
 mod arc;
 mod ask;
+mod bounds;
 mod conversations;
 mod daemon;
 mod dmarc;
@@ -31,6 +35,7 @@ mod generator;
 mod hop;
 mod hostile_dns;
 mod key_watch;
+mod lists;
 mod miltertest;
 mod outgoing;
 mod pairs;

@@ -336,8 +336,10 @@ impl Reader<'_> {
             let room = MAX_LINK_TEXT.saturating_sub(link.text.len());
             link.text.push_str(cut(&text, room));
         }
-        if self.html.visible.len() < super::text::MAX_VISIBLE {
-            for c in text.chars() {
+        // One text may be longer than all the room there is.
+        let room = super::text::MAX_VISIBLE.saturating_sub(self.html.visible.len());
+        if room > 0 {
+            for c in cut(&text, room).chars() {
                 // White space collapses (CSS Text 3, 4.1.1); a no-break space is to the reader a space.
                 if c.is_whitespace() {
                     if self.last != Last::Space {

@@ -16,6 +16,7 @@
 //! | text kept for the phrases | [`text::MAX_VISIBLE`] | – |
 //! | URLs | [`urls::MAX_URLS`] | `urls` |
 //! | archive members | [`archives::MAX_MEMBERS`] | `archives` |
+//! | archives in archives | [`archives::MAX_DEPTH`] levels, [`archives::MAX_INFLATED`] bytes | `archives` |
 
 pub mod archives;
 pub mod brands;

@@ -15,6 +15,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use gatepost::dns::lists::reversed;
 
 use super::presets::{List, Subject};
+use crate::facts::urls::Origin;
 use crate::facts::{Facts, hosts};
 
 /// How much is asked about one message.
@@ -131,7 +132,8 @@ fn sites(facts: &Facts, limit: usize) -> Vec<Site> {
     let mut seen: HashSet<&str> = HashSet::new();
     let mut sites = Vec::new();
     let clicked = facts.urls.iter().filter(|url| url.is_clickable());
-    let other = facts.urls.iter().filter(|url| !url.is_clickable());
+    // Who writes of `evil[.]example` mostly warns of it.
+    let other = facts.urls.iter().filter(|url| !url.is_clickable() && url.origin != Origin::Disguised);
     for url in clicked.chain(other) {
         if sites.len() >= limit {
             return sites;
