@@ -21,10 +21,14 @@
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
 //! - [`ask`], [`evaluate`]: the command line.
 //! - [`history`]: what was decided, in SQL (needs PostgreSQL).
+//! - [`lists`]: lists in DNS; [`antivirus`]: Debian's clamd, and sockets that are none.
+//! - [`bounds`]: what one message may cost.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod antivirus;
 mod arc;
 mod ask;
+mod bounds;
 mod conversations;
 mod daemon;
 mod dmarc;
@@ -35,6 +39,7 @@ mod history;
 mod hop;
 mod hostile_dns;
 mod key_watch;
+mod lists;
 mod miltertest;
 mod outgoing;
 mod pairs;
