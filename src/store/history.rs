@@ -152,6 +152,9 @@ impl Record {
         self.recipients.truncate(MAX_RECIPIENTS);
         self.omitted =
             self.omitted.saturating_add(u32::try_from(known - self.recipients.len()).unwrap_or(u32::MAX));
+        // PostgreSQL's integer.
+        self.omitted = self.omitted.min(i32::MAX.unsigned_abs());
+        self.milliseconds = self.milliseconds.min(i32::MAX.unsigned_abs());
         for recipient in &mut self.recipients {
             recipient.recipient = clean(&recipient.recipient, MAX_ADDRESS);
         }

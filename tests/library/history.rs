@@ -101,6 +101,7 @@ async fn the_milter_writes_and_forgets_and_cannot_read() {
     odd.subject = Some(format!("a\0b\u{1b}[2J{}", "x".repeat(5000)));
     odd.helo = Some("\u{0}".to_owned());
     odd.score = Some(f64::NAN);
+    odd.milliseconds = u32::MAX;
     odd.recipients = (0..MAX_RECIPIENTS + 5)
         .map(|number| Recipient { recipient: format!("u{}@example.com", number / 2), ..Recipient::default() })
         .collect();

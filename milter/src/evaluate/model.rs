@@ -33,14 +33,17 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range around the weight that a rule has now: a sign keeps its direction and a tenth of a point, nothing that was a hint
-    /// becomes a sentence, and a rule without points (it informs, or decides alone) keeps none. Good signs can be forged, so they may
-    /// shrink, never grow.
+    /// The range around the weight that a rule has now, so that a corpus corrects what a person chose and does not overrule him: a sign
+    /// keeps its direction and a quarter of its points, and gets at most twice as many (half a point if that is more) and 1.5 more. Good
+    /// signs can be forged, so they may shrink, never grow. A rule without points (it informs, or decides alone) keeps none.
     pub fn around(weight: f64) -> Self {
         match weight {
             0.0 => Self { low: 0.0, high: 0.0 },
-            weight if weight < 0.0 => Self { low: weight, high: weight.max(-0.1) },
-            weight => Self { low: weight.min(0.1), high: weight.max((3.0 * weight).clamp(1.5, 5.0)) },
+            weight if weight < 0.0 => Self { low: weight, high: weight / 4.0 },
+            weight => {
+                let high = weight.max((2.0 * weight).max(0.5).min(weight + 1.5));
+                Self { low: weight / 4.0, high }
+            }
         }
     }
 
@@ -48,9 +51,9 @@ impl Range {
         (self.high - self.low).max(0.1)
     }
 
-    /// Whether a weight is within.
+    /// Whether a weight is within, as far as it can be written in hundredths.
     pub fn contains(self, weight: f64) -> bool {
-        (self.low..=self.high).contains(&weight)
+        (self.low - 0.05..=self.high + 0.05).contains(&weight)
     }
 }
 

@@ -5,7 +5,7 @@
 //! [`MAX_MEMORY`]; then the oldest records go, are counted, and the loss is said once, when the database is back.
 //!
 //! - [`draft`]: the record of a message.
-//! - [`settings`]: `[milter.history]`.
+//! - [`settings`]: the table `history` of the configuration.
 //!
 //! ```text
 //! session ─▶ Journal (list in memory) ─▶ History::run ─▶ gatepost.history_messages, NOTIFY gatepost_history
@@ -83,25 +83,28 @@ impl Journal {
         self.0.settings.store(Arc::new(settings));
     }
 
-    /// The oldest records, at most a batch.
-    fn take(&self) -> Vec<Record> {
-        self.list(|list| {
-            let many = list.records.len().min(MAX_BATCH);
-            let batch: Vec<Record> = list.records.drain(..many).collect();
-            list.bytes -= batch.iter().map(Record::weight).sum::<usize>();
-            batch
-        })
+    /// The oldest records, at most a batch. They stay on the list until they are known to be written: whoever writes may be stopped
+    /// at any moment.
+    fn oldest(&self) -> Vec<Record> {
+        self.list(|list| list.records.iter().take(MAX_BATCH).cloned().collect())
     }
 
-    /// Puts a batch back where it came from.
-    fn give_back(&self, batch: Vec<Record>) {
+    /// Takes the records of a batch off the list; returns how many had to go for want of room since the last time, and are written nowhere.
+    fn written(&self, batch: &[Record]) -> u64 {
         self.list(|list| {
-            for record in batch.into_iter().rev() {
-                list.bytes += record.weight();
-                list.records.push_front(record);
+            // What is left of the batch is at the front: records come at the back and go from the front.
+            let mut left = 0;
+            while let Some(record) = list.records.front()
+                && batch.iter().any(|known| known.id == record.id)
+            {
+                list.bytes -= record.weight();
+                list.records.pop_front();
+                left += 1;
             }
-            list.shorten();
-        });
+            let lost = list.dropped.saturating_sub((batch.len() - left) as u64);
+            list.dropped = 0;
+            lost
+        })
     }
 
     fn len(&self) -> usize {
@@ -168,17 +171,17 @@ impl History {
 
     /// Writes one batch; whether that went well.
     async fn flush(&self) -> bool {
-        let mut batch = self.journal.take();
+        let mut batch = self.journal.oldest();
         for record in &mut batch {
             readable(record);
         }
         match self.store.remember(&batch).await {
             Lookup::Found(()) | Lookup::None => {
                 debug!(messages = batch.len(), "written to the history");
-                let dropped = self.journal.list(|list| std::mem::take(&mut list.dropped));
-                if dropped > 0 {
+                let lost = self.journal.written(&batch);
+                if lost > 0 {
                     warn!(
-                        messages = dropped,
+                        messages = lost,
                         "history lacks messages: there was no room to keep them until now"
                     );
                 }
@@ -186,7 +189,6 @@ impl History {
                 true
             }
             Lookup::Unavailable(why) | Lookup::Misconfigured(why) => {
-                self.journal.give_back(batch);
                 self.complain(&why);
                 false
             }
@@ -273,14 +275,20 @@ mod tests {
             journal.list(|list| (list.records.len(), list.dropped as usize, list.bytes));
         assert_eq!(kept + dropped, count);
         assert!(dropped > count / 2 && bytes <= MAX_MEMORY && bytes > MAX_MEMORY / 2);
-        let batch = journal.take();
-        assert_eq!(batch.len(), MAX_BATCH);
+        // Whoever writes takes nothing off the list before it is written.
+        let batch = journal.oldest();
+        assert_eq!((batch.len(), journal.len()), (MAX_BATCH, kept));
         assert!(batch[0].subject.as_deref().unwrap().starts_with(&format!("{dropped} ")));
-        journal.give_back(batch);
-        assert_eq!(journal.len(), kept);
-        assert_eq!(journal.list(|list| list.bytes), bytes);
+        // While it is being written, there is no room for one of it any more: that one is not lost.
+        journal.list(|list| {
+            let record = list.records.pop_front().unwrap();
+            list.bytes -= record.weight();
+            list.dropped += 1;
+        });
+        assert_eq!(journal.written(&batch), dropped as u64);
+        assert_eq!(journal.len(), kept - MAX_BATCH);
         while journal.len() > 0 {
-            journal.take();
+            assert_eq!(journal.written(&journal.oldest()), 0);
         }
         assert_eq!(journal.list(|list| list.bytes), 0);
     }

@@ -9,6 +9,7 @@
 
 pub mod authentication;
 pub mod composites;
+pub mod dns_lists;
 pub mod envelope;
 pub mod headers;
 pub mod html;
@@ -52,6 +53,8 @@ pub enum Check {
     Facts(fn(&Facts) -> Option<Evidence>),
     /// By the facts, and a hit decides alone, whatever the score.
     Decides(fn(&Facts) -> Option<Evidence>, Decision),
+    /// By what a list in DNS said: the symbol stands in `Facts::listed`.
+    Listed,
     /// By other symbols.
     Composite(Composite),
 }
@@ -148,6 +151,12 @@ pub enum Group {
     Lists,
     /// What people have shown.
     Learned,
+    /// Lists in DNS that hold addresses, and those of signers.
+    AddressLists,
+    /// Lists in DNS that hold domains and mailboxes.
+    NameLists,
+    /// What the antivirus found.
+    Antivirus,
     /// Symbols made of others.
     Composites,
 }
@@ -169,11 +178,15 @@ impl Group {
             Self::Text => "text",
             Self::Lists => "lists",
             Self::Learned => "learned",
+            Self::AddressLists => "rbl",
+            Self::NameLists => "surbl",
+            Self::Antivirus => "antivirus",
             Self::Composites => "composites",
         }
     }
 
-    /// The most points a group can give. Rspamd bounds headers (8), MIME (10), subject (6), phishing (10) and URLs (9); the others
+    /// The most points a group can give. Rspamd bounds headers (8), MIME (10), subject (6), phishing (10), URLs (9) and
+    /// lists of names (12.5); the others
     /// are bounded so that no group alone reaches the 15 points of a rejection.
     pub fn cap(self) -> f64 {
         match self {
@@ -188,7 +201,9 @@ impl Group {
             | Self::Text
             | Self::Lists
             | Self::Learned
+            | Self::Antivirus
             | Self::Composites => 10.0,
+            Self::AddressLists | Self::NameLists => 12.5,
         }
     }
 }
@@ -197,7 +212,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 16] = [
+const TABLES: [&[Rule]; 0] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -213,6 +228,7 @@ const TABLES: [&[Rule]; 16] = [
     text::RULES,
     lists::RULES,
     learned::RULES,
+    dns_lists::RULES,
     composites::RULES,
 ];
 
