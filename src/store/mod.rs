@@ -10,6 +10,7 @@ mod greylist;
 mod habits;
 pub mod key_life;
 mod keys;
+pub mod logins;
 mod mta_sts;
 mod quota;
 pub mod reports;
@@ -63,8 +64,8 @@ impl Store {
             access: std::sync::Mutex::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
-            accounts: Table::new(Class::Accounts, MAX_ACCOUNTS, directory.freshness()),
-            wide_shares: Table::new(Class::Accounts, 1, directory.freshness()),
+            accounts: Table::new(Class::Fields, MAX_ACCOUNTS, directory.freshness()),
+            wide_shares: Table::new(Class::Fields, 1, directory.freshness()),
         }))
     }
 }

@@ -1,6 +1,6 @@
 //! What goes on at the same time: slow hashes, quick ones, lookups, bounds, and the end of the daemon in the middle of it.
 
-use crate::instance::{Held, Instance, install_schema, plain, until};
+use crate::instance::{Held, Instance, install, plain, until};
 use crate::postgres::Database;
 
 /// bcrypt at a cost that takes a good part of a second: long beside everything else here, and short enough for several of them, on a machine
@@ -197,7 +197,7 @@ async fn an_accepted_login_is_still_handed_over_at_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_of_a_dictionary_are_numbered_where_there_are_several() {
     let database = Database::create().await;
-    install_schema(&database).await;
+    install(&database).await;
     let section = format!("{}timeout = \"20s\"\n", database.toml());
     let instance = Instance::on(database, &section, "").await;
     instance.database.sql("INSERT INTO gatepost.dict_values (dict, key, value, writer) VALUES ('key_value', 'shared/a', '1', ''), ('key_value', 'shared/b', '2', '')").await;

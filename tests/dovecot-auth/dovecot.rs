@@ -402,8 +402,13 @@ async fn pop3_managesieve_and_submission_log_in_too() {
 async fn one_login_process_for_all_is_answered_in_any_order() {
     let dovecot = Dovecot::start(release().configuration()).await;
     let configuration = std::fs::read_to_string(dovecot.path("dovecot.conf")).unwrap();
-    let one = "service imap-login {\n  service_count = 0\n  process_limit = 1\n  client_limit = 1000";
-    std::fs::write(dovecot.path("dovecot.conf"), configuration.replace("service imap-login {", one)).unwrap();
+    let many_clients = match release() {
+        Release::V2_3 => "service_count = 0",
+        Release::V2_4 => "restart_request_count = unlimited",
+    };
+    let one = format!("service imap-login {{\n  {many_clients}\n  process_limit = 1\n  client_limit = 1000");
+    std::fs::write(dovecot.path("dovecot.conf"), configuration.replace("service imap-login {", &one))
+        .unwrap();
     let (ok, text) = dovecot.tool(&["reload"]).await;
     assert!(ok, "{text}");
     let mut waiting = Vec::new();

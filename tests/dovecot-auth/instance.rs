@@ -21,13 +21,6 @@ pub const CONNECTIONS: usize = 500;
 /// A database that is not there.
 pub const NOWHERE: &str = "[database]\nhost = \"/nonexistent\"\ntimeout = \"500ms\"\n";
 
-/// Installs our schema, with its triggers.
-pub async fn install_schema(database: &Database) {
-    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
-    let mut connection = connection.pool().acquire().await.unwrap();
-    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
-}
-
 /// A table that nobody can read or write for a while; by psql, so that nothing of ours waits for it.
 pub struct Held(tokio::process::Child);
 
@@ -66,6 +59,7 @@ pub struct Instance {
     drain: Drain,
     serving: JoinHandle<usize>,
     watching: JoinHandle<()>,
+    background: JoinHandle<()>,
 }
 
 impl Instance {
@@ -79,7 +73,7 @@ impl Instance {
     /// The same with our schema.
     pub async fn with_schema(settings: &str) -> Self {
         let database = Database::create().await;
-        install_schema(&database).await;
+        install(&database).await;
         let section = database.toml();
         Self::on(database, &section, settings).await
     }
@@ -100,9 +94,9 @@ impl Instance {
                 .unwrap();
         let drain = server.drain();
         let serving = tokio::spawn(server.run(Duration::from_secs(30)));
-        let (follow, beside) = (parts.directory.clone().watch(), Arc::clone(&service).background());
-        let watching = tokio::spawn(async { (_, _) = tokio::join!(follow, beside) });
-        Self { database, service, parts, directory, drain, serving, watching }
+        let watching = tokio::spawn(parts.directory.clone().watch());
+        let background = tokio::spawn(Arc::clone(&service).background());
+        Self { database, service, parts, directory, drain, serving, watching, background }
     }
 
     /// Where the sockets are.
@@ -132,6 +126,7 @@ impl Instance {
     pub async fn stop(self) -> usize {
         self.drain.start();
         self.watching.abort();
+        self.background.abort();
         let cut = self.serving.await.unwrap();
         self.service.finish().await;
         cut
@@ -214,6 +209,17 @@ pub fn configuration(directory: &Path, database: &str, settings: &str) -> String
         .collect();
     format!("{database}\n[dovecot-auth]\n{sockets}{usual}{settings}\n")
 }
+
+/// Installs schema `gatepost` as its owner, with triggers.
+pub async fn install(database: &Database) {
+    // Roles belong to the whole cluster: two installations at once would be in each other's way.
+    let _alone = INSTALLING.lock().await;
+    let owner = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = owner.pool().acquire().await.unwrap();
+    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+}
+
+static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Waits until a condition holds; a minute is "never" on any machine.
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
