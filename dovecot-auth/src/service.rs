@@ -43,10 +43,10 @@ pub struct DovecotAuth {
     hasher: Hasher,
     live: ArcSwap<Live>,
     logins: Logins,
+    guard: Arc<Guard>,
     retractions: Retractions,
     hearsay: Arc<Hearsay>,
     preparing: Semaphore,
-    guard: Arc<Guard>,
     counters: Counters,
     sessions: AtomicU64,
     connections: AtomicU32,
@@ -91,6 +91,7 @@ impl Daemon for DovecotAuth {
     const ABOUT: &'static str = "Answers every login of Dovecot and Postfix, and Dovecot's user lookups and dictionaries, from the database mail_server";
     type Section = Settings;
     type Ask = Ask;
+    type More = std::convert::Infallible;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
         let settings = &config.service;
@@ -105,9 +106,9 @@ impl Daemon for DovecotAuth {
         let guard = Arc::new(Guard::new(&parts.store));
         Ok(Self {
             directory: parts.directory.clone(),
-            store: parts.store.clone(),
             counters: Counters::new(&parts.metrics, &hasher, &guard),
             guard,
+            store: parts.store.clone(),
             hasher,
             live: ArcSwap::from_pointee(Live {
                 settings: settings.clone(),
@@ -153,10 +154,8 @@ impl Daemon for DovecotAuth {
     }
 
     async fn background(self: Arc<Self>) {
-        tokio::join!(
-            self.guard.keep(|| self.live.load().settings.guessing.clone()),
-            self.retractions.run(&self.directory, &self.store)
-        );
+        let guard = self.guard.keep(|| self.live.load().settings.guessing.clone());
+        tokio::join!(guard, self.retractions.run(&self.directory, &self.store));
     }
 
     async fn finish(self: Arc<Self>) {

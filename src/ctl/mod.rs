@@ -19,6 +19,7 @@ mod domain;
 mod domain_dns;
 mod greylist;
 mod group;
+mod history;
 mod limits;
 mod logins;
 mod master;
@@ -26,9 +27,11 @@ mod quota;
 mod schema;
 mod sendas;
 mod share;
+mod stats;
 mod terminal;
 mod transport;
 mod user;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,6 +125,12 @@ enum Noun {
     /// DMARC: policies of your own for single domains, and who forwards to you
     #[command(subcommand)]
     Dmarc(dmarc::Verb),
+    /// What was decided about which message
+    History(history::Which),
+    /// Why it was decided so, and what would have changed it
+    Why(why::Which),
+    /// What was decided, counted by day, action or symbol
+    Stats(stats::Which),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
     Check,
 }
@@ -185,6 +194,9 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Apppassword(verb) => apppassword::run(verb, &mut connection).await?,
         Noun::Master(verb) => master::run(verb, &mut connection).await?,
         Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
+        Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
+        Noun::Why(which) => why::run(which, &mut connection).await?,
+        Noun::Stats(which) => stats::run(which, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

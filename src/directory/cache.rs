@@ -26,7 +26,6 @@ pub(crate) enum Class {
     Access,
     Accounts,
     Guesses,
-    Fields,
 }
 
 impl Class {
@@ -41,7 +40,6 @@ impl Class {
         Self::Access,
         Self::Accounts,
         Self::Guesses,
-        Self::Fields,
     ];
 
     /// The class of a table whose trigger spoke.
@@ -57,9 +55,9 @@ impl Class {
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }
-            "login_rules" | "app_passwords" | "master_users" | "login_locks" => Some(Self::Accounts),
+            "login_rules" | "app_passwords" | "master_users" | "login_locks" | "wide_shares" | "groups"
+            | "quota_limits" | "user_fields" => Some(Self::Accounts),
             "login_guesses" => Some(Self::Guesses),
-            "wide_shares" | "groups" | "quota_limits" | "user_fields" => Some(Self::Fields),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ mod dict;
 mod dmarc;
 mod greylist;
 mod habits;
+pub mod history;
 pub mod key_life;
 mod keys;
 pub mod logins;
@@ -64,8 +65,8 @@ impl Store {
             access: std::sync::Mutex::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
-            accounts: Table::new(Class::Fields, MAX_ACCOUNTS, directory.freshness()),
-            wide_shares: Table::new(Class::Fields, 1, directory.freshness()),
+            accounts: Table::new(Class::Accounts, MAX_ACCOUNTS, directory.freshness()),
+            wide_shares: Table::new(Class::Accounts, 1, directory.freshness()),
         }))
     }
 }

@@ -80,7 +80,7 @@ impl Store {
             .bind(kind)
             .bind(name);
         let answer = database.ask(query.fetch_optional(database.pool())).await;
-        self.0.freshness.flush_class(Class::Fields);
+        self.0.freshness.flush_class(Class::Accounts);
         match answer {
             // There are no groups then.
             Err(Trouble::Misconfigured(why)) if why == NO_SCHEMA && *to != SharedTo::Anyone => Lookup::None,
@@ -97,7 +97,7 @@ impl Store {
             .bind(kind)
             .bind(name);
         let answer = database.ask(query.execute(database.pool())).await;
-        self.0.freshness.flush_class(Class::Fields);
+        self.0.freshness.flush_class(Class::Accounts);
         Lookup::from(answer.map(|_| Some(())))
     }
 }

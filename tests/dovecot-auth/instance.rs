@@ -21,6 +21,15 @@ pub const CONNECTIONS: usize = 500;
 /// A database that is not there.
 pub const NOWHERE: &str = "[database]\nhost = \"/nonexistent\"\ntimeout = \"500ms\"\n";
 
+/// Installs our schema, with its triggers.
+pub async fn install(database: &Database) {
+    // Roles belong to the whole cluster: two installations at once would be in each other's way.
+    let _alone = INSTALLING.lock().await;
+    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = connection.pool().acquire().await.unwrap();
+    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+}
+
 /// A table that nobody can read or write for a while; by psql, so that nothing of ours waits for it.
 pub struct Held(tokio::process::Child);
 
@@ -59,7 +68,6 @@ pub struct Instance {
     drain: Drain,
     serving: JoinHandle<usize>,
     watching: JoinHandle<()>,
-    background: JoinHandle<()>,
 }
 
 impl Instance {
@@ -94,9 +102,9 @@ impl Instance {
                 .unwrap();
         let drain = server.drain();
         let serving = tokio::spawn(server.run(Duration::from_secs(30)));
-        let watching = tokio::spawn(parts.directory.clone().watch());
-        let background = tokio::spawn(Arc::clone(&service).background());
-        Self { database, service, parts, directory, drain, serving, watching, background }
+        let (follow, beside) = (parts.directory.clone().watch(), Arc::clone(&service).background());
+        let watching = tokio::spawn(async { (_, _) = tokio::join!(follow, beside) });
+        Self { database, service, parts, directory, drain, serving, watching }
     }
 
     /// Where the sockets are.
@@ -126,7 +134,6 @@ impl Instance {
     pub async fn stop(self) -> usize {
         self.drain.start();
         self.watching.abort();
-        self.background.abort();
         let cut = self.serving.await.unwrap();
         self.service.finish().await;
         cut
@@ -209,16 +216,6 @@ pub fn configuration(directory: &Path, database: &str, settings: &str) -> String
         .collect();
     format!("{database}\n[dovecot-auth]\n{sockets}{usual}{settings}\n")
 }
-
-/// Installs schema `gatepost` as its owner, with triggers.
-pub async fn install(database: &Database) {
-    // Roles belong to the whole cluster: two installations at once would be in each other's way.
-    let _alone = INSTALLING.lock().await;
-    let owner = gatepost::database::Database::new(&database.config(), "test").unwrap();
-    let mut connection = owner.pool().acquire().await.unwrap();
-    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
-}
-
 static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Waits until a condition holds; a minute is "never" on any machine.

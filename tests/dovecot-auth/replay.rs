@@ -62,9 +62,9 @@ conversations! {
     dict_acl
     dict_acl_2_4
     dict_auth
+    guessing
     dict_values
     dict_wide_shares
-    guessing
     lines_out_of_order
     login_login
     login_plain

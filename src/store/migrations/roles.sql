@@ -97,3 +97,6 @@ BEGIN
     END IF;
 END
 $$;
+-- The milter writes the history and forgets it; of what stands there it sees when it was, and nothing else.
+GRANT INSERT, DELETE, SELECT (id, at) ON gatepost.history_messages TO gatepost_milter;
+GRANT INSERT ON gatepost.history_recipients TO gatepost_milter;
