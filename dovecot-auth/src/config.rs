@@ -10,6 +10,8 @@ use std::time::Duration;
 use gatepost::config::{ByteSize, ListenAddress, Seconds, Section};
 use serde::Deserialize;
 
+use crate::guard::Guessing;
+
 /// The section.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -40,8 +42,14 @@ pub struct Settings {
     /// `[dovecot-auth.fields]`: more that Dovecot is told about each user, such as `quota_rule = "*:storage=1G"` (2.3). Values are
     /// templates like `home`.
     pub fields: BTreeMap<String, String>,
-    /// How long a wrong password waits for its answer at the least; at most 5s, since Postfix waits for 10 s in all. "0s" for not at all.
+    /// How long a wrong password waits for its answer at the least; at most 5s, since Postfix waits for 10 s in all. It grows to 7 s as the
+    /// limits of `guessing` come near. "0s" for not at all.
     pub failure_delay: Seconds,
+    /// `[dovecot-auth.guessing]`: when wrong passwords are too many.
+    pub guessing: Guessing,
+    /// Whether whoever gives the right password is told why it does not get in (service switched off, wrong network, app password needed).
+    /// By default that looks like a wrong password, so that a password cannot be tried out where it does not count.
+    pub explain_refusals: bool,
     /// The memory that all password verifications together may take; one of Nextcloud's hashes takes 64 MiB. How many run at once is
     /// `limits.threads`.
     pub hashing_memory: ByteSize,
@@ -72,6 +80,8 @@ impl Default for Settings {
             home: "/var/vmail/{domain}/{local}".into(),
             fields: BTreeMap::new(),
             failure_delay: Seconds::new(2),
+            guessing: Guessing::default(),
+            explain_refusals: false,
             hashing_memory: ByteSize(256 << 20),
             hashing_queue: 128,
             hashing_wait: Seconds::new(5),
@@ -128,6 +138,7 @@ impl Section for Settings {
                 ));
             }
         }
+        self.guessing.validate()?;
         if self.hashing_queue == 0 {
             return Err("hashing-queue = 0 would turn every login away; at least 1".to_owned());
         }
@@ -190,6 +201,12 @@ mod tests {
             ),
             ("hashing-wait = \"7s\"", "hashing-wait = \"7s\" is too long"),
             ("hashing-queue = 0", "at least 1"),
+            (
+                "[dovecot-auth.guessing]\nwindow = \"5s\"",
+                "guessing.window = \"5s\" is out of range, expected 1m to 7d",
+            ),
+            ("[dovecot-auth.guessing]\nusr = 5", "did you mean \"user\"?"),
+            ("[dovecot-auth.guessing]\ntrusted-networks = [\"x\"]", "\"x\" is no network"),
             ("hashing-memory = 5", "gatepost.toml:2:"),
             ("listen = []", "unknown key \"listen\""),
             ("hashing-wiat = \"1s\"", "did you mean \"hashing-wait\"?"),

@@ -4,9 +4,12 @@
 //! stdin, never from the command line, where every process of the host can read them.
 
 mod access;
+mod account;
 mod addresses;
 mod alias;
 mod allow_deny;
+mod apppassword;
+mod auth;
 mod bcc;
 mod check;
 mod connection;
@@ -16,6 +19,8 @@ mod domain;
 mod domain_dns;
 mod greylist;
 mod limits;
+mod logins;
+mod master;
 mod schema;
 mod sendas;
 mod share;
@@ -54,7 +59,7 @@ enum Noun {
     /// Hosted domains: add, remove, list, dns
     #[command(subcommand)]
     Domain(domain::Verb),
-    /// Mailboxes: add, remove, list, password
+    /// Mailboxes: add, remove, list, password, lock, unlock, show
     #[command(subcommand)]
     User(user::Verb),
     /// Aliases: add, remove, list
@@ -94,6 +99,18 @@ enum Noun {
     /// How much may be sent, and locked logins: show, reset, set, unset
     #[command(subcommand)]
     Limits(limits::Verb),
+    /// Where logins may log in, and with what: set, unset, list
+    #[command(subcommand)]
+    Logins(logins::Verb),
+    /// Passwords beside the main one, each for one program: add, remove, list
+    #[command(subcommand)]
+    Apppassword(apppassword::Verb),
+    /// Who may log in as somebody else: add, remove, list, log
+    #[command(subcommand)]
+    Master(master::Verb),
+    /// Wrong passwords: failures, unblock
+    #[command(subcommand)]
+    Auth(auth::Verb),
     /// DMARC: policies of your own for single domains, and who forwards to you
     #[command(subcommand)]
     Dmarc(dmarc::Verb),
@@ -154,6 +171,10 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Deny(verb) => allow_deny::run("deny", verb, &mut connection).await?,
         Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
         Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
+        Noun::Logins(verb) => logins::run(verb, &mut connection).await?,
+        Noun::Apppassword(verb) => apppassword::run(verb, &mut connection).await?,
+        Noun::Master(verb) => master::run(verb, &mut connection).await?,
+        Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -24,10 +24,12 @@ pub(crate) enum Class {
     Dmarc,
     Rules,
     Access,
+    Accounts,
+    Guesses,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::Domains,
         Self::Users,
         Self::Aliases,
@@ -36,6 +38,8 @@ impl Class {
         Self::Dmarc,
         Self::Rules,
         Self::Access,
+        Self::Accounts,
+        Self::Guesses,
     ];
 
     /// The class of a table whose trigger spoke.
@@ -51,6 +55,8 @@ impl Class {
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }
+            "login_rules" | "app_passwords" | "master_users" | "login_locks" => Some(Self::Accounts),
+            "login_guesses" => Some(Self::Guesses),
             _ => None,
         }
     }
@@ -122,7 +128,7 @@ impl Freshness {
     }
 
     pub(crate) fn flush(&self) {
-        Class::ALL.into_iter().for_each(|class| self.flush_class(class));
+        Class::ALL.iter().copied().for_each(|class| self.flush_class(class));
     }
 
     /// Everything known of a class may be out of date. It is kept, for as long as nobody can be asked: an answer under way now is

@@ -8,6 +8,7 @@ mod greylist;
 mod habits;
 pub mod key_life;
 mod keys;
+pub mod logins;
 mod mta_sts;
 mod quota;
 pub mod reports;

@@ -30,6 +30,7 @@ pub struct Instance {
     drain: Drain,
     serving: JoinHandle<usize>,
     watching: JoinHandle<()>,
+    background: JoinHandle<()>,
 }
 
 impl Instance {
@@ -57,7 +58,8 @@ impl Instance {
         let drain = server.drain();
         let serving = tokio::spawn(server.run(Duration::from_secs(30)));
         let watching = tokio::spawn(parts.directory.clone().watch());
-        Self { database, service, parts, directory, drain, serving, watching }
+        let background = tokio::spawn(Arc::clone(&service).background());
+        Self { database, service, parts, directory, drain, serving, watching, background }
     }
 
     /// Where the sockets are.
@@ -87,7 +89,10 @@ impl Instance {
     pub async fn stop(self) -> usize {
         self.drain.start();
         self.watching.abort();
-        self.serving.await.unwrap()
+        self.background.abort();
+        let cut = self.serving.await.unwrap();
+        self.service.finish().await;
+        cut
     }
 
     /// The value of one series of the metrics.
@@ -167,6 +172,17 @@ pub fn configuration(directory: &Path, database: &str, settings: &str) -> String
         .collect();
     format!("{database}\n[dovecot-auth]\n{sockets}{usual}{settings}\n")
 }
+
+/// Installs schema `gatepost` as its owner, with triggers.
+pub async fn install(database: &Database) {
+    // Roles belong to the whole cluster: two installations at once would be in each other's way.
+    let _alone = INSTALLING.lock().await;
+    let owner = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = owner.pool().acquire().await.unwrap();
+    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+}
+
+static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Waits until a condition holds; a minute is "never" on any machine.
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {

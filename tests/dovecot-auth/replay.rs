@@ -3,6 +3,7 @@
 //! ```text
 //! # text             a comment
 //! config LINE        a line of the configuration, behind `[dovecot-auth]`
+//! schema             schema gatepost is installed, with triggers
 //! nowhere            the database is one that is not there
 //! sql STATEMENT      as the owner of the database, before the next line
 //! connect KIND NAME  a new connection to `login`, `postfix`, `master`, `userdb`, `dict` or `dict-auth`; its name if not the kind
@@ -24,7 +25,7 @@ use std::path::Path;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::instance::{Instance, NOWHERE, soon};
+use crate::instance::{Instance, NOWHERE, install, soon};
 use crate::postgres::Database;
 
 macro_rules! conversations {
@@ -51,15 +52,23 @@ macro_rules! conversations {
 }
 
 conversations! {
+    admission
     cancelled_logins
+    cve_2025_30189
+    cve_2026_24031
+    cve_2026_27855
+    cve_2026_33603
+    cve_2026_42008
     dict_acl
     dict_acl_2_4
     dict_auth
+    guessing
     lines_out_of_order
     login_login
     login_plain
     login_then_request
     malformed_logins
+    masters
     refused_logins
     several_at_once
     unavailable
@@ -77,6 +86,9 @@ async fn replay(name: &str, step: usize) {
     let lines: Vec<&str> = text.lines().collect();
     let settings: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("config ")).collect();
     let database = Database::create().await;
+    if lines.contains(&"schema") {
+        install(&database).await;
+    }
     let section = if lines.contains(&"nowhere") { NOWHERE.to_owned() } else { database.toml() };
     let instance = Instance::on(database, &section, &settings.join("\n")).await;
     let mut known = HashMap::from([("pid".to_owned(), std::process::id().to_string())]);
@@ -87,7 +99,7 @@ async fn replay(name: &str, step: usize) {
         let place = format!("{name}.txt:{} in writes of {step}: {line}", number + 1);
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
-            "" | "#" | "config" | "nowhere" => continue,
+            "" | "#" | "config" | "nowhere" | "schema" => continue,
             "sql" => {
                 instance.database.sql(rest).await;
                 // Without triggers a found answer counts for a second.
