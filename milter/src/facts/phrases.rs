@@ -258,7 +258,10 @@ mod tests {
         let found = |text: &str| {
             let mut found = Vec::new();
             Words::of(text, 100).phrases(&mut found);
-            found.iter().map(|phrase| phrase.text).collect::<Vec<_>>()
+            // A phrase may stand under several themes.
+            let mut texts: Vec<_> = found.iter().map(|phrase| phrase.text).collect();
+            texts.dedup();
+            texts
         };
         assert_eq!(found("we have dear userland here"), Vec::<&str>::new());
         assert_eq!(found("we have dear user"), ["dear user"]);
