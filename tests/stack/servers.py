@@ -224,9 +224,10 @@ state_dir = {self._directory}/run/dovecot-state
         sieve = self.config.parent / "sieve"
         sieve.mkdir(parents=True)
         self.config.write_text(text)
-        script = sieve / "spam-to-junk.sieve"
-        shutil.copy(EXAMPLES / script.name, script)
-        run("sievec", "-c", self.config, script)
+        for name in ("spam-to-junk", "learn-spam", "learn-ham"):
+            script = sieve / f"{name}.sieve"
+            shutil.copy(EXAMPLES / script.name, script)
+            run("sievec", "-c", self.config, script)
 
     def start(self) -> None:
         """Starts it."""

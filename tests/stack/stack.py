@@ -70,7 +70,7 @@ class Stack:
         self.trust: ssl.SSLContext
 
     def _make_directories(self) -> None:
-        for name in ("log", "bin", "etc/gatepost", "etc/tls", "run/gatepost", "spool/run/gatepost", "vmail"):
+        for name in ("log", "bin", "etc/gatepost", "etc/tls", "run/gatepost/pipe", "spool/run/gatepost", "vmail"):
             (self.directory / name).mkdir(parents=True)
         os.chown(self.directory / "vmail", VMAIL, VMAIL)
         # The checkout may lie where only root can look.
@@ -83,7 +83,7 @@ class Stack:
         spool, run_directory = self.directory / "spool/run/gatepost", self.directory / "run/gatepost"
         for_postfix = lambda name: Socket(name, spool / f"{name}.sock", postfix, postfix, 0o660)
         return {
-            "milter": [for_postfix("milter")],
+            "milter": [for_postfix("milter"), Socket("learn", run_directory / "pipe/learn", 0, VMAIL, 0o660)],
             "postfix-policy": [for_postfix("socketmap"), for_postfix("policy")],
             "dovecot-auth": [
                 for_postfix("auth-postfix"),
@@ -158,6 +158,7 @@ class Stack:
             '# from = "dmarc-reports@example.com"\n': 'from = "dmarc-reports@example.com"\n',
             'smtp = "127.0.0.1:25"\n': f'smtp = "127.0.0.1:{self.ports.smtp}"\n',
             'flush = "30s"\n': 'flush = "1s"\n',
+            f'# listen = [{{ unix = "{self.directory}/run/gatepost/pipe/learn", mode = "0660", group = "vmail" }}]\n': 'listen = ["systemd:learn"]\n',
         }
         self.config.write_text(example("gatepost.toml", self.directory, changes))
 
