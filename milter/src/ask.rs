@@ -9,16 +9,20 @@ use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use gatepost::config;
 use gatepost::daemon::ConfigSource;
 use gatepost::mail::Address;
 
+use crate::antivirus::Antivirus;
 use crate::authentication::{Authentication, Question, Verifier, results};
 use crate::config::Milter;
 use crate::enforcement::{self, Evidence, Exceptions};
 use crate::facts::Facts;
+use crate::gathering::Gathering;
+use crate::lists::Lists;
 use crate::message::{Direction, Envelope, Message};
 use crate::pool::Pool;
 use crate::rules;
@@ -65,14 +69,16 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let raw = read(&ask.message)?;
     let mut message = Message::from_eml(&raw);
     let envelope = envelope(&ask);
-    let authentication = if ask.offline {
-        Authentication::not_asked()
+    let raw = message.to_rfc5322();
+    message.body.truncate(config.limits.rules_body.0.try_into().unwrap_or(usize::MAX));
+    let message = Arc::new(message);
+    let facts = if ask.offline {
+        Facts::gather(&message, &envelope, &Authentication::not_asked())
     } else {
-        authenticate(&config, &dns, &message, &envelope).await?
+        gather(&config, &dns, raw, &message, &envelope).await?
     };
-    message.body.truncate(config.bounds().rules_body);
+    let authentication = facts.authentication.clone();
     let id = config.authserv_id.clone().unwrap_or_else(|| "localhost".to_owned());
-    let facts = Facts::gather(&message, &envelope, &authentication);
     let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
     let mut verdict = score::judge(&facts, &Weights::new(&config.weights.0), &thresholds);
     // The database is not asked: what the operator excepts in SQL is not excepted here.
@@ -90,22 +96,46 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn authenticate(
+/// Everything that is asked about mail on the wire too.
+async fn gather(
     config: &Milter,
     dns: &config::Dns,
-    message: &Message,
+    raw: Vec<u8>,
+    message: &Arc<Message>,
     envelope: &Envelope,
-) -> anyhow::Result<Authentication> {
+) -> anyhow::Result<Facts> {
     let verifier = Verifier::new(dns, config.verification()).context("use --offline to judge without DNS")?;
+    let lists = &config.lists;
+    let gathering = Gathering {
+        verifier: Arc::new(verifier),
+        lists: lists
+            .enabled
+            .then(|| {
+                Ok::<_, config::ConfigError>(Lists::new(
+                    lists.lists(),
+                    lists.limits(),
+                    lists.key()?,
+                    Arc::default(),
+                ))
+            })
+            .transpose()?,
+        antivirus: Antivirus::new(&config.antivirus),
+        reads: true,
+        deadline: config.deadline.0,
+    };
     let question = Question {
         client: envelope.client_address,
         helo: envelope.helo.clone(),
         sender: Some(envelope.reverse_path.clone()).filter(|path| !path.is_empty()),
-        raw: message.to_rfc5322(),
+        raw,
         complete: true,
         host: "localhost".to_owned(),
     };
-    Ok(verifier.verify(&question, &Pool::new(1)).await)
+    gathering
+        .gather(message, envelope, &question, &Pool::new(1))
+        .await
+        .facts
+        .context("the message could not be read")
 }
 
 fn envelope(ask: &Ask) -> Envelope {

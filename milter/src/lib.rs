@@ -9,6 +9,8 @@
 //! - [`service`]: what is done with a complete message; `edits`: how that changes its header block.
 //! - [`authentication`]: SPF, DKIM, DMARC, iprev, and `Authentication-Results`.
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
+//! - [`gathering`]: everything that is asked about a message, at once and within one deadline; [`lists`]: lists in DNS; [`antivirus`]:
+//!   ClamAV.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
@@ -19,6 +21,7 @@
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
 //! hashes; for mail from outside it needs the database only where a message would be refused for DMARC.
 
+pub mod antivirus;
 pub mod arc;
 pub mod ask;
 pub mod authentication;
@@ -28,7 +31,9 @@ mod edits;
 pub mod enforcement;
 pub mod evaluate;
 pub mod facts;
+pub mod gathering;
 pub mod history;
+pub mod lists;
 pub mod message;
 pub mod metrics;
 pub mod pool;
@@ -79,7 +84,8 @@ impl Daemon for Milter {
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
         let vault = Vault::open(&config.dkim)?;
         let ours = Ours::default();
-        let service = Service::new(config, parts, vault).map_err(|error| in_config(config, &error))?;
+        let key = config.service.lists.key()?;
+        let service = Service::new(config, parts, vault, key).map_err(|error| in_config(config, &error))?;
         let keys =
             KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
@@ -111,7 +117,8 @@ impl Daemon for Milter {
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
         let vault = Vault::open(&config.dkim)?;
-        self.service.reload(config, vault).map_err(|error| in_config(config, &error))?;
+        let key = config.service.lists.key()?;
+        self.service.reload(config, vault, key).map_err(|error| in_config(config, &error))?;
         self.keys.reload(&config.dns, &config.dkim).map_err(|error| in_config(config, &error))?;
         let resolver = self.service.resolver();
         self.history.reload(config.service.history);

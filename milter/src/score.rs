@@ -83,6 +83,7 @@ fn find(facts: &Facts, weights: &Weights) -> (Vec<Found>, Option<Decision>) {
                 }
                 evidence
             }
+            Check::Listed => facts.listed.evidence(rule.symbol).map(Evidence::new),
             Check::Composite(composite) => composed(&composite, &mut found),
         };
         if let Some(evidence) = evidence {
