@@ -245,7 +245,7 @@ const FEW: usize = 10;
 const STEPS: usize = 150;
 const STEP: f64 = 0.25;
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 16] = [
     Group::Policies,
     Group::Envelope,
     Group::Headers,
@@ -258,6 +258,9 @@ const GROUPS: [Group; 13] = [
     Group::Phishing,
     Group::Text,
     Group::Lists,
+    Group::AddressLists,
+    Group::NameLists,
+    Group::Antivirus,
     Group::Composites,
 ];
 
