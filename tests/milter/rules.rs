@@ -411,7 +411,7 @@ fn gtube_is_refused_in_every_disguise() {
 
 #[test]
 fn a_clumsy_phishing_mail_is_marked_and_a_brazen_one_refused() {
-    let clumsy = "From: Support <support@example.net>\nTo: bob@example.com\nSubject: YOUR MAILBOX IS ALMOST FULL\n\
+    let clumsy = "From: Support <support@example.net>\nTo: bob@example.com\nSubject: Your mailbox is almost full\n\
         Date: Sat, 21 Nov 2026 10:00:00 +0000\nMessage-ID: <4711@example.net>\nMIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\n\n\
         <p>Dear user, your mailbox is full. <a href='http://www.example.org/x'>https://www.iana.org/</a></p>\n";
     let verdict = judge_bytes(clumsy.as_bytes());

@@ -169,7 +169,15 @@ fn descend(
     cost: f64,
     places: &Places,
 ) -> Vec<f64> {
-    let ranges: Vec<Range> = start.iter().map(|weight| Range::around(*weight)).collect();
+    let mut seen = vec![0_usize; start.len()];
+    for (rule, _) in samples.iter().flat_map(|sample| &sample.hits) {
+        seen[*rule] += 1;
+    }
+    let range = |(weight, seen): (&f64, &usize)| match *seen < FEW {
+        true => Range { low: *weight, high: *weight },
+        false => Range::around(*weight),
+    };
+    let ranges: Vec<Range> = start.iter().zip(&seen).map(range).collect();
     let spam = samples.iter().filter(|sample| sample.spam).count().max(1) as f64;
     let ham = (samples.len() as f64 - spam).max(1.0);
     let mut steepness = vec![1e-8; weights.len()];
@@ -231,10 +239,13 @@ const PULL: f64 = 0.02;
 /// What ham's loss costs in times spam's.
 pub const COSTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
+/// Of how many messages a symbol must say something before its weight is moved.
+const FEW: usize = 10;
+
 const STEPS: usize = 150;
 const STEP: f64 = 0.25;
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 16] = [
     Group::Policies,
     Group::Envelope,
     Group::Headers,
@@ -247,6 +258,9 @@ const GROUPS: [Group; 13] = [
     Group::Phishing,
     Group::Text,
     Group::Lists,
+    Group::AddressLists,
+    Group::NameLists,
+    Group::Antivirus,
     Group::Composites,
 ];
 

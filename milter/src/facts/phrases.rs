@@ -264,7 +264,7 @@ mod tests {
             texts
         };
         assert_eq!(found("we have dear userland here"), Vec::<&str>::new());
-        assert_eq!(found("we have dear user"), ["dear user"]);
+        assert_eq!(found("we have dear paypal"), ["dear paypal"]);
         assert_eq!(found("a dear"), Vec::<&str>::new());
     }
 

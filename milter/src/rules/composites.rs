@@ -161,7 +161,7 @@ pub const FREEMAIL_AFF: Rule = Rule {
 pub const FREEMAIL_ELSEWHERE: Rule = Rule {
     symbol: "FREEMAIL_ELSEWHERE",
     group: Group::Composites,
-    weight: 2.5,
+    weight: 3.0,
     summary: "answers go to another freemail account; recipients are hidden or little is said",
     why: "a stolen account writes to thousands, and its owner must not see the answers",
     check: Check::Composite(Composite {
@@ -274,7 +274,7 @@ pub const PHISHING_FROM_BRAND: Rule = Rule {
 pub const BOT_MAIL: Rule = Rule {
     symbol: "BOT_MAIL",
     group: Group::Composites,
-    weight: 2.0,
+    weight: 2.1,
     summary: "several headers that no mail program forgets or forges, in HTML",
     why: "one flaw is a script of somebody's own, two with an HTML page are a bot",
     check: Check::Composite(Composite {

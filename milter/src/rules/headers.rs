@@ -57,7 +57,7 @@ pub const MISSING_FROM: Rule = Rule {
 pub const MISSING_SUBJECT: Rule = Rule {
     symbol: "MISSING_SUBJECT",
     group: Group::Headers,
-    weight: 2.0,
+    weight: 0.8,
     summary: "no Subject header",
     why: "RFC 5322, 3.6.5 makes it optional, but mail programs write an empty one rather than none",
     check: Check::Facts(|facts| when(!facts.subject.present)),
@@ -67,7 +67,7 @@ pub const MISSING_SUBJECT: Rule = Rule {
 pub const MISSING_MIME_VERSION: Rule = Rule {
     symbol: "MISSING_MIME_VERSION",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.3,
     summary: "MIME headers without MIME-Version",
     why: "RFC 2045, 4: it must be there when MIME is used; home-made mail programs forget it (Rspamd: 2)",
     check: Check::Facts(|facts| {
@@ -80,7 +80,7 @@ pub const MISSING_MIME_VERSION: Rule = Rule {
 pub const INVALID_DATE: Rule = Rule {
     symbol: "INVALID_DATE",
     group: Group::Headers,
-    weight: 1.5,
+    weight: 3.0,
     summary: "the Date header is no date",
     why: "RFC 5322, 3.3: the form has been the same since 1982",
     check: Check::Facts(|facts| {
@@ -92,7 +92,7 @@ pub const INVALID_DATE: Rule = Rule {
 pub const DATE_IN_FUTURE: Rule = Rule {
     symbol: "DATE_IN_FUTURE",
     group: Group::Headers,
-    weight: 4.0,
+    weight: 4.2,
     summary: "the Date header is more than a day ahead",
     why: "puts the message on top of the list; Rspamd counts from two hours on, but wrong time zones are honest mistakes of hours",
     check: Check::Facts(|facts| {
@@ -104,7 +104,7 @@ pub const DATE_IN_FUTURE: Rule = Rule {
 pub const DATE_IN_PAST: Rule = Rule {
     symbol: "DATE_IN_PAST",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.8,
     summary: "the Date header is more than four days old",
     why: "mail takes seconds, a queue gives up after four or five days (RFC 5321, 4.5.4.1)",
     check: Check::Facts(|facts| {
@@ -134,7 +134,7 @@ pub const MULTIPLE_FROM: Rule = Rule {
 pub const MULTIPLE_UNIQUE_HEADERS: Rule = Rule {
     symbol: "MULTIPLE_UNIQUE_HEADERS",
     group: Group::Headers,
-    weight: 7.0,
+    weight: 6.2,
     summary: "a header stands twice that may stand only once",
     why: "RFC 5322, 3.6: one program shows the first, the next one checks the second",
     check: Check::Facts(|facts| {
@@ -201,7 +201,7 @@ pub const SUSPICIOUS_MDN: Rule = Rule {
 pub const XM_CASE: Rule = Rule {
     symbol: "XM_CASE",
     group: Group::Headers,
-    weight: 0.5,
+    weight: 0.6,
     summary: "X-mailer is not written X-Mailer",
     why: "every program that people write mail with spells it the same way; libraries and bulk mailers do not",
     check: Check::Facts(|facts| {
@@ -252,7 +252,7 @@ pub const X_PHP_EVAL: Rule = Rule {
 pub const FORGED_MUA_OUTLOOK: Rule = Rule {
     symbol: "FORGED_MUA_OUTLOOK",
     group: Group::Headers,
-    weight: 3.0,
+    weight: 3.2,
     summary: "claims to be from Outlook, with a Message-ID that Outlook never writes",
     why: "Outlook and Outlook Express write hexadecimal numbers with dollar signs, or the server's own; bots copy only the name",
     check: Check::Facts(|facts| {
@@ -304,7 +304,7 @@ pub const FORGED_MUA_THUNDERBIRD_MSGID: Rule = Rule {
 pub const MAILER_OF_BULK: Rule = Rule {
     symbol: "MAILER_OF_BULK",
     group: Group::Headers,
-    weight: 3.0,
+    weight: 3.4,
     summary: "written by a program that is made for sending unwanted mail",
     why: "these programs name themselves in X-Mailer and are sold for harvesting addresses and mailing them",
     check: Check::Facts(|facts| {
@@ -317,7 +317,7 @@ pub const MAILER_OF_BULK: Rule = Rule {
 pub const MUA_OBSOLETE: Rule = Rule {
     symbol: "MUA_OBSOLETE",
     group: Group::Headers,
-    weight: 3.0,
+    weight: 4.5,
     summary: "claims to be from a program that has been dead for years",
     why: "Outlook Express ended in 2006, Windows Mail in 2009, Thunderbird 2 in 2009: bots go on copying their names",
     check: Check::Facts(|facts| {
@@ -334,7 +334,7 @@ pub const MUA_OBSOLETE: Rule = Rule {
 pub const PRIORITY_NO_NAME: Rule = Rule {
     symbol: "PRIORITY_NO_NAME",
     group: Group::Headers,
-    weight: 0.7,
+    weight: 1.0,
     summary: "has a priority, but does not name the program that gave it one",
     why: "programs of people that write X-Priority write X-Mailer or User-Agent too; templates of bulk mailers leave it out",
     check: Check::Facts(|facts| {
@@ -352,7 +352,7 @@ pub const PRIORITY_NO_NAME: Rule = Rule {
 pub const X_PRIORITY_HIGHEST: Rule = Rule {
     symbol: "X_PRIORITY_HIGHEST",
     group: Group::Headers,
-    weight: 0.7,
+    weight: 1.1,
     summary: "says of itself that it has the highest priority",
     why: "people hardly ever say so, templates of bulk mailers do; no answer to anything of ours",
     check: Check::Facts(|facts| {
@@ -365,7 +365,7 @@ pub const X_PRIORITY_HIGHEST: Rule = Rule {
 pub const OBSOLETE_SIGNATURE: Rule = Rule {
     symbol: "OBSOLETE_SIGNATURE",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 1.3,
     summary: "signed with SHA-1, or with DomainKeys",
     why: "RFC 8301, 3 (2018) forbids SHA-1, DomainKeys (RFC 4870) has been historic since 2007: bulk mailers never updated",
     check: Check::Facts(|facts| {

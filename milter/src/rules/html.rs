@@ -30,7 +30,7 @@ pub const RULES: &[Rule] = &[
 pub const R_WHITE_ON_WHITE: Rule = Rule {
     symbol: "R_WHITE_ON_WHITE",
     group: Group::Html,
-    weight: 4.0,
+    weight: 4.5,
     summary: "text in (almost) the colour of its background",
     why: "words for the filter that no reader sees; all points from half of the text on",
     check: Check::Facts(|facts| {
@@ -72,7 +72,7 @@ pub const MANY_INVISIBLE_PARTS: Rule = Rule {
 pub const HTML_SHORT_LINK_IMG_1: Rule = Rule {
     symbol: "HTML_SHORT_LINK_IMG_1",
     group: Group::Html,
-    weight: 2.0,
+    weight: 2.7,
     summary: "hardly any HTML around a linked image",
     why: "the message is in the picture, where no filter reads; less than 1 KiB of HTML",
     check: Check::Facts(|facts| when(linked_image(facts, 0..1_024))),
@@ -82,7 +82,7 @@ pub const HTML_SHORT_LINK_IMG_1: Rule = Rule {
 pub const HTML_SHORT_LINK_IMG_2: Rule = Rule {
     symbol: "HTML_SHORT_LINK_IMG_2",
     group: Group::Html,
-    weight: 1.0,
+    weight: 1.1,
     summary: "little HTML around a linked image",
     why: "the message is in the picture, where no filter reads; less than 1.5 KiB of HTML",
     check: Check::Facts(|facts| when(linked_image(facts, 1_024..1_536))),
@@ -92,7 +92,7 @@ pub const HTML_SHORT_LINK_IMG_2: Rule = Rule {
 pub const HTML_SHORT_LINK_IMG_3: Rule = Rule {
     symbol: "HTML_SHORT_LINK_IMG_3",
     group: Group::Html,
-    weight: 0.5,
+    weight: 0.6,
     summary: "short HTML around a linked image",
     why: "the message is in the picture, where no filter reads; less than 2 KiB of HTML",
     check: Check::Facts(|facts| when(linked_image(facts, 1_536..2_048))),
@@ -102,7 +102,7 @@ pub const HTML_SHORT_LINK_IMG_3: Rule = Rule {
 pub const HTML_IMAGE_ONLY: Rule = Rule {
     symbol: "HTML_IMAGE_ONLY",
     group: Group::Html,
-    weight: 1.5,
+    weight: 2.2,
     summary: "images from a server and fewer than twenty words",
     why: "the message is in the picture, where no filter reads",
     check: Check::Facts(|facts| {
@@ -133,7 +133,7 @@ pub const R_EMPTY_IMAGE: Rule = Rule {
 pub const R_SUSPICIOUS_IMAGES: Rule = Rule {
     symbol: "R_SUSPICIOUS_IMAGES",
     group: Group::Html,
-    weight: 3.0,
+    weight: 3.4,
     summary: "much image and little text",
     why: "the message is cut into pictures, where no filter reads (Rspamd: 5)",
     check: Check::Facts(|facts| {
@@ -157,7 +157,7 @@ pub const R_SUSPICIOUS_IMAGES: Rule = Rule {
 pub const EXT_CSS: Rule = Rule {
     symbol: "EXT_CSS",
     group: Group::Html,
-    weight: 0.5,
+    weight: 0.4,
     summary: "a style sheet from a server",
     why: "mail programs do not load it; a copied web page",
     check: Check::Facts(|facts| when(facts.html.external_styles > 0)),
@@ -191,7 +191,7 @@ pub const DATA_URI_OBFU: Rule = Rule {
 pub const HTML_FORM: Rule = Rule {
     symbol: "HTML_FORM",
     group: Group::Html,
-    weight: 0.4,
+    weight: 0.3,
     summary: "a form in the message",
     why: "honest senders link to their page; phishing asks at once; searches in newsletters have one too",
     check: Check::Facts(|facts| {
@@ -225,7 +225,7 @@ pub const HTML_SCRIPT: Rule = Rule {
 pub const HTML_FRAME: Rule = Rule {
     symbol: "HTML_FRAME",
     group: Group::Html,
-    weight: 0.3,
+    weight: 0.2,
     summary: "a frame or object that loads something",
     why: "mail programs do not load it; the worms of the nineties did",
     check: Check::Facts(|facts| when(facts.html.frames > 0)),
@@ -235,7 +235,7 @@ pub const HTML_FRAME: Rule = Rule {
 pub const HTML_BROKEN_WORDS: Rule = Rule {
     symbol: "HTML_BROKEN_WORDS",
     group: Group::Html,
-    weight: 3.0,
+    weight: 3.1,
     summary: "words broken by comments or by tags that do not exist",
     why: "the reader sees a word that the filter does not",
     check: Check::Facts(|facts| {

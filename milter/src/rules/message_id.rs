@@ -36,7 +36,7 @@ pub const MISSING_MID: Rule = Rule {
 pub const INVALID_MSGID: Rule = Rule {
     symbol: "INVALID_MSGID",
     group: Group::Headers,
-    weight: 1.7,
+    weight: 2.0,
     summary: "the Message-ID has not the form <left@right>",
     why: "RFC 5322, 3.6.4: whoever generates it by hand gets it wrong",
     check: Check::Facts(|facts| {
@@ -51,7 +51,7 @@ pub const INVALID_MSGID: Rule = Rule {
 pub const MID_BARE_IP: Rule = Rule {
     symbol: "MID_BARE_IP",
     group: Group::Headers,
-    weight: 2.0,
+    weight: 1.9,
     summary: "the right side of the Message-ID is an address without brackets",
     why: "RFC 5322, 3.6.4: a domain name, or an address in brackets; programs that nobody configured write this",
     check: Check::Facts(|facts| {
@@ -118,7 +118,7 @@ pub const MID_MISSING_BRACKETS: Rule = Rule {
 pub const MID_CONTAINS_FROM: Rule = Rule {
     symbol: "MID_CONTAINS_FROM",
     group: Group::Headers,
-    weight: 0.3,
+    weight: 0.1,
     summary: "the Message-ID contains the author's address",
     why: "an identifier made of what was at hand",
     check: Check::Facts(|facts| {
@@ -147,7 +147,7 @@ pub const MID_CONTAINS_TO: Rule = Rule {
 pub const MID_RHS_MATCH_TO: Rule = Rule {
     symbol: "MID_RHS_MATCH_TO",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 1.1,
     summary: "the Message-ID was made at the recipient's domain, but the author is from elsewhere",
     why: "the message had none when it came in, and the recipient's server gave it one; or a bot copied the domain",
     check: Check::Facts(|facts| {
@@ -162,7 +162,7 @@ pub const MID_RHS_MATCH_TO: Rule = Rule {
 pub const MID_END_EQ_FROM_USER_PART: Rule = Rule {
     symbol: "MID_END_EQ_FROM_USER_PART",
     group: Group::Headers,
-    weight: 2.0,
+    weight: 2.9,
     summary: "the right side of the Message-ID is the left side of the author's address",
     why: "a bot's template with two fields exchanged; people who name their computer after themselves write to lists, which are left out (Rspamd: 4)",
     check: Check::Facts(|facts| {
@@ -176,7 +176,7 @@ pub const MID_END_EQ_FROM_USER_PART: Rule = Rule {
 pub const RATWARE_MS_HASH: Rule = Rule {
     symbol: "RATWARE_MS_HASH",
     group: Group::Headers,
-    weight: 2.0,
+    weight: 2.1,
     summary: "a Message-ID as Outlook Express writes it, in a message that is not from there",
     why: "bots copied the form and forgot X-Mailer and X-MimeOLE; lists that remove headers are left out",
     check: Check::Facts(|facts| {
@@ -190,7 +190,7 @@ pub const RATWARE_MS_HASH: Rule = Rule {
 pub const RATWARE_MID_ZEROS: Rule = Rule {
     symbol: "RATWARE_MID_ZEROS",
     group: Group::Headers,
-    weight: 3.0,
+    weight: 3.4,
     summary: "a Message-ID like that of Outlook Express, whose numbers begin with zeros",
     why: "there are a time, a counter and an address in it; random numbers of 16 bits are a bot's",
     check: Check::Facts(|facts| {

@@ -269,7 +269,7 @@ pub const MIME_HTML_ATTACHMENT: Rule = Rule {
 pub const MIME_HTML_ONLY: Rule = Rule {
     symbol: "MIME_HTML_ONLY",
     group: Group::Mime,
-    weight: 0.2,
+    weight: 0.4,
     summary: "the message is HTML only",
     why: "RFC 2046, 5.1.4: programs of people send a plain version too",
     check: Check::Facts(|facts| {
@@ -283,7 +283,7 @@ pub const MIME_HTML_ONLY: Rule = Rule {
 pub const MIME_MA_MISSING_TEXT: Rule = Rule {
     symbol: "MIME_MA_MISSING_TEXT",
     group: Group::Mime,
-    weight: 2.0,
+    weight: 2.9,
     summary: "multipart/alternative without a plain text",
     why: "RFC 2046, 5.1.4: the plainest version comes first; there is no alternative here",
     check: Check::Facts(|facts| {
@@ -295,7 +295,7 @@ pub const MIME_MA_MISSING_TEXT: Rule = Rule {
 pub const MIME_MA_MISSING_HTML: Rule = Rule {
     symbol: "MIME_MA_MISSING_HTML",
     group: Group::Mime,
-    weight: 1.0,
+    weight: 1.1,
     summary: "multipart/alternative with nothing but plain text",
     why: "RFC 2046, 5.1.4: there is no alternative here",
     check: Check::Facts(|facts| {
@@ -317,7 +317,7 @@ pub const MIME_BASE64_TEXT: Rule = Rule {
 pub const MIME_BASE64_TEXT_BOGUS: Rule = Rule {
     symbol: "MIME_BASE64_TEXT_BOGUS",
     group: Group::Mime,
-    weight: 1.0,
+    weight: 0.7,
     summary: "a text in base64 that is plain ASCII",
     why: "RFC 2045, 6.8: there was nothing to encode; it hides words from simple filters",
     check: Check::Facts(|facts| {
@@ -332,7 +332,7 @@ pub const MIME_BASE64_TEXT_BOGUS: Rule = Rule {
 pub const CTYPE_MIXED_BOGUS: Rule = Rule {
     symbol: "CTYPE_MIXED_BOGUS",
     group: Group::Mime,
-    weight: 1.0,
+    weight: 1.3,
     summary: "multipart/mixed with nothing but one text in it",
     why: "RFC 2046, 5.1.3: for several parts; mailing lists that remove attachments do it, and are left out",
     check: Check::Facts(|facts| {
@@ -385,7 +385,7 @@ pub const BROKEN_CONTENT_TYPE: Rule = Rule {
 pub const R_BAD_CTE_7BIT: Rule = Rule {
     symbol: "R_BAD_CTE_7BIT",
     group: Group::Mime,
-    weight: 1.0,
+    weight: 0.6,
     summary: "a text has bytes beyond ASCII, but is declared 7bit or nothing",
     why: "RFC 2045, 6.2; old but honest programs do it as well (Rspamd: 3.5, if declared)",
     check: Check::Facts(|facts| when(texts(facts).any(|part| part.eight_bit))),
@@ -405,7 +405,7 @@ pub const R_MISSING_CHARSET: Rule = Rule {
 pub const MIME_UNKNOWN_CHARSET: Rule = Rule {
     symbol: "MIME_UNKNOWN_CHARSET",
     group: Group::Mime,
-    weight: 1.0,
+    weight: 1.1,
     summary: "a text in a charset that does not exist",
     why: "RFC 2978: charsets are registered; a template whose placeholder was not filled in",
     check: Check::Facts(|facts| when(facts.text.problems.unknown_charset)),
@@ -415,7 +415,7 @@ pub const MIME_UNKNOWN_CHARSET: Rule = Rule {
 pub const MIME_DAMAGED: Rule = Rule {
     symbol: "MIME_DAMAGED",
     group: Group::Mime,
-    weight: 0.5,
+    weight: 0.6,
     summary: "a multipart without its end",
     why: "RFC 2046, 5.1.1: closed by a last boundary; cut on the way, or made by hand",
     check: Check::Facts(|facts| {
@@ -427,7 +427,7 @@ pub const MIME_DAMAGED: Rule = Rule {
 pub const R_PARTS_DIFFER: Rule = Rule {
     symbol: "R_PARTS_DIFFER",
     group: Group::Mime,
-    weight: 1.0,
+    weight: 0.8,
     summary: "plain text and HTML say different things",
     why: "RFC 2046, 5.1.4: versions of the same; here one is for the reader, the other for the filter",
     check: Check::Facts(|facts| {
@@ -440,7 +440,7 @@ pub const R_PARTS_DIFFER: Rule = Rule {
 pub const R_PLAIN_IS_URLS: Rule = Rule {
     symbol: "R_PLAIN_IS_URLS",
     group: Group::Mime,
-    weight: 2.5,
+    weight: 3.2,
     summary: "the plain text is nothing but links, the HTML has all the words",
     why: "RFC 2046, 5.1.4: versions of the same; bulk mailers fill in the links and forget the text",
     check: Check::Facts(|facts| {

@@ -21,7 +21,7 @@ pub const RULES: &[Rule] = &[
 pub const PHISHING: Rule = Rule {
     symbol: "PHISHING",
     group: Group::Phishing,
-    weight: 4.0,
+    weight: 3.6,
     summary: "a link shows one address and leads to another",
     why: "the reader believes what he sees; newsletters whose links all pass a counter are worth a fifth",
     check: Check::Facts(|facts| {
@@ -41,7 +41,7 @@ pub const PHISHING: Rule = Rule {
 pub const HTTP_TO_IP: Rule = Rule {
     symbol: "HTTP_TO_IP",
     group: Group::Phishing,
-    weight: 2.0,
+    weight: 2.1,
     summary: "a link shows a name and leads to an address",
     why: "no page with a name needs it (Rspamd: 1)",
     check: Check::Facts(|facts| {
@@ -73,7 +73,7 @@ pub const HTTP_TO_HTTPS: Rule = Rule {
 pub const BRAND_IN_URL_HOST: Rule = Rule {
     symbol: "BRAND_IN_URL_HOST",
     group: Group::Phishing,
-    weight: 4.0,
+    weight: 4.3,
     summary: "a link whose host has a brand's name in it and is not the brand's",
     why: "www.paypal.com.login.example: the eye stops at the name it knows",
     check: Check::Facts(|facts| {
@@ -90,7 +90,7 @@ pub const BRAND_IN_URL_HOST: Rule = Rule {
 pub const BRAND_IN_URL_PATH: Rule = Rule {
     symbol: "BRAND_IN_URL_PATH",
     group: Group::Phishing,
-    weight: 2.0,
+    weight: 2.1,
     summary: "a link with a brand's host name in its path",
     why: "https://example.com/www.paypal.com/login: a copied page on a broken-into site",
     check: Check::Facts(|facts| {
@@ -114,7 +114,7 @@ pub const BRAND_IN_URL_PATH: Rule = Rule {
 pub const PHISHED_CREDENTIALS: Rule = Rule {
     symbol: "PHISHED_CREDENTIALS",
     group: Group::Phishing,
-    weight: 4.0,
+    weight: 5.5,
     summary: "asks to confirm an account, and links to a place that is not the author's",
     why: "from three phrases of account phishing on, all points at seven, and a link elsewhere than to the author's own domain",
     check: Check::Facts(|facts| {
@@ -133,7 +133,7 @@ pub const PHISHED_CREDENTIALS: Rule = Rule {
 pub const FORM_TO_STRANGER: Rule = Rule {
     symbol: "FORM_TO_STRANGER",
     group: Group::Phishing,
-    weight: 3.0,
+    weight: 3.8,
     summary: "a form with three or more fields to write into, sent to another site than the author's",
     why: "what is typed there goes to somebody else than the sender; a search has one field",
     check: Check::Facts(|facts| {

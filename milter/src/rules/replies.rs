@@ -116,7 +116,7 @@ pub const FREEMAIL_REPLYTO: Rule = Rule {
 pub const FREEMAIL_REPLYTO_NEQ_FROM: Rule = Rule {
     symbol: "FREEMAIL_REPLYTO_NEQ_FROM",
     group: Group::Sender,
-    weight: 2.0,
+    weight: 3.5,
     summary: "answers go to another freemail address than the author's",
     why: "the author's account is stolen or invented; the answers must reach the thief",
     check: Check::Facts(|facts| {
@@ -136,7 +136,7 @@ pub const FREEMAIL_REPLYTO_NEQ_FROM: Rule = Rule {
 pub const FREEMAIL_REPLYTO_NEQ_FROM_DOM: Rule = Rule {
     symbol: "FREEMAIL_REPLYTO_NEQ_FROM_DOM",
     group: Group::Sender,
-    weight: 3.0,
+    weight: 4.1,
     summary: "author and answers are at different freemail providers",
     why: "the author's account is stolen or invented; the answers must reach the thief",
     check: Check::Facts(|facts| {
@@ -152,7 +152,7 @@ pub const FREEMAIL_REPLYTO_NEQ_FROM_DOM: Rule = Rule {
 pub const FREEMAIL_NO_TRACE: Rule = Rule {
     symbol: "FREEMAIL_NO_TRACE",
     group: Group::Sender,
-    weight: 2.0,
+    weight: 2.9,
     summary: "the author is at a big freemail provider, but nothing in the header comes from there",
     why: "its servers sign, and name themselves in Received; asked only where DKIM and SPF do not confirm it, and there is a trace of others",
     check: Check::Facts(|facts| {
@@ -177,7 +177,7 @@ pub const FREEMAIL_NO_TRACE: Rule = Rule {
 pub const FROM_DIGITS: Rule = Rule {
     symbol: "FROM_DIGITS",
     group: Group::Sender,
-    weight: 1.0,
+    weight: 1.5,
     summary: "the author's freemail address ends in many digits",
     why: "accounts registered by machines are numbered; people get along with a year",
     check: Check::Facts(|facts| {

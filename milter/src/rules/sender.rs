@@ -32,7 +32,7 @@ pub const RULES: &[Rule] = &[
 pub const FROM_INVALID: Rule = Rule {
     symbol: "FROM_INVALID",
     group: Group::Sender,
-    weight: 2.0,
+    weight: 2.6,
     summary: "From has no address",
     why: "RFC 5322, 3.6.2: at least one mailbox",
     check: Check::Facts(|facts| {
@@ -79,7 +79,7 @@ pub const FROM_NEQ_DISPLAY_NAME: Rule = Rule {
 pub const FROM_DN_EQ_ADDR: Rule = Rule {
     symbol: "FROM_DN_EQ_ADDR",
     group: Group::Sender,
-    weight: 1.0,
+    weight: 1.2,
     summary: "the display name is the address itself",
     why: "a template with one field filled in twice; some programs of people do it too",
     check: Check::Facts(|facts| {
@@ -136,7 +136,7 @@ pub const FROM_NAME_EXCESS_SPACE: Rule = Rule {
 pub const FROM_NAME_BRAND: Rule = Rule {
     symbol: "FROM_NAME_BRAND",
     group: Group::Sender,
-    weight: 2.5,
+    weight: 2.7,
     summary: "the display name is a brand that phishing likes, the address is not the brand's",
     why: "the brand's real mail comes from its own domains; mail that DMARC confirms is still not the brand's",
     check: Check::Facts(|facts| {
@@ -166,7 +166,7 @@ pub const FROM_NAME_MIXED: Rule = Rule {
 pub const FROM_NEEDS_ENCODING: Rule = Rule {
     symbol: "FROM_NEEDS_ENCODING",
     group: Group::Sender,
-    weight: 1.0,
+    weight: 1.1,
     summary: "From has bytes beyond ASCII that are not even UTF-8",
     why: "RFC 2047, 5: they are encoded; UTF-8 is left out, RFC 6532 allows it",
     check: Check::Facts(|facts| when(facts.headers.field("from").is_some_and(|field| field.broken_utf8))),
@@ -191,7 +191,7 @@ pub const FROM_SERVICE_ACCT: Rule = Rule {
 pub const FROM_LOCAL_RANDOM: Rule = Rule {
     symbol: "FROM_LOCAL_RANDOM",
     group: Group::Sender,
-    weight: 1.5,
+    weight: 2.2,
     summary: "the left side of the author's address is a row of letters and digits in turns",
     why: "made by a machine; so are bounce addresses, which do not stand in From, and those of shops, which have hyphens",
     check: Check::Facts(|facts| {
@@ -213,7 +213,7 @@ pub const FROM_LOCAL_RANDOM: Rule = Rule {
 pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
     symbol: "FROM_SUSPICIOUS_TLD",
     group: Group::Sender,
-    weight: 1.5,
+    weight: 1.8,
     summary: "the author's domain is under a top-level domain that is mostly seen in unwanted mail",
     why: "cheap or free registration, thrown away after a day; honest owners as well, hence few points, and none on lists",
     check: Check::Facts(|facts| {
@@ -227,7 +227,7 @@ pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
 pub const FROM_EQ_TO: Rule = Rule {
     symbol: "FROM_EQ_TO",
     group: Group::Sender,
-    weight: 1.0,
+    weight: 1.7,
     summary: "author and only recipient are the same",
     why: "a forged From that every recipient trusts; people's own notes to themselves do not come from outside",
     check: Check::Facts(|facts| {

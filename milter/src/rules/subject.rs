@@ -33,7 +33,7 @@ pub const RULES: &[Rule] = &[
 pub const EMPTY_SUBJECT: Rule = Rule {
     symbol: "EMPTY_SUBJECT",
     group: Group::Subject,
-    weight: 1.0,
+    weight: 1.2,
     summary: "the subject is empty",
     why: "RFC 5322, 3.6.5: a few words; people forget it too, hence one point",
     check: Check::Facts(|facts| when(facts.subject.present && facts.subject.text.trim().is_empty())),
@@ -43,7 +43,7 @@ pub const EMPTY_SUBJECT: Rule = Rule {
 pub const SUBJ_ALL_CAPS: Rule = Rule {
     symbol: "SUBJ_ALL_CAPS",
     group: Group::Subject,
-    weight: 3.0,
+    weight: 4.0,
     summary: "the subject is all in capitals",
     why: "shouting; the longer, the surer: all points from 40 characters on, as in Rspamd",
     check: Check::Facts(|facts| {
@@ -62,7 +62,7 @@ pub const SUBJ_ALL_CAPS: Rule = Rule {
 pub const LONG_SUBJ: Rule = Rule {
     symbol: "LONG_SUBJ",
     group: Group::Subject,
-    weight: 3.0,
+    weight: 3.1,
     summary: "the subject has more than 200 characters",
     why: "the message stands in the subject; all points from 400 characters on, as in Rspamd",
     check: Check::Facts(|facts| {
@@ -75,7 +75,7 @@ pub const LONG_SUBJ: Rule = Rule {
 pub const URL_IN_SUBJECT: Rule = Rule {
     symbol: "URL_IN_SUBJECT",
     group: Group::Subject,
-    weight: 4.0,
+    weight: 3.7,
     summary: "a URL in the subject",
     why: "people write about a page, machines write its address; fewer points the less of the subject it is",
     check: Check::Facts(|facts| {
@@ -102,7 +102,7 @@ pub const SUBJECT_ENDS_QUESTION: Rule = Rule {
 pub const SUBJECT_ENDS_EXCLAIM: Rule = Rule {
     symbol: "SUBJECT_ENDS_EXCLAIM",
     group: Group::Subject,
-    weight: 0.8,
+    weight: 1.4,
     summary: "the subject ends with an exclamation mark",
     why: "advertisement shouts",
     check: Check::Facts(|facts| {
@@ -114,7 +114,7 @@ pub const SUBJECT_ENDS_EXCLAIM: Rule = Rule {
 pub const SUBJECT_HAS_CURRENCY: Rule = Rule {
     symbol: "SUBJECT_HAS_CURRENCY",
     group: Group::Subject,
-    weight: 1.0,
+    weight: 1.5,
     summary: "an amount of money in the subject",
     why: "there is something to be sold or won; shops' invoices have it too",
     check: Check::Facts(|facts| {
@@ -134,7 +134,7 @@ pub const SUBJECT_HAS_CURRENCY: Rule = Rule {
 pub const SUBJECT_ENDS_SPACES: Rule = Rule {
     symbol: "SUBJECT_ENDS_SPACES",
     group: Group::Subject,
-    weight: 0.5,
+    weight: 0.6,
     summary: "blanks inside or before the end of the subject that push something out of sight",
     why: "a random number behind them makes every subject another one",
     check: Check::Facts(|facts| when(facts.subject.text.contains("      "))),
@@ -175,7 +175,7 @@ pub const SUBJECT_MIXED: Rule = Rule {
 pub const SUBJECT_NEEDS_ENCODING: Rule = Rule {
     symbol: "SUBJECT_NEEDS_ENCODING",
     group: Group::Subject,
-    weight: 1.0,
+    weight: 1.2,
     summary: "the subject has bytes beyond ASCII that are not even UTF-8",
     why: "RFC 2047, 5: they are encoded; UTF-8 is left out, RFC 6532 allows it",
     check: Check::Facts(|facts| when(facts.headers.field("subject").is_some_and(|field| field.broken_utf8))),
@@ -185,7 +185,7 @@ pub const SUBJECT_NEEDS_ENCODING: Rule = Rule {
 pub const SUBJ_EXCESS_BASE64: Rule = Rule {
     symbol: "SUBJ_EXCESS_BASE64",
     group: Group::Subject,
-    weight: 1.5,
+    weight: 2.4,
     summary: "the subject is encoded in base64, but plain ASCII",
     why: "RFC 2047, 1: encoding is for what ASCII cannot say; here it hides words from simple filters",
     check: Check::Facts(|facts| when(facts.subject.encoding.base64 && !facts.subject.encoding.needed)),
@@ -209,7 +209,7 @@ pub const SUBJ_EXCESS_QP: Rule = Rule {
 pub const RCPT_ADDR_IN_SUBJECT: Rule = Rule {
     symbol: "RCPT_ADDR_IN_SUBJECT",
     group: Group::Subject,
-    weight: 3.0,
+    weight: 3.7,
     summary: "the recipient's address in the subject",
     why: "a template filled in by a machine that knows nothing but the address",
     check: Check::Facts(|facts| when(facts.subject.names_address)),
@@ -219,7 +219,7 @@ pub const RCPT_ADDR_IN_SUBJECT: Rule = Rule {
 pub const RCPT_LOCAL_IN_SUBJECT: Rule = Rule {
     symbol: "RCPT_LOCAL_IN_SUBJECT",
     group: Group::Subject,
-    weight: 1.5,
+    weight: 2.1,
     summary: "the left side of the recipient's address in the subject",
     why: "a template filled in by a machine that knows nothing but the address; info@ and other roles are left out",
     check: Check::Facts(|facts| {
@@ -235,7 +235,7 @@ pub const RCPT_LOCAL_IN_SUBJECT: Rule = Rule {
 pub const SUBJECT_TRACKING_NUMBER: Rule = Rule {
     symbol: "SUBJECT_TRACKING_NUMBER",
     group: Group::Subject,
-    weight: 1.5,
+    weight: 1.7,
     summary: "the subject ends with a random word or number",
     why: "makes every copy different, against filters that count equal subjects",
     check: Check::Facts(|facts| {
@@ -250,7 +250,7 @@ pub const SUBJECT_TRACKING_NUMBER: Rule = Rule {
 pub const SUBJECT_SAYS_NOTHING: Rule = Rule {
     symbol: "SUBJECT_SAYS_NOTHING",
     group: Group::Subject,
-    weight: 1.5,
+    weight: 2.5,
     summary: "the subject is a greeting, \"urgent\" or the like, and nothing else",
     why: "who has something to say to somebody he knows says what it is about; who fishes for an answer does not",
     check: Check::Facts(|facts| {
@@ -347,7 +347,7 @@ const EMPTY_WORDS: &[&str] = &[
 pub const SUBJECT_ADV: Rule = Rule {
     symbol: "SUBJECT_ADV",
     group: Group::Subject,
-    weight: 4.0,
+    weight: 4.6,
     summary: "the subject begins with ADV",
     why: "laws of some states want advertisement to call itself so; nobody else does",
     check: Check::Facts(|facts| {
@@ -361,7 +361,7 @@ pub const SUBJECT_ADV: Rule = Rule {
 pub const SUBJECT_SELLS: Rule = Rule {
     symbol: "SUBJECT_SELLS",
     group: Group::Subject,
-    weight: 1.5,
+    weight: 2.1,
     summary: "the subject has a phrase of pills, loans, easy money, millions, sex or prizes",
     why: "what stands in the subject is what the message is about; replies are left out",
     check: Check::Facts(|facts| {
@@ -408,7 +408,7 @@ pub const SUBJECT_PERCENT_OFF: Rule = Rule {
 pub const DRUG_NAME_IN_HEADER: Rule = Rule {
     symbol: "DRUG_NAME_IN_HEADER",
     group: Group::Subject,
-    weight: 3.5,
+    weight: 4.0,
     summary: "the name of a much advertised drug in the subject or the author's name",
     why: "patients and doctors write about them in the text, not in the subject; also as a part of a word",
     check: Check::Facts(|facts| {

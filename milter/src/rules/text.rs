@@ -65,7 +65,7 @@ pub const GTUBE_ADD_HEADER: Rule = Rule {
 pub const ADVANCE_FEE: Rule = Rule {
     symbol: "ADVANCE_FEE",
     group: Group::Text,
-    weight: 6.0,
+    weight: 7.5,
     summary: "somebody's millions need your help",
     why: "the Nigerian letter: from three phrases on, all points at eight",
     check: Check::Facts(|facts| theme(facts, Theme::AdvanceFee, 3, 8)),
@@ -75,7 +75,7 @@ pub const ADVANCE_FEE: Rule = Rule {
 pub const LOTTERY: Rule = Rule {
     symbol: "LOTTERY",
     group: Group::Text,
-    weight: 4.0,
+    weight: 4.1,
     summary: "you have won",
     why: "a lottery nobody took part in: from three phrases on, all points at six",
     check: Check::Facts(|facts| theme(facts, Theme::Lottery, 3, 6)),
@@ -85,7 +85,7 @@ pub const LOTTERY: Rule = Rule {
 pub const LEAKED_PASSWORD_SCAM: Rule = Rule {
     symbol: "LEAKED_PASSWORD_SCAM",
     group: Group::Text,
-    weight: 7.0,
+    weight: 7.8,
     summary: "extortion: a bitcoin address and a threat",
     why: "a valid address (its checksum is verified) and two phrases of the threat",
     check: Check::Facts(|facts| {
@@ -108,7 +108,7 @@ pub const BITCOIN_ADDR: Rule = Rule {
 pub const PHARMACY: Rule = Rule {
     symbol: "PHARMACY",
     group: Group::Text,
-    weight: 5.0,
+    weight: 5.8,
     summary: "sells pills",
     why: "from two phrases on, all points at five",
     check: Check::Facts(|facts| theme(facts, Theme::Pharmacy, 2, 5)),
@@ -118,7 +118,7 @@ pub const PHARMACY: Rule = Rule {
 pub const LOANS: Rule = Rule {
     symbol: "LOANS",
     group: Group::Text,
-    weight: 4.0,
+    weight: 4.7,
     summary: "sells loans or insurance",
     why: "from three phrases on, all points at seven; banks write so to their customers too",
     check: Check::Facts(|facts| theme(facts, Theme::Loans, 3, 7)),
@@ -128,7 +128,7 @@ pub const LOANS: Rule = Rule {
 pub const EASY_MONEY: Rule = Rule {
     symbol: "EASY_MONEY",
     group: Group::Text,
-    weight: 4.0,
+    weight: 5.3,
     summary: "promises money without work",
     why: "from three phrases on, all points at seven",
     check: Check::Facts(|facts| theme(facts, Theme::Money, 3, 7)),
@@ -138,7 +138,7 @@ pub const EASY_MONEY: Rule = Rule {
 pub const STOCK_TIP: Rule = Rule {
     symbol: "STOCK_TIP",
     group: Group::Text,
-    weight: 4.0,
+    weight: 5.2,
     summary: "praises a share that is about to rise",
     why: "from three phrases on, all points at six",
     check: Check::Facts(|facts| theme(facts, Theme::Stocks, 3, 6)),
@@ -148,7 +148,7 @@ pub const STOCK_TIP: Rule = Rule {
 pub const ADULT: Rule = Rule {
     symbol: "ADULT",
     group: Group::Text,
-    weight: 4.0,
+    weight: 4.4,
     summary: "sells sex",
     why: "from two phrases on, all points at four",
     check: Check::Facts(|facts| theme(facts, Theme::Adult, 2, 4)),
@@ -158,7 +158,7 @@ pub const ADULT: Rule = Rule {
 pub const GOODS: Rule = Rule {
     symbol: "GOODS",
     group: Group::Text,
-    weight: 2.5,
+    weight: 2.7,
     summary: "sells something to strangers",
     why: "from four phrases on, all points at nine; shops write so to their customers too",
     check: Check::Facts(|facts| theme(facts, Theme::Goods, 4, 9)),
@@ -168,7 +168,7 @@ pub const GOODS: Rule = Rule {
 pub const BULK_TALK: Rule = Rule {
     symbol: "BULK_TALK",
     group: Group::Text,
-    weight: 2.0,
+    weight: 3.3,
     summary: "talks about itself as bulk mail does, without being one properly",
     why: "removal instructions in the text but no List-Unsubscribe (RFC 2369): from two phrases on, all points at seven",
     check: Check::Facts(|facts| {
@@ -181,7 +181,7 @@ pub const BULK_TALK: Rule = Rule {
 pub const MARKETING_TALK: Rule = Rule {
     symbol: "MARKETING_TALK",
     group: Group::Text,
-    weight: 3.5,
+    weight: 4.6,
     summary: "sells addresses, visitors or a place in search results",
     why: "from three phrases on, all points at five",
     check: Check::Facts(|facts| theme(facts, Theme::Marketing, 3, 5)),
@@ -191,7 +191,7 @@ pub const MARKETING_TALK: Rule = Rule {
 pub const PRETEXT_ATTACHMENT: Rule = Rule {
     symbol: "PRETEXT_ATTACHMENT",
     group: Group::Text,
-    weight: 2.0,
+    weight: 1.9,
     summary: "an invoice, parcel or order as a pretext for a page, an archive or a macro document",
     why: "who sends an invoice sends a document that cannot run anything",
     check: Check::Facts(|facts| {
@@ -218,7 +218,7 @@ pub const PRETEXT_ATTACHMENT: Rule = Rule {
 pub const COLD_OFFER: Rule = Rule {
     symbol: "COLD_OFFER",
     group: Group::Text,
-    weight: 2.0,
+    weight: 3.0,
     summary: "a company introduces itself to a stranger",
     why: "\"we offer\", \"our products\", \"your business\": from three phrases on, all points at seven; no answer to anything of ours",
     check: Check::Facts(|facts| {
@@ -230,7 +230,7 @@ pub const COLD_OFFER: Rule = Rule {
 pub const ASKS_FOR_DETAILS: Rule = Rule {
     symbol: "ASKS_FOR_DETAILS",
     group: Group::Text,
-    weight: 2.0,
+    weight: 2.6,
     summary: "asks for name, address, telephone and the like",
     why: "who has business with you knows you; from three phrases on, all points at six; no answer to anything of ours",
     check: Check::Facts(|facts| if refers(facts) { None } else { theme(facts, Theme::Details, 3, 6) }),
@@ -240,7 +240,7 @@ pub const ASKS_FOR_DETAILS: Rule = Rule {
 pub const CLICK_TALK: Rule = Rule {
     symbol: "CLICK_TALK",
     group: Group::Text,
-    weight: 1.5,
+    weight: 2.5,
     summary: "says several times that one must click, without being a proper newsletter",
     why: "mail that only wants one thing; from two phrases on, all points at four; newsletters have List-Unsubscribe (RFC 2369)",
     check: Check::Facts(|facts| {
@@ -252,7 +252,7 @@ pub const CLICK_TALK: Rule = Rule {
 pub const IMPERSONAL_GREETING: Rule = Rule {
     symbol: "IMPERSONAL_GREETING",
     group: Group::Text,
-    weight: 1.0,
+    weight: 1.6,
     summary: "greets a friend, a customer, a sir or madam, and nobody by name",
     why: "who writes to one person knows the name; no answer to anything of ours",
     check: Check::Facts(|facts| {
@@ -265,7 +265,7 @@ pub const IMPERSONAL_GREETING: Rule = Rule {
 pub const R_MIXED_CHARSET: Rule = Rule {
     symbol: "R_MIXED_CHARSET",
     group: Group::Text,
-    weight: 5.0,
+    weight: 6.5,
     summary: "words that mix letters of scripts which look alike",
     why: "Unicode TR 39: against filters that look for words; all points at ten such words",
     check: Check::Facts(|facts| {
@@ -291,7 +291,7 @@ pub const TEXT_INVISIBLE_CHARACTERS: Rule = Rule {
 pub const TEXT_GAPPY: Rule = Rule {
     symbol: "TEXT_GAPPY",
     group: Group::Text,
-    weight: 2.0,
+    weight: 2.2,
     summary: "words spelled in single letters",
     why: "V I A G R A: against filters that look for words",
     check: Check::Facts(|facts| (facts.text.gapped >= 1).then(|| Evidence::new(facts.text.gapped))),
@@ -301,7 +301,7 @@ pub const TEXT_GAPPY: Rule = Rule {
 pub const TEXT_ALL_CAPS: Rule = Rule {
     symbol: "TEXT_ALL_CAPS",
     group: Group::Text,
-    weight: 1.5,
+    weight: 1.6,
     summary: "most of the text is in capitals",
     why: "shouting; at least 200 letters, from half of them on",
     check: Check::Facts(|facts| {
@@ -315,7 +315,7 @@ pub const TEXT_ALL_CAPS: Rule = Rule {
 pub const TEXT_BLANK_LINES: Rule = Rule {
     symbol: "TEXT_BLANK_LINES",
     group: Group::Text,
-    weight: 1.5,
+    weight: 2.3,
     summary: "fifteen or more empty lines in the middle of the text",
     why: "pushes words for the filter, or the way to unsubscribe, out of sight",
     check: Check::Facts(|facts| {
@@ -327,7 +327,7 @@ pub const TEXT_BLANK_LINES: Rule = Rule {
 pub const HFILTER_URL_ONLY: Rule = Rule {
     symbol: "HFILTER_URL_ONLY",
     group: Group::Text,
-    weight: 2.2,
+    weight: 2.4,
     summary: "the text is nothing but a URL",
     why: "what a stolen account sends to its address book",
     check: Check::Facts(|facts| when(words_besides_urls(facts).is_some_and(|words| words == 0))),
@@ -337,7 +337,7 @@ pub const HFILTER_URL_ONLY: Rule = Rule {
 pub const HFILTER_URL_ONELINE: Rule = Rule {
     symbol: "HFILTER_URL_ONELINE",
     group: Group::Text,
-    weight: 1.5,
+    weight: 2.5,
     summary: "the text is one line with a URL",
     why: "what a stolen account sends to its address book (Rspamd: 2.5)",
     check: Check::Facts(|facts| {
@@ -350,7 +350,7 @@ pub const HFILTER_URL_ONELINE: Rule = Rule {
 pub const EMPTY_BODY: Rule = Rule {
     symbol: "EMPTY_BODY",
     group: Group::Text,
-    weight: 0.5,
+    weight: 0.6,
     summary: "no text at all, and no attachment",
     why: "a probe, or a mistake",
     check: Check::Facts(|facts| {

@@ -39,7 +39,7 @@ pub const RULES: &[Rule] = &[
 pub const URL_USER_PASSWORD: Rule = Rule {
     symbol: "URL_USER_PASSWORD",
     group: Group::Urls,
-    weight: 2.0,
+    weight: 2.3,
     summary: "a URL with a user name before the host",
     why: "RFC 3986, 7.6: what stands before @ looks like the host and is not",
     check: Check::Facts(|facts| {
@@ -84,7 +84,7 @@ pub const URL_USER_VERY_LONG: Rule = Rule {
 pub const URL_NUMERIC_IP: Rule = Rule {
     symbol: "URL_NUMERIC_IP",
     group: Group::Urls,
-    weight: 1.5,
+    weight: 2.4,
     summary: "a URL whose host is an address",
     why: "honest pages have names; a broken-into computer has an address; private addresses are left out",
     check: Check::Facts(|facts| {
@@ -130,7 +130,7 @@ pub const URL_NO_TLD: Rule = Rule {
 pub const URL_SUSPICIOUS_TLD: Rule = Rule {
     symbol: "URL_SUSPICIOUS_TLD",
     group: Group::Urls,
-    weight: 2.0,
+    weight: 1.4,
     summary: "a link to a top-level domain that is mostly seen in unwanted mail",
     why: "cheap or free registration; every one has honest owners, and mail whose author is there is not made worse by it (Rspamd: 3)",
     check: Check::Facts(|facts| {
@@ -229,7 +229,7 @@ pub const URL_VERY_LONG: Rule = Rule {
 pub const URL_ODD_PORT: Rule = Rule {
     symbol: "URL_ODD_PORT",
     group: Group::Urls,
-    weight: 1.0,
+    weight: 1.1,
     summary: "a link to a public host with an unusual port",
     why: "a broken-into computer whose usual port is taken",
     check: Check::Facts(|facts| {
@@ -284,7 +284,7 @@ pub const URL_FREE_HOSTING: Rule = Rule {
 pub const URL_HOST_SELLS: Rule = Rule {
     symbol: "URL_HOST_SELLS",
     group: Group::Urls,
-    weight: 2.5,
+    weight: 2.6,
     summary: "a link to a host that is named after pills, loans, copies, gambling or sex",
     why: "strangers' shops are named after their goods; the author's own host is left out",
     check: Check::Facts(|facts| {
@@ -300,7 +300,7 @@ pub const URL_HOST_SELLS: Rule = Rule {
 pub const URL_TLD_NOT_OF_TEXT: Rule = Rule {
     symbol: "URL_TLD_NOT_OF_TEXT",
     group: Group::Urls,
-    weight: 1.5,
+    weight: 3.0,
     summary: "a link to Russia or China in a text without a letter of the language",
     why: "registered where it was cheap; correspondents there write their language, have their own domain, or write to lists",
     check: Check::Facts(|facts| {
@@ -329,7 +329,7 @@ pub const URL_TLD_NOT_OF_TEXT: Rule = Rule {
 pub const URL_WILDCARD_HOSTS: Rule = Rule {
     symbol: "URL_WILDCARD_HOSTS",
     group: Group::Urls,
-    weight: 2.0,
+    weight: 2.2,
     summary: "links to four or more hosts of one site, none of them the author's",
     why: "a wildcard record lets every link be another one, against filters that count equal links",
     check: Check::Facts(|facts| {
