@@ -212,7 +212,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 0] = [
+const TABLES: [&[Rule]; 17] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
