@@ -68,7 +68,11 @@ enum Noun {
     /// Rights to send as an address that is another's: add, remove, list
     #[command(subcommand)]
     Sendas(sendas::Verb),
-    /// What happens to a sender, recipient, client or HELO name: add, remove, list
+    /// Restrictions of Postfix's own, for its check_*_access maps: add, remove, list
+    ///
+    /// For what main.cf asks by check_sender_access, check_recipient_access, check_client_access and check_helo_access, where
+    /// any action of access(5) may follow (ok, hold, discard …). Whom to let through or refuse, for the policy daemon's
+    /// check allow-deny and for the milter, is kept by `gatepost allow` and `gatepost deny`: begin with those.
     #[command(subcommand)]
     Access(access::Verb),
     /// Copies of mail: add, remove, list

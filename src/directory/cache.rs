@@ -23,12 +23,13 @@ pub(crate) enum Class {
     Keys,
     Dmarc,
     Rules,
+    Access,
     Accounts,
     Guesses,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::Domains,
         Self::Users,
         Self::Aliases,
@@ -36,6 +37,7 @@ impl Class {
         Self::Keys,
         Self::Dmarc,
         Self::Rules,
+        Self::Access,
         Self::Accounts,
         Self::Guesses,
     ];
@@ -48,6 +50,7 @@ impl Class {
             "aliases" => Some(Self::Aliases),
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
+            "access_rules" => Some(Self::Access),
             "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
@@ -125,7 +128,7 @@ impl Freshness {
     }
 
     pub(crate) fn flush(&self) {
-        Class::ALL.into_iter().for_each(|class| self.flush_class(class));
+        Class::ALL.iter().copied().for_each(|class| self.flush_class(class));
     }
 
     /// Everything known of a class may be out of date. It is kept, for as long as nobody can be asked: an answer under way now is
@@ -145,6 +148,11 @@ impl Freshness {
     /// Waits until rows of a class may have changed since the last call; for one follower of each class.
     pub(crate) async fn changed(&self, class: Class) {
         self.mark(class).changed.notified().await;
+    }
+
+    /// Whether what was learnt at that time still counts because every change since would have been announced.
+    pub(crate) fn is_followed(&self, class: Class, learnt: Instant) -> bool {
+        self.is_notified() && learnt >= self.since(class) && learnt.elapsed() <= self.ttl_notified
     }
 
     /// Whether the whole list of a class was loaded, and every later change announced, up to the loss of contact.

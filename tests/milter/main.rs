@@ -10,6 +10,7 @@
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`hostile_dns`]: what strangers may put into DNS, and a DNS that is away.
 //! - [`arc`]: chains of seals: the suite of the draft's authors, dkimpy's, and ours.
+//! - [`passing`]: mail that we pass on and seal, behind the next server (needs root and PostgreSQL).
 //! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
@@ -34,6 +35,7 @@ mod key_watch;
 mod miltertest;
 mod outgoing;
 mod pairs;
+mod passing;
 mod peers;
 #[path = "../support/ports.rs"]
 mod ports;

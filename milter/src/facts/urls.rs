@@ -187,7 +187,7 @@ impl Finder {
     }
 
     fn scan(&mut self, text: &str, origin: Origin) {
-        if text.contains("://") {
+        if memchr::memmem::find(text.as_bytes(), b"://").is_some() {
             for link in LinkFinder::new().kinds(&[LinkKind::Url]).links(text) {
                 if self.overflowed {
                     return;
@@ -198,7 +198,8 @@ impl Finder {
             }
         }
         let mut from = 0;
-        while let Some(at) = text[from..].find("www.").map(|at| from + at) {
+        let www = memchr::memmem::Finder::new(b"www.");
+        while let Some(at) = www.find(&text.as_bytes()[from..]).map(|at| from + at) {
             if self.overflowed {
                 return;
             }

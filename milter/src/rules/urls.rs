@@ -1,5 +1,7 @@
 //! Group `urls`: URLs that are odd in themselves, wherever they stand in the text.
 
+use std::cell::LazyCell;
+
 use super::{Check, Evidence, Group, Rule};
 use crate::facts::headers::is_list;
 use crate::facts::urls::{Origin, Url};
@@ -298,11 +300,13 @@ pub const URL_TLD_NOT_OF_TEXT: Rule = Rule {
         if is_list(&facts.headers) {
             return None;
         }
-        let cyrillic = foreign("ru", |c| ('\u{400}'..='\u{4FF}').contains(&c));
-        let han = foreign("cn", |c| ('\u{4E00}'..='\u{9FFF}').contains(&c));
-        found(facts, |url| {
-            url.is_named() && matches!(hosts::top_level(&url.host), "ru" | "su") && cyrillic
-                || hosts::top_level(&url.host) == "cn" && han
+        // The whole text is looked through, so once, and only where such a link is.
+        let cyrillic = LazyCell::new(|| foreign("ru", |c| ('\u{400}'..='\u{4FF}').contains(&c)));
+        let han = LazyCell::new(|| foreign("cn", |c| ('\u{4E00}'..='\u{9FFF}').contains(&c)));
+        found(facts, |url| match hosts::top_level(&url.host) {
+            "ru" | "su" => url.is_named() && *cyrillic,
+            "cn" => *han,
+            _ => false,
         })
     }),
 };
