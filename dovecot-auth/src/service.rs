@@ -207,7 +207,8 @@ impl DovecotAuth {
         let address = circumstances.remote.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let origin = Origin { service: Service::of(&circumstances.service), address };
         let (login, prover) = (claim.login.clone(), verdict::prover(&claim));
-        let mut trial = self.guard.begin(&live.settings.guessing, &prover, address, &claim.password).await;
+        let guess = self.guard.guess(&prover, &claim.password);
+        let mut trial = self.guard.begin(&live.settings.guessing, &prover, address, guess).await;
         let judgement = if trial.is_too_much() {
             Verdict::Deferred(Refusal::Guessing).into()
         } else {

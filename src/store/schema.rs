@@ -56,7 +56,7 @@ pub async fn install(
         .await?
         .try_get(0)?;
     for (version, migration) in (1..).zip(MIGRATIONS).skip(usize::try_from(from).unwrap_or_default()) {
-        sqlx::raw_sql(migration).execute(&mut *transaction).await?;
+        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO gatepost.schema_version (version) VALUES ($1)")
             .bind(version)
             .execute(&mut *transaction)
