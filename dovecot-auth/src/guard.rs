@@ -1,7 +1,7 @@
 //! Against guessing: a growing delay, then "try later", and the state of it shared by all hosts.
 //!
 //! Before a password is looked at, its attempt is counted ([`crate::guesses`]); beyond a limit it is not looked at any more, which
-//! says nothing about it. Where the login has logged in before, only guesses from there count: strangers cannot lock anybody out of
+//! says nothing about it; app passwords, which nobody guesses, still are. Where the login has logged in before, only guesses from there count: strangers cannot lock anybody out of
 //! his own place. What was wrong is written down ([`crate::journal`]) and heard by the other hosts within a second (NOTIFY), or within
 //! [`MERGE`] where nothing announces. While the database is away, each host counts alone.
 
@@ -193,7 +193,7 @@ impl Guard {
     pub(crate) fn was_wrong(&self, trial: &mut Trial<'_>, service: &str, refusal: Refusal) {
         trial.settled = true;
         self.guesses.confirm(&trial.attempt);
-        let login = trial.login.chars().take(SHOWN).collect();
+        let login = trial.login.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
         self.journal.guess(Guess {
             login,
             address: trial.address,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use gatepost::config::Secret;
-use gatepost::directory::account::Account;
+use gatepost::directory::account::{Account, AppPasswordHash};
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::{Address, Domain};
 use gatepost::password::{Hasher, StoredHash, Verification};
@@ -189,6 +189,30 @@ pub(crate) fn prover(claim: &Claim) -> String {
 pub(crate) async fn judge(bench: Bench<'_>, origin: Origin, claim: Claim, begun: Instant) -> Judgement {
     let judgement = tokio::time::timeout_at(begun + DEADLINE, weigh(bench, origin, claim)).await;
     judgement.unwrap_or_else(|_| Verdict::Unavailable(format!("not decided within {DEADLINE:?}")).into())
+}
+
+/// While too many passwords were wrong for others to be looked at, an app password still is: it costs no hash, and nobody guesses 120 bits.
+/// `None` where it is none that may in.
+pub(crate) async fn judge_app_password(
+    bench: Bench<'_>,
+    origin: Origin,
+    claim: &Claim,
+    begun: Instant,
+) -> Option<Judgement> {
+    // What cannot be one asks nobody.
+    AppPasswordHash::of(&claim.password)?;
+    let Names { prover, other: None } = Names::of(&claim.authorization, &claim.login)? else { return None };
+    let answers =
+        async { tokio::join!(bench.directory.credentials(&prover), bench.directory.account(&prover)) };
+    let (credentials, account) = tokio::time::timeout_at(begun + DEADLINE, answers).await.ok()?;
+    let (credentials, account) = (credentials.found()?, account.found()?);
+    credentials.hash?;
+    let app = account.app_password(&claim.password)?;
+    admission::object(&origin.facts(&account, Proof::App(app))).is_none().then(|| Judgement {
+        verdict: Verdict::Accepted(credentials.login),
+        app_password: Some((app.id, app.label.clone())),
+        master: None,
+    })
 }
 
 async fn weigh(bench: Bench<'_>, origin: Origin, claim: Claim) -> Judgement {
