@@ -336,8 +336,10 @@ impl Reader<'_> {
             let room = MAX_LINK_TEXT.saturating_sub(link.text.len());
             link.text.push_str(cut(&text, room));
         }
-        if self.html.visible.len() < super::text::MAX_VISIBLE {
-            let mut rest: &str = &text;
+        // One text may be longer than all the room there is.
+        let room = super::text::MAX_VISIBLE.saturating_sub(self.html.visible.len());
+        if room > 0 {
+            let mut rest = cut(&text, room);
             while let Some(c) = rest.chars().next() {
                 // Most of a text is words; what has no white space goes in at once.
                 let word = rest.bytes().take_while(u8::is_ascii_graphic).count();

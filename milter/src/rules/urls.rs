@@ -32,6 +32,7 @@ pub const RULES: &[Rule] = &[
     URL_HOST_SELLS,
     URL_TLD_NOT_OF_TEXT,
     URL_WILDCARD_HOSTS,
+    URL_DISGUISED,
 ];
 
 /// A name before the host.
@@ -43,6 +44,19 @@ pub const URL_USER_PASSWORD: Rule = Rule {
     why: "RFC 3986, 7.6: what stands before @ looks like the host and is not",
     check: Check::Facts(|facts| {
         found(facts, |url| (1..=128).contains(&user_length(url)) && url.address.is_none())
+    }),
+};
+
+/// Written so that no program sees it.
+pub const URL_DISGUISED: Rule = Rule {
+    symbol: "URL_DISGUISED",
+    group: Group::Urls,
+    weight: 0.5,
+    summary: "a URL that is written so that no program takes it for one",
+    why: "hxxp://, evil[.]example: to get past filters, or among those who write about such URLs",
+    check: Check::Facts(|facts| {
+        let url = facts.urls.iter().find(|url| url.origin == Origin::Disguised)?;
+        Some(Evidence::new(&url.host))
     }),
 };
 
