@@ -227,12 +227,14 @@ impl DovecotAuth {
         let address = circumstances.remote.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let origin = Origin { service: Service::of(&circumstances.service), address };
         let (login, prover) = (claim.login.clone(), verdict::prover(&claim));
-        let mut trial = self.guard.begin(&live.settings.guessing, &prover, address, &claim.password).await;
+        let guess = self.guard.guess(&prover, &claim.password);
+        let mut trial = self.guard.begin(&live.settings.guessing, &prover, address, guess).await;
+        let (directory, hasher, work) = (&self.directory, &self.hasher, &self.counters.work);
+        let bench = Bench { directory, hasher, work, explain: live.settings.explain_refusals };
         let judgement = if trial.is_too_much() {
-            Verdict::Deferred(Refusal::Guessing).into()
+            let known = verdict::judge_app_password(bench, origin, &claim, started).await;
+            known.unwrap_or_else(|| Verdict::Deferred(Refusal::Guessing).into())
         } else {
-            let (directory, hasher, work) = (&self.directory, &self.hasher, &self.counters.work);
-            let bench = Bench { directory, hasher, work, explain: live.settings.explain_refusals };
             verdict::judge(bench, origin, claim, started).await
         };
         match &judgement.verdict {
