@@ -14,7 +14,8 @@ use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::Address;
 use gatepost::net::{Drain, Endpoint, Peer, Stream};
-use gatepost::password::{Hasher, HasherLimits};
+use gatepost::password::{Hasher, HasherLimits, SCHEMES};
+use gatepost::store::Store;
 use gatepost::telemetry::printable;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
@@ -23,18 +24,24 @@ use crate::ask::Ask;
 use crate::config::Settings;
 use crate::dicts::{Change, DICTS, Dict, Refused, Sources, select};
 use crate::logins::Logins;
-use crate::mechanisms::{Claim, MECHANISMS};
+use crate::mechanisms::{Claim, MECHANISMS, Mechanism, Needs};
 use crate::metrics::Counters;
+use crate::oauth::Tokens;
+use crate::proofs::Secrets;
 use crate::protocol::dict::Flags;
 use crate::session::{self, Client, Kind, Master, Shelf, Users};
-use crate::userdb::{BadName, TemplateError, Userdb};
+use crate::upkeep::Upkeep;
+use crate::userdb::{BadName, Userdb};
 use crate::verdict::{self, Verdict};
 
 /// gatepost-dovecot-auth.
 pub struct DovecotAuth {
-    directory: Directory,
-    hasher: Hasher,
-    live: ArcSwap<Live>,
+    pub(crate) directory: Directory,
+    pub(crate) store: Store,
+    pub(crate) hasher: Hasher,
+    pub(crate) live: ArcSwap<Live>,
+    pub(crate) secrets: Secrets,
+    pub(crate) upkeep: Upkeep,
     logins: Logins,
     counters: Counters,
     sessions: AtomicU64,
@@ -44,9 +51,10 @@ pub struct DovecotAuth {
 }
 
 /// What a reload swaps.
-struct Live {
-    settings: Settings,
+pub(crate) struct Live {
+    pub(crate) settings: Settings,
     userdb: Userdb,
+    pub(crate) tokens: Option<Tokens>,
 }
 
 /// How a login came here; for the log, the counters, and what follows.
@@ -87,15 +95,22 @@ impl Daemon for DovecotAuth {
             memory: settings.hashing_memory.0,
             queue: settings.hashing_queue,
             wait: settings.hashing_wait.0,
+            remember: settings.login_cache_ttl.0,
+            remembered: settings.login_cache_entries,
+            weak: settings.allowed(),
         });
         let logins = Logins::default();
         Ok(Self {
             directory: parts.directory.clone(),
+            store: parts.store.clone(),
+            secrets: Secrets::default(),
+            upkeep: Upkeep::default(),
             counters: Counters::new(&parts.metrics, &hasher),
             hasher,
             live: ArcSwap::from_pointee(Live {
                 settings: settings.clone(),
                 userdb: Userdb::new(settings).map_err(in_file(config))?,
+                tokens: Tokens::new(&settings.oauth).map_err(in_file(config))?,
             }),
             logins,
             sessions: AtomicU64::new(1),
@@ -127,7 +142,11 @@ impl Daemon for DovecotAuth {
         ]
     }
 
-    /// What users are, and the delay, change at once; sockets, roles and the hasher's bounds are taken at start only.
+    async fn background(self: Arc<Self>) {
+        self.keep_up().await;
+    }
+
+    /// What users are, what is offered, and the delay, change at once; sockets, roles and the hasher's bounds are taken at start only.
     fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
         let (old, new) = (&self.live.load().settings, &config.service);
         let same_listens =
@@ -137,6 +156,9 @@ impl Daemon for DovecotAuth {
                 ("hashing-memory", old.hashing_memory == new.hashing_memory),
                 ("hashing-queue", old.hashing_queue == new.hashing_queue),
                 ("hashing-wait", old.hashing_wait == new.hashing_wait),
+                ("login-cache-ttl", old.login_cache_ttl == new.login_cache_ttl),
+                ("login-cache-entries", old.login_cache_entries == new.login_cache_entries),
+                ("weak-schemes", old.weak_schemes == new.weak_schemes),
                 ("database-user", old.database_user == new.database_user),
                 ("database-password-file", old.database_password_file == new.database_password_file),
                 ("metrics", old.metrics == new.metrics),
@@ -151,14 +173,18 @@ impl Daemon for DovecotAuth {
             );
         }
         let userdb = Userdb::new(new).map_err(in_file(config))?;
-        self.live.store(Arc::new(Live { settings: new.clone(), userdb }));
+        let tokens = Tokens::new(&new.oauth).map_err(in_file(config))?;
+        self.live.store(Arc::new(Live { settings: new.clone(), userdb, tokens }));
         Ok(())
     }
 
     fn list() -> Vec<[String; 3]> {
         let mechanisms = MECHANISMS.iter().map(|mechanism| [mechanism.name, "mechanism", mechanism.summary]);
         let dicts = DICTS.iter().map(|dict| [dict.name, "dict", dict.summary]);
-        mechanisms.chain(dicts).map(|row| row.map(str::to_owned)).collect()
+        let schemes = SCHEMES
+            .iter()
+            .map(|scheme| [scheme.name, if scheme.weak { "weak-scheme" } else { "scheme" }, scheme.summary]);
+        mechanisms.chain(dicts).chain(schemes).map(|row| row.map(str::to_owned)).collect()
     }
 
     async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
@@ -188,12 +214,43 @@ impl DovecotAuth {
     pub async fn authenticate(&self, circumstances: &Circumstances, claim: Claim) -> Verdict {
         let started = Instant::now();
         let login = claim.login.clone();
-        let verdict = verdict::judge(&self.directory, &self.hasher, claim).await;
-        let verdict = self.note(circumstances, &login, verdict);
+        let hasher = self.hasher.for_login(&circumstances.remote, &login);
+        let password = self.renews().then(|| claim.password.clone());
+        let verdict = verdict::judge(&self.directory, &hasher, claim).await;
+        if let (Verdict::Accepted(login), Some(password), Some(hash)) = (&verdict, password, hasher.matched())
+        {
+            self.upkeep.renew(login, hash, password);
+        }
+        self.settle(circumstances, &login, started, verdict).await
+    }
+
+    /// Notes a verdict; a refusal is answered after `failure-delay` at the earliest.
+    pub(crate) async fn settle(
+        &self,
+        circumstances: &Circumstances,
+        login: &str,
+        started: Instant,
+        verdict: Verdict,
+    ) -> Verdict {
+        let verdict = self.note(circumstances, login, verdict);
         if matches!(verdict, Verdict::Refused(_)) {
             sleep_until(started + self.failure_delay()).await;
         }
         verdict
+    }
+
+    /// The mechanisms that are offered to a peer now: those of the configuration that can work.
+    pub(crate) fn offered(&self, kind: Kind) -> Vec<&'static Mechanism> {
+        let live = self.live.load();
+        let named = live.settings.offered();
+        let (can_work, cannot): (Vec<_>, Vec<_>) = named.partition(|mechanism| match mechanism.needs {
+            Needs::Nothing => true,
+            Needs::Verifiers => self.secrets.is_known(),
+            Needs::Tokens => live.tokens.is_some(),
+            Needs::Certificates => kind == Kind::Dovecot,
+        });
+        // Without any, clients take us for no auth service at all; these say that they cannot when they are used.
+        if can_work.is_empty() { cannot } else { can_work }
     }
 
     /// Logs and counts a login.
@@ -260,7 +317,7 @@ impl DovecotAuth {
 
     /// Forgets what is cached; returns how many answers that were.
     pub fn flush(&self) -> u64 {
-        let count = self.directory.flush();
+        let count = self.directory.flush() + self.hasher.forget();
         tracing::info!(count, "cache flushed");
         count
     }
@@ -390,15 +447,15 @@ impl DovecotAuth {
         tracing::error!(question = what, %why, "cannot answer");
     }
 
-    fn content(&self, what: &'static str) {
+    pub(crate) fn content(&self, what: &'static str) {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         complaints.retain(|(known, _)| *known != what);
     }
 }
 
-fn in_file(config: &Config<Settings>) -> impl Fn(TemplateError) -> ConfigError {
+fn in_file<E: std::fmt::Display>(config: &Config<Settings>) -> impl Fn(E) -> ConfigError {
     let path = config.path.clone().unwrap_or_else(|| "built-in defaults".into());
-    move |error| ConfigError::Contradiction {
+    move |error: E| ConfigError::Contradiction {
         path: path.clone(),
         section: Settings::NAME,
         message: error.to_string(),

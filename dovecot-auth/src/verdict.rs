@@ -35,6 +35,12 @@ pub enum Refusal {
     NoPassword,
     /// A login on behalf of somebody else.
     OtherUser,
+    /// Nothing is kept yet with which this login's password could be proved.
+    NoVerifier,
+    /// The token is not good.
+    BadToken,
+    /// The client has no valid certificate.
+    NoCertificate,
     /// The mechanism's messages were no login, or not base64.
     Malformed,
 }
@@ -59,18 +65,24 @@ impl Refusal {
             Self::UnknownUser => "unknown-user",
             Self::NoPassword => "no-password",
             Self::OtherUser => "other-user",
+            Self::NoVerifier => "no-verifier",
+            Self::BadToken => "bad-token",
+            Self::NoCertificate => "no-certificate",
             Self::Malformed => "malformed",
         }
     }
 }
 
 /// Every word of [`Verdict::word`].
-pub(crate) const WORDS: [&str; 8] = [
+pub(crate) const WORDS: [&str; 11] = [
     "ok",
     "wrong-password",
     "unknown-user",
     "no-password",
     "other-user",
+    "no-verifier",
+    "bad-token",
+    "no-certificate",
     "malformed",
     "unavailable",
     "misconfigured",

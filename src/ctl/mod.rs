@@ -17,6 +17,7 @@ mod domain_dns;
 mod greylist;
 mod limits;
 mod schema;
+mod scram;
 mod sendas;
 mod share;
 mod terminal;

@@ -9,6 +9,7 @@
 
 pub mod access;
 mod cache;
+mod credentials;
 mod hosted;
 mod kept;
 mod lookup;

@@ -10,8 +10,10 @@ pub mod key_life;
 mod keys;
 mod mta_sts;
 mod quota;
+mod rehash;
 pub mod reports;
 pub mod schema;
+mod scram;
 mod sent;
 
 pub use greylist::{Attempt, Greylist, Greylisted, Patience};
@@ -19,6 +21,7 @@ pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use mta_sts::KeptPolicy;
 pub use quota::Quota;
+pub use scram::hash_mark;
 pub use sent::{Exceeded, Limit, Scope, Sending, Sent};
 
 use std::sync::Arc;

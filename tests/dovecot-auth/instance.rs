@@ -30,6 +30,7 @@ pub struct Instance {
     drain: Drain,
     serving: JoinHandle<usize>,
     watching: JoinHandle<()>,
+    background: JoinHandle<()>,
 }
 
 impl Instance {
@@ -57,7 +58,22 @@ impl Instance {
         let drain = server.drain();
         let serving = tokio::spawn(server.run(Duration::from_secs(30)));
         let watching = tokio::spawn(parts.directory.clone().watch());
-        Self { database, service, parts, directory, drain, serving, watching }
+        let background = tokio::spawn(Arc::clone(&service).background());
+        Self { database, service, parts, directory, drain, serving, watching, background }
+    }
+
+    /// A daemon on a database that has our schema and its triggers, when it has heard of both.
+    pub async fn with_schema(settings: &str) -> Self {
+        let database = Database::create().await;
+        {
+            let owner = gatepost::database::Database::new(&database.config(), "test").unwrap();
+            let mut connection = owner.pool().acquire().await.unwrap();
+            gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+        }
+        let section = database.toml();
+        let instance = Self::on(database, &section, settings).await;
+        until("changes are announced", async || instance.parts.directory.is_notified()).await;
+        instance
     }
 
     /// Where the sockets are.
@@ -87,6 +103,7 @@ impl Instance {
     pub async fn stop(self) -> usize {
         self.drain.start();
         self.watching.abort();
+        self.background.abort();
         self.serving.await.unwrap()
     }
 

@@ -62,6 +62,26 @@ impl Tool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_can_be_proved_by_whoever_could_prove_the_old_one() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    tool.ok("schema install");
+    let kept = "SELECT mechanism || ' ' || (sha256(convert_to(password_hash, 'UTF8')) = hash_mark)::text || ' ' || verifier
+        FROM gatepost.scram_verifiers JOIN users_fqda ON fqda = login";
+    tool.ok_with("user password bob@example.com", "neu\n");
+    assert_eq!(database.sql(kept).await, "");
+    database.sql("INSERT INTO gatepost.scram_verifiers (login, mechanism, verifier, hash_mark) VALUES ('bob@example.com', 'SCRAM-SHA-256', 'old', sha256('old'))").await;
+    assert_eq!(database.sql(kept).await, "SCRAM-SHA-256 false old");
+    tool.ok_with("user password bob@example.com", "noch neuer\n");
+    let row = database.sql(kept).await;
+    let verifier = row.strip_prefix("SCRAM-SHA-256 true ").unwrap_or_else(|| panic!("{row}"));
+    let hash = gatepost::password::StoredHash::parse(format!("{{SCRAM-SHA-256}}{verifier}"));
+    for (password, expected) in [("noch neuer", true), ("neu", false)] {
+        assert_eq!(hash.verify(&gatepost::config::Secret::new(password.into())), Ok(expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn domains_users_aliases_and_shares_come_and_go() {
     let database = Database::create().await;
     let tool = Tool::new(&database);

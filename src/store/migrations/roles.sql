@@ -66,3 +66,8 @@ GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
 
 -- The policy daemon keeps MTA-STS policies.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
+
+-- Only the auth daemon keeps what SCRAM needs of passwords. To give old hashes up for better ones at a login (`rehash`) it needs more, which is
+-- not granted here: GRANT UPDATE (password_hash) ON public.users TO gatepost_auth.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.scram_verifiers TO gatepost_auth;
+GRANT SELECT ON gatepost.secrets TO gatepost_auth;
