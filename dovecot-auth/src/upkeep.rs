@@ -198,7 +198,7 @@ const DONE: u64 = 100_000;
 /// After which time they are looked at again: somebody may have emptied the table.
 const AGAIN: Duration = Duration::from_secs(3600);
 /// How soon a schema that was installed meanwhile is noticed.
-const READINESS: Duration = Duration::from_secs(10);
+const READINESS: Duration = Duration::from_secs(2);
 /// When verifiers of former passwords are first forgotten, and then.
 const FIRST_SWEEP: Duration = Duration::from_secs(600);
 const SWEEP: Duration = Duration::from_secs(86_400);

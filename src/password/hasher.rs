@@ -120,6 +120,9 @@ impl Hasher {
             Ok(cost) => cost,
             Err(error) => return Verification::Unusable(error),
         };
+        if password.expose().len() > LONGEST {
+            return self.spend(password).await;
+        }
         let mark = self.inner.verified.mark(&self.login.name, hash, &password);
         let known = mark.as_ref().is_some_and(|mark| self.inner.verified.holds(mark));
         let verification = if known { Verification::Match } else { self.run(hash, cost, password).await };
@@ -140,6 +143,9 @@ impl Hasher {
     pub async fn spend(&self, password: Secret) -> Verification {
         let usual = self.inner.usual.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Ok(cost) = self.may_cost(&usual) else { return Verification::Mismatch };
+        // As long as a password may be, no longer: some schemes take the square of its length.
+        let end = password.expose().floor_char_boundary(LONGEST);
+        let password = Secret::new(password.expose()[..end].to_owned());
         match self.run(&usual, cost, password).await {
             Verification::Busy => Verification::Busy,
             _ => Verification::Mismatch,
@@ -220,6 +226,8 @@ fn answered(answer: Result<bool, HashError>) -> Verification {
     }
 }
 
+/// Bytes; a longer password is wrong. Nextcloud allows 469; with SHA-crypt 12 KiB would cost as much as a thousand logins.
+const LONGEST: usize = 1024;
 /// A hash of PHP's default cost whose password nobody knows.
 const USUAL: &str =
     "$argon2id$v=19$m=65536,t=4,p=1$Z2F0ZXBvc3RnYXRlcG9zdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -258,6 +266,22 @@ mod tests {
             Verification::Unusable(HashError::TooDear { memory: 1_048_576, .. })
         ));
         assert_eq!(hasher.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_too_long_is_wrong_whatever_the_scheme_makes_of_it() {
+        let plain = Scheme::named("PLAIN").unwrap();
+        let hasher = Hasher::new(HasherLimits { weak: vec![plain], ..HasherLimits::default() });
+        // What is spent on it instead.
+        assert_eq!(hasher.verify(&stored(ALICE), secret("wrong")).await, Verification::Mismatch);
+        for (length, expected) in [(1024, Verification::Match), (1025, Verification::Mismatch)] {
+            let long = "x".repeat(length);
+            assert_eq!(hasher.verify(&stored(&format!("{{PLAIN}}{long}")), secret(&long)).await, expected);
+        }
+        // bcrypt looks at 72 bytes alone.
+        let hash = bcrypt::hash("x".repeat(72), 4).unwrap();
+        assert_eq!(hasher.verify(&stored(&hash), secret(&"x".repeat(2000))).await, Verification::Mismatch);
+        assert_eq!(hasher.spend(secret(&"\u{e4}".repeat(3000))).await, Verification::Mismatch);
     }
 
     #[tokio::test]

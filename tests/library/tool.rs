@@ -123,7 +123,8 @@ async fn check_says_what_bites_and_what_to_do() {
     database
         .sql(
             "INSERT INTO users (local, domain) VALUES ('nopw', 'example.com'), ('Alice', 'example.com');
-             INSERT INTO users (local, domain, password_hash) VALUES ('old', 'example.com', '{PLAIN}x');
+             INSERT INTO users (local, domain, password_hash) VALUES ('old', 'example.com', '{PLAIN}x'),
+                 ('older', 'example.com', '{LANMAN}x'), ('dear', 'example.com', '{PBKDF2}$1$salt$1000000000$4ae56ddd5f7928253e3c08c83fd84ae7d4f1dd53');
              INSERT INTO aliases VALUES ('bob', 'example.com', 'alice', 'example.com');
              INSERT INTO view_shared_mailboxes VALUES ('bob@example.com', 'bob@example.com')",
         )
@@ -134,14 +135,16 @@ async fn check_says_what_bites_and_what_to_do() {
         "warn  schema gatepost is not installed",
         "warn  nopw@example.com has no password",
         "fail  alice@example.com is there twice",
-        "fail  old@example.com has a hash of an unknown scheme",
+        "warn  old@example.com has a PLAIN hash, which is weak: it logs in only if `weak-schemes` in [dovecot-auth] names PLAIN",
+        "fail  older@example.com has a hash of an unknown scheme",
+        "fail  dear@example.com never logs in: PBKDF2 hash would take about 1000 s, more than a login may",
         "warn  alias bob@example.com is also a mailbox",
         "warn  bob@example.com is shared to itself",
         "warn  123qwe.com has no postmaster",
     ] {
         assert!(out.contains(finding), "{finding:?} is missing in:\n{out}");
     }
-    database.sql("DELETE FROM users WHERE local IN ('Alice', 'old')").await;
+    database.sql("DELETE FROM users WHERE local IN ('Alice', 'old', 'older', 'dear')").await;
     tool.ok("schema install");
     let out = tool.ok("check");
     assert!(out.contains("ok    role gatepost_auth may what it needs and no more"), "{out}");
