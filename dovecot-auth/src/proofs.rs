@@ -5,7 +5,9 @@
 //! nothing to prove a password with, is asked for a proof all the same.
 
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
+use gatepost::config::Secret;
 use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 use gatepost::password::{ScramHash, ScramVerifier, StoredHash};
@@ -13,10 +15,12 @@ use gatepost::store::hash_mark;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::admission::{self, Facts, Proof};
+use crate::guard::Trial;
 use crate::mechanisms::{Answer, Proved, Question};
 use crate::oauth::Ownership;
 use crate::service::{Circumstances, DovecotAuth};
-use crate::verdict::{Refusal, Verdict};
+use crate::verdict::{Origin, Refusal, Verdict};
 
 /// The secret behind the salts of nobody, once it is known; it never changes.
 #[derive(Default)]
@@ -98,8 +102,12 @@ impl DovecotAuth {
     /// Whether whoever has proved to be somebody may in.
     pub(crate) async fn admit(&self, circumstances: &Circumstances, proved: &Proved) -> Verdict {
         let started = Instant::now();
-        let verdict = self.weigh_proof(proved).await;
-        self.settle(circumstances, &proved.login, started, verdict).await
+        let mut trial = self.try_proof(circumstances, &proved.login).await;
+        let verdict = match &trial {
+            Some(trial) if trial.is_too_much() => Verdict::Deferred(Refusal::Guessing),
+            _ => self.weigh_proof(circumstances, proved).await,
+        };
+        self.settle(circumstances, &proved.login, started, verdict.into(), trial.as_mut()).await
     }
 
     /// Refuses whoever has not proved what he said.
@@ -109,20 +117,53 @@ impl DovecotAuth {
         login: &str,
         refusal: Refusal,
     ) -> Verdict {
-        self.settle(circumstances, login, Instant::now(), Verdict::Refused(refusal)).await
+        let started = Instant::now();
+        let mut trial = self.try_proof(circumstances, login).await;
+        let verdict = match &trial {
+            Some(trial) if trial.is_too_much() => Verdict::Deferred(Refusal::Guessing),
+            _ => Verdict::Refused(refusal),
+        };
+        self.settle(circumstances, login, started, verdict.into(), trial.as_mut()).await
     }
 
-    async fn weigh_proof(&self, proved: &Proved) -> Verdict {
+    /// A proof of a password may be a guess at it: which one, is not seen, so that each counts as another. Nobody guesses tokens and
+    /// certificates.
+    async fn try_proof(&self, circumstances: &Circumstances, login: &str) -> Option<Trial<'_>> {
+        let is_scram = ScramHash::ALL.iter().any(|kind| kind.name() == circumstances.mechanism);
+        if !is_scram {
+            return None;
+        }
+        let prover = Address::parse(login).map_or_else(|_| login.to_lowercase(), |login| login.to_string());
+        let unlike = Secret::new(format!("{:032x}", rand::random::<u128>()));
+        Some(self.begin(circumstances, &prover, &unlike).await)
+    }
+
+    async fn weigh_proof(&self, circumstances: &Circumstances, proved: &Proved) -> Verdict {
         let Ok(login) = Address::parse(&proved.login) else { return Verdict::Refused(Refusal::UnknownUser) };
         if !proved.authorization.is_empty() && Address::parse(&proved.authorization).as_ref() != Ok(&login) {
             return Verdict::Refused(Refusal::OtherUser);
         }
-        match self.directory.credentials(&login).await {
-            Lookup::Found(credentials) if credentials.hash.is_none() => Verdict::Refused(Refusal::NoPassword),
-            Lookup::Found(credentials) => Verdict::Accepted(credentials.login),
-            Lookup::None => Verdict::Refused(Refusal::UnknownUser),
-            Lookup::Unavailable(why) => Verdict::Unavailable(why),
-            Lookup::Misconfigured(why) => Verdict::Misconfigured(why),
+        let credentials = match self.directory.credentials(&login).await {
+            Lookup::Found(credentials) if credentials.hash.is_none() => {
+                return Verdict::Refused(Refusal::NoPassword);
+            }
+            Lookup::Found(credentials) => credentials,
+            Lookup::None => return Verdict::Refused(Refusal::UnknownUser),
+            Lookup::Unavailable(why) => return Verdict::Unavailable(why),
+            Lookup::Misconfigured(why) => return Verdict::Misconfigured(why),
+        };
+        let account = match self.directory.account(&login).await.settled::<()>() {
+            Ok(account) => account.unwrap_or_default(),
+            Err(Lookup::Misconfigured(why)) => return Verdict::Misconfigured(why),
+            Err(Lookup::Unavailable(why)) => return Verdict::Unavailable(why),
+            Err(_) => return Verdict::Unavailable("the account is not known".to_owned()),
+        };
+        let Origin { service, address } = circumstances.origin();
+        // Whatever was proved counts as the main password does.
+        let facts = Facts { account: &account, service, address, proof: Proof::Main, now: SystemTime::now() };
+        match admission::object(&facts) {
+            None => Verdict::Accepted(credentials.login),
+            Some(objection) => self.bench(&self.hasher).refuse(objection),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! fails, is done at the next login. A password that is changed in the same moment wins: a hash is replaced only where it still stands as it
 //! was verified, and a verifier counts only beside the hash it was made with.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use gatepost::config::Secret;
@@ -61,7 +61,7 @@ impl DovecotAuth {
     }
 
     /// Looks after passwords, verifiers and the secret of SCRAM until the process ends.
-    pub(crate) async fn keep_up(self: Arc<Self>) {
+    pub(crate) async fn keep_up(&self) {
         let receiver = self.upkeep.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut receiver) = receiver else { return std::future::pending().await };
         let mut readiness = tokio::time::interval(READINESS);

@@ -18,8 +18,11 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 pub use arc::{Arc, Seal};
 pub use verification::{OnTempError, VerificationKeys};
 
+use crate::antivirus;
 use crate::authentication::Verification;
 use crate::enforcement;
+use crate::history::settings as history;
+use crate::lists;
 use crate::rules::RULES;
 use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
@@ -62,12 +65,18 @@ pub struct Milter {
     pub deadline: Seconds,
     /// `[milter.verification]`.
     pub verification: VerificationKeys,
+    /// `[milter.lists]`.
+    pub lists: lists::settings::Settings,
+    /// `[milter.antivirus]`.
+    pub antivirus: antivirus::Settings,
     /// `[milter.arc]`.
     pub arc: Arc,
     /// `[milter.dmarc]`.
     pub dmarc: enforcement::Settings,
     /// `[milter.reports]`: DMARC aggregate reports.
     pub reports: Reports,
+    /// `[milter.history]`.
+    pub history: history::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
     /// `[milter.signing]`.
@@ -93,9 +102,12 @@ impl Default for Milter {
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
             verification: VerificationKeys::default(),
+            lists: lists::settings::Settings::default(),
+            antivirus: antivirus::Settings::default(),
             arc: Arc::default(),
             dmarc: enforcement::Settings::default(),
             reports: Reports::default(),
+            history: history::Settings::default(),
             limits: Limits::default(),
             signing: SigningSettings::default(),
             privacy: Privacy::default(),
@@ -163,11 +175,14 @@ impl Section for Milter {
             return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
         }
         self.verification.validate()?;
+        self.lists.validate()?;
+        self.antivirus.validate()?;
         self.arc.validate()?;
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
         self.reports.validate()?;
+        self.history.validate()?;
         self.signing.validate()?;
         self.privacy.validate()
     }
@@ -203,6 +218,7 @@ impl Milter {
             rules_body: if self.rules { bytes(self.limits.rules_body) } else { 0 },
             message: bytes(self.limits.message),
             hash_inbound: self.arc.seal != Seal::Off,
+            scan: self.antivirus.clamd.as_ref().map_or(0, |_| bytes(self.antivirus.message)),
         }
     }
 }
@@ -286,10 +302,13 @@ mod tests {
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
              [milter.verification]\non-temperror = \"tempfail\"\nreceived-spf = true\nquestions = 100\n\
+             [milter.lists]\nenabled = true\non = [\"spamcop\"]\noff = [\"uribl\"]\nnames = 5\n\
+             [milter.antivirus]\nclamd = \"unix:/run/clamav/clamd.ctl\"\non-unavailable = \"header\"\nmessage = \"10MiB\"\n\
              [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
              [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
+             [milter.history]\nrecord = false\nkeep = \"7d\"\nsubject = false\n\
              [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
         ))
         .unwrap();
@@ -299,7 +318,9 @@ mod tests {
         assert_eq!(all.verification.on_temperror, OnTempError::Tempfail);
         assert_eq!(all.verification().questions, 100);
         assert_eq!((all.arc.seal, all.arc.trusted_sealers.len()), (Seal::Leaving, 1));
-        assert_eq!(all.bounds().message, 10 << 20);
+        assert_eq!((all.bounds().message, all.bounds().scan), (10 << 20, 10 << 20));
+        let lists: Vec<&str> = all.lists.lists().iter().map(|list| list.name).collect();
+        assert!(lists.contains(&"spamcop") && !lists.contains(&"uribl") && lists.contains(&"surbl"));
         assert_eq!(all.verification().deadline.as_secs(), 4);
         assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
     }
@@ -307,6 +328,8 @@ mod tests {
     #[test]
     fn the_sentence_of_every_mistake() {
         for (text, sentence) in [
+            ("[milter.history]\nkeep = \"1m\"", "`history.keep` must be at least 1h"),
+            ("[milter.history]\nsubjects = true", "did you mean \"subject\"?"),
             ("rejekt = 3", "did you mean"),
             ("reject = 4", "must be higher than `add-header`"),
             ("add-header = -1", "must be positive"),
@@ -321,6 +344,11 @@ mod tests {
             ("[milter.arc]\nseal = \"all\"", "`arc.seal` needs `arc.seal-domain`"),
             ("[milter.arc]\nseal = \"some\"", "leaving"),
             ("[milter.arc]\ntrusted-sealers = [\"a b\"]", "`arc.trusted-sealers` \"a b\" is no domain"),
+            ("[milter.lists]\non = [\"spamkop\"]", "unknown list \"spamkop\"; did you mean \"spamcop\"?"),
+            ("[milter.lists]\non = [\"surbl\"]\noff = [\"surbl\"]", "both name surbl"),
+            ("[milter.lists]\nnames = 0", "`lists.names` must be 1 to 100"),
+            ("[milter.antivirus]\nclamd = \"systemd:x\"", "is where clamd listens"),
+            ("[milter.antivirus]\non-unavailable = \"drop\"", "tempfail"),
             ("deadline = \"0s\"", "`deadline` must be more"),
             ("[milter.dmarc]\nenforce = \"no\"", "boolean"),
             ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),

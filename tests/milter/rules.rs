@@ -16,6 +16,7 @@
 //! `\xNN` is that byte, `{{N|text}}` is the text N times; both everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use gatepost::mail::Address;
@@ -24,6 +25,8 @@ use gatepost_milter::authentication::{
     IprevResult, SpfOutcome, SpfResult, SpfScope,
 };
 use gatepost_milter::facts::Facts;
+use gatepost_milter::lists::plan::{Limits, plan, plan_signers};
+use gatepost_milter::lists::presets::LISTS;
 use gatepost_milter::message::{Direction, Envelope, Message};
 use gatepost_milter::report::{self, ReportContext};
 use gatepost_milter::rules::RULES;
@@ -61,6 +64,9 @@ struct Case {
     message: Message,
     envelope: Envelope,
     authentication: Authentication,
+    /// What DNS says of names.
+    dns: Vec<(String, Ipv4Addr)>,
+    infection: Option<String>,
 }
 
 impl Case {
@@ -80,6 +86,8 @@ impl Case {
             message: Message::from_eml(LETTER.as_bytes()),
             envelope: Envelope::new(Direction::Inbound),
             authentication: Authentication::not_asked(),
+            dns: Vec::new(),
+            infection: None,
         };
         let end = lines.iter().position(|line| line.is_empty()).unwrap_or(lines.len());
         let mut fields: Vec<String> = Vec::new();
@@ -140,6 +148,11 @@ impl Case {
             "recipient" => self.envelope.recipients.push(address(word(1))),
             "queue" => self.envelope.queue_id = Some(word(1).to_owned()),
             "submitted" => self.envelope.direction = Direction::Submitted,
+            "dns" => {
+                self.dns
+                    .extend(words[2..].iter().map(|address| (word(1).to_owned(), address.parse().unwrap())));
+            }
+            "infected" => self.infection = Some(word(1).to_owned()),
             "asked" => asked.missing.clear(),
             "spf" => {
                 asked.missing.retain(|fact| *fact != "spf");
@@ -210,7 +223,18 @@ impl Case {
     }
 
     fn judge(&self) -> Verdict {
-        let facts = Facts::gather(&self.message, &self.envelope, &self.authentication);
+        let mut facts = Facts::gather(&self.message, &self.envelope, &self.authentication);
+        let passed = self.authentication.dkim.iter().filter(|dkim| dkim.result == DkimResult::Pass);
+        let passed: Vec<&str> = passed.map(|dkim| dkim.domain.as_str()).collect();
+        let mut questions = plan(&facts, LISTS, Limits { names: 20 });
+        questions.extend(plan_signers(&passed, LISTS));
+        for question in questions {
+            let list = LISTS[question.list];
+            let name = format!("{}.{}", question.name, list.zone);
+            let answers = self.dns.iter().filter(|(known, _)| *known == name);
+            facts.listed.add(list, &question, &answers.map(|(_, address)| *address).collect::<Vec<_>>());
+        }
+        facts.infection = self.infection.clone();
         judge(&facts, &Weights::default(), &Thresholds::default())
     }
 }

@@ -6,7 +6,8 @@
 //! |---|---|---|
 //! | accepted | `OK id user=` | the same |
 //! | refused | `FAIL id user=` | the same |
-//! | unavailable, misconfigured, too busy | `FAIL id user= code=temp_fail`: `[UNAVAILABLE]` | the connection is closed: 454; every FAIL would be 535 |
+//! | barred, and told why | `FAIL id user= code=user_disabled reason=`: `[ALERT]` | the same, and smtpd says 535 |
+//! | deferred, unavailable, misconfigured, too busy | `FAIL id user= code=temp_fail`: `[UNAVAILABLE]` | the connection is closed: 454; every FAIL would be 535 |
 //!
 //! A Dovecot 2.3 whose connection is closed in the middle tells its user that the password was wrong; so its connections are not.
 //! Bounded: requests under way, requests that wait for their client, and the length of every line.
@@ -123,10 +124,12 @@ impl Pending {
                 Step::Claim(claim) => {
                     let login = claim.login.clone();
                     let verdict = service.authenticate(&self.circumstances, claim).await;
+                    prepare(service, keep, &verdict).await;
                     return judged(login, verdict, None);
                 }
                 Step::Proved(proved) => {
                     let verdict = service.admit(&self.circumstances, &proved).await;
+                    prepare(service, keep, &verdict).await;
                     let Proved { login, last, .. } = proved;
                     let last = last.map(|last| (mechanisms::encode(&last), self.final_response));
                     return judged(login, verdict, last);
@@ -177,6 +180,7 @@ impl Client {
             mechanism,
             service,
             remote,
+            client,
             session,
             nologin,
             final_response,
@@ -192,6 +196,7 @@ impl Client {
             mechanism: mechanism.map_or("unknown", |mechanism| mechanism.name),
             service,
             remote,
+            client,
             session,
             keep: self.kind == Kind::Dovecot && !nologin,
         };
@@ -282,9 +287,18 @@ impl Client {
                     self.service.logins().add((cpid, id), self.cookie.clone(), login);
                 }
             }
-            Verdict::Refused(_) => Reply::Fail(Failure { id, user, code }).render(out),
-            Verdict::Unavailable(_) | Verdict::Misconfigured(_) => match self.kind {
-                Kind::Dovecot => Reply::Fail(Failure { id, user, code: Some(Code::Temporary) }).render(out),
+            Verdict::Refused(_) => {
+                Reply::Fail(Failure { id, user, code, ..Failure::default() }).render(out);
+            }
+            Verdict::Barred(_, reason) => {
+                let (code, reason) = (Some(Code::Disabled), Some(reason.as_str()));
+                Reply::Fail(Failure { id, user, code, reason }).render(out);
+            }
+            Verdict::Deferred(_) | Verdict::Unavailable(_) | Verdict::Misconfigured(_) => match self.kind {
+                Kind::Dovecot => {
+                    let code = Some(Code::Temporary);
+                    Reply::Fail(Failure { id, user, code, ..Failure::default() }).render(out);
+                }
                 Kind::Postfix => return Err(Fault::Answer),
             },
         }
@@ -302,6 +316,13 @@ impl Client {
         if self.minor >= CONFIRMS_CANCEL {
             Reply::Cancelled(id).render(out);
         }
+    }
+}
+
+/// What the mail process will ask for is looked up before the client hears that it may in.
+async fn prepare(service: &DovecotAuth, keep: bool, verdict: &Verdict) {
+    if let (Verdict::Accepted(login), true) = (verdict, keep) {
+        service.prepare(login).await;
     }
 }
 
@@ -387,7 +408,7 @@ impl Conversation for Client {
         if self.kind == Kind::Dovecot {
             for id in self.requests.keys() {
                 let code = Some(Code::Temporary);
-                Reply::Fail(Failure { id: *id, user: None, code }).render(out);
+                Reply::Fail(Failure { id: *id, code, ..Failure::default() }).render(out);
             }
         }
     }

@@ -9,6 +9,7 @@
 
 pub mod authentication;
 pub mod composites;
+pub mod dns_lists;
 pub mod envelope;
 pub mod headers;
 pub mod html;
@@ -51,6 +52,8 @@ pub enum Check {
     Facts(fn(&Facts) -> Option<Evidence>),
     /// By the facts, and a hit decides alone, whatever the score.
     Decides(fn(&Facts) -> Option<Evidence>, Decision),
+    /// By what a list in DNS said: the symbol stands in `Facts::listed`.
+    Listed,
     /// By other symbols.
     Composite(Composite),
 }
@@ -145,6 +148,12 @@ pub enum Group {
     Text,
     /// Mailing lists, bulk mail and good signs.
     Lists,
+    /// Lists in DNS that hold addresses, and those of signers.
+    AddressLists,
+    /// Lists in DNS that hold domains and mailboxes.
+    NameLists,
+    /// What the antivirus found.
+    Antivirus,
     /// Symbols made of others.
     Composites,
 }
@@ -165,11 +174,15 @@ impl Group {
             Self::Phishing => "phishing",
             Self::Text => "text",
             Self::Lists => "lists",
+            Self::AddressLists => "rbl",
+            Self::NameLists => "surbl",
+            Self::Antivirus => "antivirus",
             Self::Composites => "composites",
         }
     }
 
-    /// The most points a group can give. Rspamd bounds headers (8), MIME (10), subject (6), phishing (10) and URLs (9); the others
+    /// The most points a group can give. Rspamd bounds headers (8), MIME (10), subject (6), phishing (10), URLs (9) and
+    /// lists of names (12.5); the others
     /// are bounded so that no group alone reaches the 15 points of a rejection.
     pub fn cap(self) -> f64 {
         match self {
@@ -183,7 +196,9 @@ impl Group {
             | Self::Phishing
             | Self::Text
             | Self::Lists
+            | Self::Antivirus
             | Self::Composites => 10.0,
+            Self::AddressLists | Self::NameLists => 12.5,
         }
     }
 }
@@ -192,7 +207,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 15] = [
+const TABLES: [&[Rule]; 16] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -207,6 +222,7 @@ const TABLES: [&[Rule]; 15] = [
     phishing::RULES,
     text::RULES,
     lists::RULES,
+    dns_lists::RULES,
     composites::RULES,
 ];
 
