@@ -18,6 +18,7 @@ use gatepost::net::{Drain, Endpoint, Peer, Stream};
 use gatepost::password::{Hasher, HasherLimits, SCHEMES};
 use gatepost::store::Store;
 use gatepost::telemetry::printable;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
@@ -50,6 +51,7 @@ pub struct DovecotAuth {
     guard: Arc<Guard>,
     retractions: Retractions,
     hearsay: Arc<Hearsay>,
+    preparing: Semaphore,
     counters: Counters,
     sessions: AtomicU64,
     connections: AtomicU32,
@@ -135,6 +137,7 @@ impl Daemon for DovecotAuth {
             logins,
             retractions: Retractions::default(),
             hearsay: Arc::default(),
+            preparing: Semaphore::new(PREPARING),
             sessions: AtomicU64::new(1),
             connections: AtomicU32::new(1),
             complaints: Mutex::default(),
@@ -446,8 +449,10 @@ impl DovecotAuth {
         }
     }
 
-    /// Asks for what a mail process will ask in a moment, so that the answer is known then.
+    /// Asks for what a mail process will ask in a moment, so that the answer is known then. Not for each of a crowd: whoever comes while
+    /// others are at it must not be in the way of logins, and its mail process asks itself.
     pub(crate) async fn prepare(&self, login: &Address) {
+        let Ok(_permit) = self.preparing.try_acquire() else { return };
         let _ = tokio::time::timeout(PREPARATION, self.store.account(login)).await;
     }
 
@@ -589,3 +594,5 @@ fn in_file<E: std::fmt::Display>(config: &Config<Settings>) -> impl Fn(E) -> Con
 const SHOWN: usize = 320;
 /// How long an accepted login waits for what its mail process will ask; that one waits itself if it must.
 const PREPARATION: Duration = Duration::from_millis(500);
+/// How many logins wait so at once: less than there are connections to the database.
+const PREPARING: usize = 2;

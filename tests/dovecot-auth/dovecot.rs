@@ -407,6 +407,43 @@ async fn pop3_managesieve_and_submission_log_in_too() {
     assert_eq!(dovecot.gatepost.metric("logins_total{service=\"sieve\",result=\"ok\"}"), 1);
 }
 
+/// One login process serves all clients over one connection, its requests in the middle of each other (Dovecot's "high-performance mode").
+#[tokio::test(flavor = "multi_thread")]
+async fn one_login_process_for_all_is_answered_in_any_order() {
+    let dovecot = Dovecot::start(release().configuration()).await;
+    let configuration = std::fs::read_to_string(dovecot.path("dovecot.conf")).unwrap();
+    let many_clients = match release() {
+        Release::V2_3 => "service_count = 0",
+        Release::V2_4 => "restart_request_count = unlimited",
+    };
+    let one = format!("service imap-login {{\n  {many_clients}\n  process_limit = 1\n  client_limit = 1000");
+    std::fs::write(dovecot.path("dovecot.conf"), configuration.replace("service imap-login {", &one))
+        .unwrap();
+    let (ok, text) = dovecot.tool(&["reload"]).await;
+    assert!(ok, "{text}");
+    let mut waiting = Vec::new();
+    for number in 0..30 {
+        let mut imap = dovecot.imap().await;
+        let (password, expected) =
+            if number % 3 == 0 { ("wrong", "[AUTHENTICATIONFAILED]") } else { ("bob123", "Logged in") };
+        waiting.push(tokio::spawn(async move {
+            let answer = imap.command(&format!("LOGIN bob@example.com {password}")).await;
+            assert!(answer.contains(expected), "{number}: {answer}");
+            imap
+        }));
+    }
+    let mut open = Vec::new();
+    for talk in waiting {
+        open.push(talk.await.unwrap());
+    }
+    let login_processes = dovecot.processes().iter().filter(|name| *name == "imap-login").count();
+    assert_eq!(login_processes, 1, "{:?}", dovecot.processes());
+    for imap in open.iter_mut().skip(1).step_by(3) {
+        assert!(imap.command("SELECT INBOX").await.contains(" OK "));
+    }
+    assert_eq!(dovecot.gatepost.metric("logins_total{service=\"imap\",result=\"ok\"}"), 20);
+}
+
 /// What Postfix hears at RCPT.
 async fn rcpt(dovecot: &Dovecot, recipient: &str) -> String {
     let mut lmtp = Talk::new(UnixStream::connect(dovecot.path("run/lmtp")).await.unwrap());
