@@ -57,6 +57,12 @@ pub enum Refusal {
     NoPassword,
     /// A login on behalf of somebody else, without the right to it.
     OtherUser,
+    /// Nothing is kept yet with which this login's password could be proved.
+    NoVerifier,
+    /// The token is not good.
+    BadToken,
+    /// The client has no valid certificate.
+    NoCertificate,
     /// The mechanism's messages were no login, or not base64.
     Malformed,
     /// The login is locked.
@@ -95,6 +101,9 @@ impl Refusal {
             Self::UnknownUser => "unknown-user",
             Self::NoPassword => "no-password",
             Self::OtherUser => "other-user",
+            Self::NoVerifier => "no-verifier",
+            Self::BadToken => "bad-token",
+            Self::NoCertificate => "no-certificate",
             Self::Malformed => "malformed",
             Self::Locked => "locked",
             Self::Service => "service-off",
@@ -108,12 +117,15 @@ impl Refusal {
 }
 
 /// Every word of [`Verdict::word`].
-pub(crate) const WORDS: [&str; 15] = [
+pub(crate) const WORDS: [&str; 18] = [
     "ok",
     "wrong-password",
     "unknown-user",
     "no-password",
     "other-user",
+    "no-verifier",
+    "bad-token",
+    "no-certificate",
     "malformed",
     "locked",
     "service-off",
@@ -304,7 +316,7 @@ impl Bench<'_> {
         }
     }
 
-    fn refuse(&self, Objection { refusal, answer }: Objection) -> Verdict {
+    pub(crate) fn refuse(&self, Objection { refusal, answer }: Objection) -> Verdict {
         match answer {
             Answer::AsWrong(sentence) if self.explain => Verdict::Barred(refusal, sentence.to_owned()),
             Answer::AsWrong(_) => Verdict::Refused(refusal),

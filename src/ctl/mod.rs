@@ -25,6 +25,7 @@ mod logins;
 mod master;
 mod quota;
 mod schema;
+mod scram;
 mod sendas;
 mod share;
 mod stats;

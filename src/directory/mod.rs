@@ -10,6 +10,7 @@
 pub mod access;
 pub mod account;
 mod cache;
+mod credentials;
 mod hosted;
 mod kept;
 mod lookup;
