@@ -4,7 +4,7 @@
 //! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` (one connection
 //! of each kind), [`mechanisms`] and [`verdict`] (is this login who it claims to be), [`admission`] (may it in), [`guard`] with
 //! [`guesses`] and `journal` (how often was it wrong; who logged in when), [`logins`] (until the mail process asks), [`userdb`],
-//! [`dicts`], [`ask`], `metrics`.
+//! [`dicts`], [`hearsay`] (logins that Dovecot's own auth process decides), [`ask`], `metrics`.
 //!
 //! The only daemon that reads password hashes. Refuses to read mail, to change accounts, and to say why a login was refused.
 
@@ -14,6 +14,7 @@ pub mod config;
 pub mod dicts;
 pub mod guard;
 pub mod guesses;
+pub mod hearsay;
 mod journal;
 pub mod logins;
 pub mod mechanisms;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gatepost::config::{Config, ConfigError, ListenAddress, Section};
@@ -15,6 +16,7 @@ use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::Address;
 use gatepost::net::{Drain, Endpoint, Peer, Stream};
 use gatepost::password::{Hasher, HasherLimits};
+use gatepost::store::Store;
 use gatepost::telemetry::printable;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
@@ -22,23 +24,27 @@ use tracing::Instrument;
 use crate::admission::{RULES, Service};
 use crate::ask::Ask;
 use crate::config::Settings;
-use crate::dicts::{Change, DICTS, Dict, Refused, Sources, select};
+use crate::dicts::{Change, DICTS, Dict, Refused, Retractions, Sources, Writer, select};
 use crate::guard::{Entrance, Guard};
+use crate::hearsay::Hearsay;
 use crate::logins::Logins;
 use crate::mechanisms::{Claim, MECHANISMS};
 use crate::metrics::Counters;
 use crate::protocol::dict::Flags;
 use crate::session::{self, Client, Kind, Master, Shelf, Users};
-use crate::userdb::{BadName, TemplateError, Userdb};
+use crate::userdb::{TemplateError, Userdb};
 use crate::verdict::{self, Bench, Judgement, Origin, Refusal, Verdict};
 
 /// gatepost-dovecot-auth.
 pub struct DovecotAuth {
     directory: Directory,
+    store: Store,
     hasher: Hasher,
     live: ArcSwap<Live>,
     logins: Logins,
     guard: Arc<Guard>,
+    retractions: Retractions,
+    hearsay: Arc<Hearsay>,
     counters: Counters,
     sessions: AtomicU64,
     connections: AtomicU32,
@@ -83,6 +89,7 @@ impl Daemon for DovecotAuth {
     const ABOUT: &'static str = "Answers every login of Dovecot and Postfix, and Dovecot's user lookups and dictionaries, from the database mail_server";
     type Section = Settings;
     type Ask = Ask;
+    type More = std::convert::Infallible;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
         let settings = &config.service;
@@ -99,12 +106,15 @@ impl Daemon for DovecotAuth {
             directory: parts.directory.clone(),
             counters: Counters::new(&parts.metrics, &hasher, &guard),
             guard,
+            store: parts.store.clone(),
             hasher,
             live: ArcSwap::from_pointee(Live {
                 settings: settings.clone(),
                 userdb: Userdb::new(settings).map_err(in_file(config))?,
             }),
             logins,
+            retractions: Retractions::default(),
+            hearsay: Arc::default(),
             sessions: AtomicU64::new(1),
             connections: AtomicU32::new(1),
             complaints: Mutex::default(),
@@ -124,7 +134,13 @@ impl Daemon for DovecotAuth {
             let service = Arc::clone(&service);
             async move { service.logins.settled().await }
         };
+        let heard = Arc::clone(&self.hearsay);
+        let policy =
+            Endpoint::new("auth-policy", settings.listen_auth_policy.clone(), move |stream, drain| {
+                session::policy::serve(stream, drain, Arc::clone(&heard))
+            });
         vec![
+            policy,
             client("login", Kind::Dovecot, &settings.listen_login),
             client("postfix", Kind::Postfix, &settings.listen_postfix),
             self.endpoint("master", &settings.listen_master, Master::new).lingering(settled),
@@ -135,11 +151,12 @@ impl Daemon for DovecotAuth {
     }
 
     async fn background(self: Arc<Self>) {
-        self.guard.keep(|| self.live.load().settings.guessing.clone()).await;
+        let guard = self.guard.keep(|| self.live.load().settings.guessing.clone());
+        tokio::join!(guard, self.retractions.run(&self.directory, &self.store));
     }
 
     async fn finish(self: Arc<Self>) {
-        self.guard.finish().await;
+        tokio::join!(self.guard.finish(), self.retractions.finish(&self.directory, &self.store));
     }
 
     /// What users are, the delay and the limits of guessing change at once; sockets, roles and the hasher's bounds are taken at start only.
@@ -302,10 +319,9 @@ impl DovecotAuth {
             Err(_) => Lookup::None,
         };
         let user = match found {
-            Lookup::Found(login) => match self.fields(&login) {
-                Ok(fields) => Lookup::Found(User { login, fields }),
-                Err(error) => Lookup::Misconfigured(error.to_string()),
-            },
+            Lookup::Found(login) => {
+                self.fields(&login).await.map(|fields| User { login: login.clone(), fields })
+            }
             other => other.map(|login| User { login, fields: Vec::new() }),
         };
         self.looked_up("user", name, user)
@@ -336,12 +352,20 @@ impl DovecotAuth {
         count
     }
 
-    /// What Dovecot is told about a login.
-    ///
-    /// # Errors
-    /// Its name cannot be part of a path.
-    pub fn fields(&self, login: &Address) -> Result<Vec<(String, String)>, BadName> {
-        self.live.load().userdb.fields(login)
+    /// What Dovecot is told about a login; never [`Lookup::None`].
+    pub async fn fields(&self, login: &Address) -> Lookup<Vec<(String, String)>> {
+        match self.store.account(login).await {
+            Lookup::Found(account) => match self.live.load().userdb.fields(login, &account) {
+                Ok(fields) => Lookup::Found(fields),
+                Err(error) => Lookup::Misconfigured(error.to_string()),
+            },
+            other => other.map(|_| Vec::new()),
+        }
+    }
+
+    /// Asks for what a mail process will ask in a moment, so that the answer is known then.
+    pub(crate) async fn prepare(&self, login: &Address) {
+        let _ = tokio::time::timeout(PREPARATION, self.store.account(login)).await;
     }
 
     /// The value of a key.
@@ -384,12 +408,12 @@ impl DovecotAuth {
         &self,
         dict: &'static Dict,
         changes: &[Change],
-        user: &str,
+        writer: &Writer,
     ) -> Result<Lookup<()>, Refused> {
         let live = self.live.load_full();
-        let said = (dict.change)(self.sources(&live), changes, user).await;
+        let said = (dict.change)(self.sources(&live), changes, writer).await;
         let key = changes.first().map(Change::key).unwrap_or_default();
-        self.said(dict, key, user, said)
+        self.said(dict, key, &writer.user, said)
     }
 
     /// The logins that succeeded and were not asked for yet.
@@ -408,7 +432,13 @@ impl DovecotAuth {
     }
 
     fn sources<'a>(&'a self, live: &'a Live) -> Sources<'a> {
-        Sources { directory: &self.directory, userdb: &live.userdb }
+        Sources {
+            directory: &self.directory,
+            store: &self.store,
+            userdb: &live.userdb,
+            anyone: live.settings.share_to_anyone,
+            retractions: &self.retractions,
+        }
     }
 
     fn said<T>(
@@ -474,3 +504,5 @@ fn in_file(config: &Config<Settings>) -> impl Fn(TemplateError) -> ConfigError {
 
 /// How much of a peer's text the log shows; an address has at most 320 characters.
 const SHOWN: usize = 320;
+/// How long an accepted login waits for what its mail process will ask; that one waits itself if it must.
+const PREPARATION: Duration = Duration::from_millis(500);

@@ -27,7 +27,7 @@ use crate::message::{Direction, Envelope, Message};
 use crate::pool::Pool;
 use crate::rules;
 use crate::score::{self, Thresholds, Weights};
-use crate::verdict::{Action, Verdict};
+use crate::verdict::{Action, Hit, Verdict};
 
 /// The arguments of `ask`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +50,9 @@ pub struct Ask {
     /// Ask no DNS
     #[arg(long)]
     offline: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// `--from`: an address, or the null sender.
@@ -84,7 +87,7 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     enforcement::combine(&mut verdict, &enforcement);
     let disposition = enforcement.disposition();
     let results = results::write_decided(&id, &authentication, &envelope, disposition);
-    let text = render(&verdict, &results);
+    let text = if ask.json { json(&verdict, &results)? } else { render(&verdict, &results) };
     match std::io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
@@ -203,6 +206,41 @@ fn render(verdict: &Verdict, results: &str) -> String {
         let _ = writeln!(out, "missing  {} (not asked, or no answer)", verdict.missing.join(", "));
     }
     out
+}
+
+/// The verdict as JSON: the same things under their names.
+///
+/// ```json
+/// {"action": "no action", "reply": null, "score": 1.5, "add_header": 6.0, "reject": 15.0, "missing": ["spf"],
+///  "symbols": [{"symbol": "MISSING_DATE", "group": "headers", "points": 1.5, "evidence": "", "summary": "…"}],
+///  "authentication_results": "localhost; spf=none …"}
+/// ```
+fn json(verdict: &Verdict, results: &str) -> anyhow::Result<String> {
+    let reply = match &verdict.action {
+        Action::Reject(reply) | Action::Defer(reply) => Some(reply.to_string()),
+        Action::AddHeader | Action::NoAction => None,
+    };
+    let symbol = |hit: &Hit| {
+        let rule = rules::find(hit.symbol);
+        serde_json::json!({
+            "symbol": hit.symbol,
+            "group": rule.map(|rule| rule.group.as_str()),
+            "points": hit.weight,
+            "evidence": hit.evidence,
+            "summary": rule.map(|rule| rule.summary),
+        })
+    };
+    let answer = serde_json::json!({
+        "action": verdict.action.as_str(),
+        "reply": reply,
+        "score": verdict.score,
+        "add_header": verdict.thresholds.add_header,
+        "reject": verdict.thresholds.reject,
+        "symbols": verdict.symbols.iter().map(symbol).collect::<Vec<_>>(),
+        "authentication_results": results.split_whitespace().collect::<Vec<_>>().join(" "),
+        "missing": verdict.missing,
+    });
+    Ok(serde_json::to_string_pretty(&answer)? + "\n")
 }
 
 fn parse_address(text: &str) -> Result<Address, String> {

@@ -21,6 +21,7 @@ pub use verification::{OnTempError, VerificationKeys};
 use crate::antivirus;
 use crate::authentication::Verification;
 use crate::enforcement;
+use crate::history::settings as history;
 use crate::lists;
 use crate::rules::RULES;
 use crate::signing::{Privacy, SigningSettings};
@@ -74,6 +75,8 @@ pub struct Milter {
     pub dmarc: enforcement::Settings,
     /// `[milter.reports]`: DMARC aggregate reports.
     pub reports: Reports,
+    /// `[milter.history]`.
+    pub history: history::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
     /// `[milter.signing]`.
@@ -104,6 +107,7 @@ impl Default for Milter {
             arc: Arc::default(),
             dmarc: enforcement::Settings::default(),
             reports: Reports::default(),
+            history: history::Settings::default(),
             limits: Limits::default(),
             signing: SigningSettings::default(),
             privacy: Privacy::default(),
@@ -178,6 +182,7 @@ impl Section for Milter {
             return Err("`deadline` must be more than 0s".to_owned());
         }
         self.reports.validate()?;
+        self.history.validate()?;
         self.signing.validate()?;
         self.privacy.validate()
     }
@@ -303,6 +308,7 @@ mod tests {
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
              [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
+             [milter.history]\nrecord = false\nkeep = \"7d\"\nsubject = false\n\
              [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
         ))
         .unwrap();
@@ -322,6 +328,8 @@ mod tests {
     #[test]
     fn the_sentence_of_every_mistake() {
         for (text, sentence) in [
+            ("[milter.history]\nkeep = \"1m\"", "`history.keep` must be at least 1h"),
+            ("[milter.history]\nsubjects = true", "did you mean \"subject\"?"),
             ("rejekt = 3", "did you mean"),
             ("reject = 4", "must be higher than `add-header`"),
             ("add-header = -1", "must be positive"),

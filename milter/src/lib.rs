@@ -14,7 +14,8 @@
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
-//! - [`ask`]: the same judgement for a file on the command line.
+//! - [`history`]: what was decided, written to the database beside the sessions.
+//! - [`ask`]: the same judgement for a file on the command line; [`evaluate`]: for a labelled corpus, and weights fitted to it.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
@@ -28,8 +29,10 @@ pub mod config;
 pub mod dkim;
 mod edits;
 pub mod enforcement;
+pub mod evaluate;
 pub mod facts;
 pub mod gathering;
+pub mod history;
 pub mod lists;
 pub mod message;
 pub mod metrics;
@@ -55,6 +58,7 @@ use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::history::{History, Journal};
 use crate::reports::submission::Ours;
 use crate::reports::{Current, Reports};
 use crate::service::Service;
@@ -65,6 +69,7 @@ pub struct Milter {
     service: Arc<Service>,
     keys: KeyWatch,
     reports: Reports,
+    history: History,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -74,6 +79,7 @@ impl Daemon for Milter {
     const ABOUT: &'static str = "Spam scoring, SPF, DKIM, DMARC and signing for Postfix's smtpd_milters";
     type Section = config::Milter;
     type Ask = ask::Ask;
+    type More = evaluate::Verb;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
         let vault = Vault::open(&config.dkim)?;
@@ -84,8 +90,10 @@ impl Daemon for Milter {
             KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
         let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
-        let service = service.observed_by(observations).knowing(ours);
-        Ok(Self { service: Arc::new(service), keys, reports, built: config.service.clone() })
+        let journal = Journal::new(config.service.history);
+        let history = History::new(journal.clone(), parts.store.clone());
+        let service = service.observed_by(observations).knowing(ours).recorded_in(journal);
+        Ok(Self { service: Arc::new(service), keys, reports, history, built: config.service.clone() })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -100,11 +108,11 @@ impl Daemon for Milter {
     }
 
     async fn background(self: Arc<Self>) {
-        tokio::join!(self.keys.run(), self.reports.run());
+        tokio::join!(self.keys.run(), self.reports.run(), self.history.run());
     }
 
     async fn finish(self: Arc<Self>) {
-        self.reports.finish().await;
+        tokio::join!(self.reports.finish(), self.history.finish());
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
@@ -113,6 +121,7 @@ impl Daemon for Milter {
         self.service.reload(config, vault, key).map_err(|error| in_config(config, &error))?;
         self.keys.reload(&config.dns, &config.dkim).map_err(|error| in_config(config, &error))?;
         let resolver = self.service.resolver();
+        self.history.reload(config.service.history);
         self.reports.reload(Current { settings: config.service.reports.clone(), resolver });
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
@@ -135,6 +144,10 @@ impl Daemon for Milter {
 
     async fn ask(source: ConfigSource, ask: ask::Ask) -> anyhow::Result<ExitCode> {
         ask::ask(source, ask).await
+    }
+
+    async fn more(source: ConfigSource, verb: evaluate::Verb) -> anyhow::Result<ExitCode> {
+        evaluate::run(source, verb).await
     }
 }
 

@@ -49,6 +49,28 @@ impl Default for Weights {
 
 /// Asks every rule.
 pub fn judge(facts: &Facts, weights: &Weights, thresholds: &Thresholds) -> Verdict {
+    let (mut found, decision) = find(facts, weights);
+    bound(&mut found);
+    let symbols: Vec<Hit> = found.into_iter().map(Found::hit).collect();
+    let score = round(symbols.iter().map(|hit| hit.weight).sum());
+    Verdict {
+        action: action(score, decision, thresholds),
+        score,
+        thresholds: *thresholds,
+        symbols,
+        missing: facts.missing.clone(),
+    }
+}
+
+/// What each rule that hit is worth in times its weight, by its place in [`RULES`]: 0 where a composite replaces it. For fitting weights.
+pub fn factors(facts: &Facts) -> Vec<(usize, f64)> {
+    let ones = Weights(vec![1.0; RULES.len()]);
+    let place = |found: &Found| RULES.iter().position(|rule| rule.symbol == found.rule.symbol);
+    find(facts, &ones).0.iter().filter_map(|found| Some((place(found)?, found.points))).collect()
+}
+
+/// Asks every rule once; the points are not bounded yet.
+fn find(facts: &Facts, weights: &Weights) -> (Vec<Found>, Option<Decision>) {
     let mut found: Vec<Found> = Vec::new();
     let mut decision = None;
     for (index, rule) in RULES.iter().enumerate() {
@@ -69,16 +91,7 @@ pub fn judge(facts: &Facts, weights: &Weights, thresholds: &Thresholds) -> Verdi
             found.push(Found { rule, points, evidence });
         }
     }
-    bound(&mut found);
-    let symbols: Vec<Hit> = found.into_iter().map(Found::hit).collect();
-    let score = round(symbols.iter().map(|hit| hit.weight).sum());
-    Verdict {
-        action: action(score, decision, thresholds),
-        score,
-        thresholds: *thresholds,
-        symbols,
-        missing: facts.missing.clone(),
-    }
+    (found, decision)
 }
 
 /// A rule that hit, before its points are final.

@@ -26,6 +26,7 @@ use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
 use gatepost::store::Store;
+use gatepost::store::history::Record;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
 
@@ -37,6 +38,8 @@ use crate::edits::{RECEIVED_SPF, changes, foreign_copies, insert, is_foreign, na
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
 use crate::gathering::{Gathered, Gathering};
+use crate::history::Journal;
+use crate::history::draft::{Judgement, draft};
 use crate::lists::Lists;
 use crate::lists::health::Health;
 use crate::message::{Direction, Envelope, Message};
@@ -64,6 +67,7 @@ pub struct Service {
     complaint: Mutex<Option<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
     ours: Ours,
+    journal: Option<Journal>,
 }
 
 /// What a reload replaces.
@@ -102,6 +106,8 @@ pub struct Decision {
     memory: Vec<OwnedSemaphorePermit>,
     /// What DMARC did, and why; empty where it had nothing to say.
     dmarc: (&'static str, String),
+    /// Why, for the history.
+    judgement: Judgement,
 }
 
 impl Service {
@@ -125,6 +131,7 @@ impl Service {
             complaint: Mutex::new(None),
             observations: None,
             ours: Ours::default(),
+            journal: None,
         })
     }
 
@@ -140,6 +147,13 @@ impl Service {
     #[must_use]
     pub fn knowing(mut self, ours: Ours) -> Self {
         self.ours = ours;
+        self
+    }
+
+    /// Records each decision there.
+    #[must_use]
+    pub fn recorded_in(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
         self
     }
 
@@ -203,12 +217,20 @@ impl Service {
         let (direction, queue_id) = (envelope.direction, envelope.queue_id.clone());
         let described = described(&envelope);
         let recipients = envelope.recipients.len();
-        let decision = match direction {
+        let wanted = self.journal.as_ref().and_then(|journal| Some((journal, journal.wants()?)));
+        let record =
+            wanted.map(|(journal, wanted)| (journal, draft(&received.message, &envelope, &host, wanted)));
+        let mut decision = match direction {
             Direction::Inbound => self.inbound(&settings, received, envelope, host).await,
             Direction::Submitted | Direction::Local => {
                 self.outgoing(&settings, received, envelope, &host).await
             }
         };
+        if let Some((journal, mut record)) = record {
+            decision.tell(&mut record);
+            record.milliseconds = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+            journal.push(record);
+        }
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.decided(direction.as_str(), decision.action, seconds);
         info!(
@@ -303,8 +325,10 @@ impl Service {
             Action::NoAction if !is_judged => "not judged",
             action => action.as_str(),
         };
+        let judgement = Judgement::new(&verdict, &results);
         let decided = |edits, reply| {
-            let decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
+            let mut decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
+            decision.judgement = judgement;
             if is_judged { decision.score(verdict.score) } else { decision }
         };
         if let Action::Reject(reply) | Action::Defer(reply) = &verdict.action {
@@ -637,7 +661,23 @@ impl Decision {
             note: String::new(),
             memory: Vec::new(),
             dmarc: ("", String::new()),
+            judgement: Judgement::default(),
         }
+    }
+
+    /// Completes a record with what was decided.
+    fn tell(&mut self, record: &mut Record) {
+        record.action = self.action.to_owned();
+        record.score = self.score;
+        if let Reply::Smtp(reply) = &self.reply {
+            record.reply = Some(reply.to_string());
+        }
+        let judged = self.score.is_some();
+        let notes = [Some(&self.note).filter(|note| !note.is_empty() && !judged), Some(&self.dmarc.1)];
+        let notes: Vec<&str> =
+            notes.into_iter().flatten().map(String::as_str).filter(|note| !note.is_empty()).collect();
+        record.note = Some(notes.join(", ")).filter(|note| !note.is_empty());
+        std::mem::take(&mut self.judgement).complete(record);
     }
 
     fn score(mut self, score: f64) -> Self {

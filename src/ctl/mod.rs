@@ -18,15 +18,20 @@ mod dmarc;
 mod domain;
 mod domain_dns;
 mod greylist;
+mod group;
+mod history;
 mod limits;
 mod logins;
 mod master;
+mod quota;
 mod schema;
 mod sendas;
 mod share;
+mod stats;
 mod terminal;
 mod transport;
 mod user;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,6 +89,12 @@ enum Noun {
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
+    /// Groups of users to whom mailboxes can be shared: add, remove, list
+    #[command(subcommand)]
+    Group(group::Verb),
+    /// How much mailboxes may hold, and how full they are: set, unset, list
+    #[command(subcommand)]
+    Quota(quota::Verb),
     /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
@@ -114,6 +125,12 @@ enum Noun {
     /// DMARC: policies of your own for single domains, and who forwards to you
     #[command(subcommand)]
     Dmarc(dmarc::Verb),
+    /// What was decided about which message
+    History(history::Which),
+    /// Why it was decided so, and what would have changed it
+    Why(why::Which),
+    /// What was decided, counted by day, action or symbol
+    Stats(stats::Which),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
     Check,
 }
@@ -165,6 +182,8 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Bcc(verb) => bcc::run(verb, &mut connection).await?,
         Noun::Transport(verb) => transport::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
+        Noun::Group(verb) => group::run(verb, &mut connection).await?,
+        Noun::Quota(verb) => quota::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
         Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
         Noun::Allow(verb) => allow_deny::run("allow", verb, &mut connection).await?,
@@ -175,6 +194,9 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Apppassword(verb) => apppassword::run(verb, &mut connection).await?,
         Noun::Master(verb) => master::run(verb, &mut connection).await?,
         Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
+        Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
+        Noun::Why(which) => why::run(which, &mut connection).await?,
+        Noun::Stats(which) => stats::run(which, &mut connection).await?,
         Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -55,7 +55,8 @@ impl Class {
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }
-            "login_rules" | "app_passwords" | "master_users" | "login_locks" => Some(Self::Accounts),
+            "login_rules" | "app_passwords" | "master_users" | "login_locks" | "wide_shares" | "groups"
+            | "quota_limits" | "user_fields" => Some(Self::Accounts),
             "login_guesses" => Some(Self::Guesses),
             _ => None,
         }

@@ -3,9 +3,12 @@
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
 pub mod access;
+mod account;
+mod dict;
 mod dmarc;
 mod greylist;
 mod habits;
+pub mod history;
 pub mod key_life;
 mod keys;
 pub mod logins;
@@ -14,20 +17,24 @@ mod quota;
 pub mod reports;
 pub mod schema;
 mod sent;
+mod wide_shares;
 
+pub use account::Account;
+pub use dict::{DictChange, DictOutcome};
 pub use greylist::{Attempt, Greylist, Greylisted, Patience};
 pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use mta_sts::KeptPolicy;
 pub use quota::Quota;
 pub use sent::{Exceeded, Limit, Scope, Sending, Sent};
+pub use wide_shares::{SharedTo, WideShares};
 
 use std::sync::Arc;
 
 use crate::database::Database;
 use crate::directory::{Class, Directory, Freshness, Table};
 use crate::dmarc::{Forwarder, Overrides};
-use crate::mail::Domain;
+use crate::mail::{Address, Domain};
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +49,8 @@ struct Inner {
     access: std::sync::Mutex<access::Held>,
     dmarc_overrides: Table<(), Arc<Overrides>>,
     forwarders: Table<(), Arc<Vec<Forwarder>>>,
+    accounts: Table<Address, Arc<Account>>,
+    wide_shares: Table<(), Arc<WideShares>>,
 }
 
 impl Store {
@@ -56,9 +65,13 @@ impl Store {
             access: std::sync::Mutex::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
+            accounts: Table::new(Class::Accounts, MAX_ACCOUNTS, directory.freshness()),
+            wide_shares: Table::new(Class::Accounts, 1, directory.freshness()),
         }))
     }
 }
 
 /// How many domains' signing keys are kept: more domains than a server of this kind hosts.
 const MAX_DOMAINS: u64 = 10_000;
+/// How many users' fields are kept, a few hundred bytes each: those that are active at a time.
+const MAX_ACCOUNTS: u64 = 20_000;

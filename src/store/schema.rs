@@ -55,8 +55,10 @@ pub async fn install(
         .fetch_one(&mut *transaction)
         .await?
         .try_get(0)?;
-    for (version, migration) in (1..).zip(MIGRATIONS).skip(usize::try_from(from).unwrap_or_default()) {
-        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
+    for (version, migration) in
+        (1..).zip(MIGRATIONS.iter().copied()).skip(usize::try_from(from).unwrap_or_default())
+    {
+        sqlx::raw_sql(migration).execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO gatepost.schema_version (version) VALUES ($1)")
             .bind(version)
             .execute(&mut *transaction)
@@ -165,4 +167,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/007_mta_sts.sql"),
     include_str!("migrations/008_greylist_bytes.sql"),
     include_str!("migrations/010_accounts.sql"),
+    include_str!("migrations/011_dicts.sql"),
+    include_str!("migrations/013_history.sql"),
 ];

@@ -63,6 +63,8 @@ conversations! {
     dict_acl_2_4
     dict_auth
     guessing
+    dict_values
+    dict_wide_shares
     lines_out_of_order
     login_login
     login_plain
@@ -157,6 +159,24 @@ async fn replay(name: &str, step: usize) {
         hang_up_and_drain(peer, &format!("{name}, {called}")).await;
     }
     assert_eq!(instance.stop().await, 0, "{name}: connections had to be cut");
+}
+
+/// Every line that some conversation sends, and to which listener.
+pub fn lines_sent() -> Vec<(String, Vec<u8>)> {
+    let mut sent = Vec::new();
+    let mut files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let mut kind = String::new();
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            if let Some(rest) = line.strip_prefix("connect ") {
+                kind = rest.split(' ').next().unwrap_or_default().to_owned();
+            } else if let Some(line) = line.strip_prefix("> ") {
+                sent.push((kind.clone(), unescape(line)));
+            }
+        }
+    }
+    sent
 }
 
 /// Sends in pieces. The other side may close in the middle, where it refuses the beginning.

@@ -19,9 +19,10 @@
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
+//! - [`ask`], [`evaluate`]: the command line.
+//! - [`history`]: what was decided, in SQL (needs PostgreSQL).
 //! - [`lists`]: lists in DNS; [`antivirus`]: Debian's clamd, and sockets that are none.
 //! - [`bounds`]: what one message may cost.
-//! - [`ask`]: the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod antivirus;
@@ -32,7 +33,9 @@ mod conversations;
 mod daemon;
 mod dmarc;
 mod enforcement;
+mod evaluate;
 mod generator;
+mod history;
 mod hop;
 mod hostile_dns;
 mod key_watch;

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One database with the tutorial's objects and test data; dropped with the cluster.
+#[derive(Clone)]
 pub struct Database {
     name: String,
     socket: PathBuf,

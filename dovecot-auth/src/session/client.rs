@@ -162,6 +162,9 @@ impl Client {
                 Ok(Some(Box::pin(async move {
                     let (keep, login) = (circumstances.keep, Some(claim.login.clone()));
                     let verdict = service.authenticate(&circumstances, claim).await;
+                    if let (Verdict::Accepted(login), true) = (&verdict, keep) {
+                        service.prepare(login).await;
+                    }
                     (serial, Judged { id, login, keep, verdict, code: None })
                 })))
             }

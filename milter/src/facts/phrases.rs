@@ -40,6 +40,14 @@ pub enum Theme {
     Marketing,
     /// A parcel, an invoice, a voice message that waits.
     Pretext,
+    /// A stranger's company introduces itself.
+    Solicitation,
+    /// Asks who you are and where you live.
+    Details,
+    /// Wants you to click.
+    Click,
+    /// Greets nobody in particular.
+    Greeting,
 }
 
 /// The words of a text, as phrases are compared with them.

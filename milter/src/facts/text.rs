@@ -176,6 +176,11 @@ impl Text {
         found.saturating_sub(self.words() / WORDS_OF_CHANCE)
     }
 
+    /// How many different phrases of a theme occur, however long the text.
+    pub fn phrases_of(&self, theme: Theme) -> usize {
+        self.phrases.iter().filter(|phrase| phrase.theme == theme).count()
+    }
+
     /// The first phrases of a theme, for evidence.
     pub fn examples(&self, theme: Theme) -> String {
         let texts: Vec<_> = self

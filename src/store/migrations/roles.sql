@@ -85,3 +85,18 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.app_password_uses, gatepost.las
 GRANT SELECT, INSERT, DELETE ON gatepost.master_logins TO gatepost_auth;
 GRANT SELECT, DELETE ON gatepost.login_unblocks TO gatepost_auth;
 GRANT UPDATE (expires_at) ON gatepost.app_passwords TO gatepost_auth;
+-- The auth daemon keeps Dovecot's dictionaries, and tells what users are; the policy daemon needs their quotas.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.dict_values, gatepost.wide_shares TO gatepost_auth;
+GRANT SELECT ON gatepost.groups, gatepost.quota_limits, gatepost.user_fields TO gatepost_auth;
+GRANT SELECT ON gatepost.quota_limits TO gatepost_policy;
+-- A daemon that still connects as the tutorial's role knows them too.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'mail_user') THEN
+        GRANT SELECT ON gatepost.wide_shares, gatepost.groups, gatepost.quota_limits, gatepost.user_fields TO mail_user;
+    END IF;
+END
+$$;
+-- The milter writes the history and forgets it; of what stands there it sees when it was, and nothing else.
+GRANT INSERT, DELETE, SELECT (id, at) ON gatepost.history_messages TO gatepost_milter;
+GRANT INSERT ON gatepost.history_recipients TO gatepost_milter;
