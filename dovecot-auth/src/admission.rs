@@ -35,6 +35,8 @@ pub enum Proof<'a> {
     Main,
     /// With an app password.
     App(&'a AppPassword),
+    /// With what somebody else vouches for: a token, a certificate.
+    Vouched,
     /// A master, with its own main password, by that right.
     Master(&'a Mastery),
 }

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gatepost::config::{ByteSize, ListenAddress, Seconds, Section};
+use gatepost::config::{ByteSize, ListenAddress, Seconds, Section, nearest};
+use gatepost::password::{SCHEMES, Scheme};
 use serde::Deserialize;
 
 use crate::dicts::Anyone;
 use crate::guard::Guessing;
+use crate::mechanisms::{MECHANISMS, Mechanism, Needs};
+use crate::oauth;
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -62,6 +65,25 @@ pub struct Settings {
     pub hashing_queue: usize,
     /// How long a login may wait for a free place; at most 6s.
     pub hashing_wait: Seconds,
+    /// The SASL mechanisms that are offered, of those in `list`, where they can work: SCRAM with our schema, OAUTHBEARER and XOAUTH2 with
+    /// `[dovecot-auth.oauth]`, EXTERNAL to Dovecot only.
+    pub mechanisms: Vec<String>,
+    /// Whether a password that was right, by PLAIN or LOGIN, is turned into what SCRAM needs of it (`gatepost.scram_verifiers`). Set it some weeks
+    /// before SCRAM is offered: a client that prefers SCRAM fails for a user without. Whoever steals that table guesses passwords
+    /// more cheaply than from argon2 hashes.
+    pub scram_verifiers: bool,
+    /// Whether a hash that costs less than a new one is replaced when its password was right. Needs a right that `schema install` does not
+    /// grant: `GRANT UPDATE (password_hash) ON public.users TO gatepost_auth`.
+    pub rehash: bool,
+    /// Schemes of hashes that protect so little that nobody logs in with them unless they are named here.
+    pub weak_schemes: Vec<String>,
+    /// How long a password that was right is believed without hashing it again, as long as its hash stays the same; for web mail that logs in at
+    /// every click. "0s" for not at all.
+    pub login_cache_ttl: Seconds,
+    /// How many such passwords are remembered, each as a MAC under a key that dies with the process.
+    pub login_cache_entries: u64,
+    /// `[dovecot-auth.oauth]`: who says whether an OAuth 2.0 token is good.
+    pub oauth: oauth::Settings,
     /// The role this daemon connects as, instead of `database.user`: `gatepost_auth` once `gatepost schema install` has made it.
     pub database_user: Option<String>,
     /// The file with that role's password.
@@ -92,6 +114,13 @@ impl Default for Settings {
             hashing_memory: ByteSize(256 << 20),
             hashing_queue: 128,
             hashing_wait: Seconds::new(5),
+            mechanisms: vec!["PLAIN".into(), "LOGIN".into()],
+            scram_verifiers: false,
+            rehash: false,
+            weak_schemes: Vec::new(),
+            login_cache_ttl: Seconds::new(300),
+            login_cache_entries: 50_000,
+            oauth: oauth::Settings::default(),
             database_user: None,
             database_password_file: None,
             metrics: None,
@@ -111,6 +140,56 @@ impl Settings {
             ("listen-dict-auth", &self.listen_dict_auth),
             ("listen-auth-policy", &self.listen_auth_policy),
         ]
+    }
+
+    /// The mechanisms that may be offered, in the order of the table.
+    pub(crate) fn offered(&self) -> impl Iterator<Item = &'static Mechanism> {
+        let is_named = |mechanism: &&Mechanism| {
+            self.mechanisms.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name))
+        };
+        MECHANISMS.iter().filter(is_named)
+    }
+
+    /// The weak schemes that may be used all the same.
+    pub(crate) fn allowed(&self) -> Vec<&'static Scheme> {
+        self.weak_schemes.iter().filter_map(|name| Scheme::named(name)).collect()
+    }
+
+    fn validate_names(&self) -> Result<(), String> {
+        let unknown = |key: &str, name: &str, known: Vec<&'static str>| {
+            let hint = nearest(&name.to_ascii_uppercase(), known.iter().copied())
+                .map(|near| format!("; did you mean \"{near}\"?"));
+            format!(
+                "{key}: unknown \"{name}\", expected one of {}{}",
+                known.join(", "),
+                hint.unwrap_or_default()
+            )
+        };
+        for name in &self.mechanisms {
+            let mechanism = Mechanism::named(name).ok_or_else(|| {
+                unknown("mechanisms", name, MECHANISMS.iter().map(|mechanism| mechanism.name).collect())
+            })?;
+            if mechanism.needs == Needs::Tokens && !self.oauth.is_set() {
+                return Err(format!(
+                    "mechanisms: {name} needs somebody who says whether a token is good: jwks-file, jwks-url or introspection-url in [dovecot-auth.oauth]"
+                ));
+            }
+        }
+        if self.mechanisms.is_empty() {
+            return Err("mechanisms is empty: nobody could log in; at least [\"PLAIN\"]".to_owned());
+        }
+        let weak =
+            || SCHEMES.iter().filter(|scheme| scheme.weak).map(|scheme| scheme.name).collect::<Vec<_>>();
+        for name in &self.weak_schemes {
+            match Scheme::named(name) {
+                Some(scheme) if scheme.weak => {}
+                Some(scheme) => {
+                    return Err(format!("weak-schemes: {scheme} is not weak and needs not be named"));
+                }
+                None => return Err(unknown("weak-schemes", name, weak())),
+            }
+        }
+        self.oauth.validate()
     }
 }
 
@@ -156,7 +235,7 @@ impl Section for Settings {
         if self.hashing_queue == 0 {
             return Err("hashing-queue = 0 would turn every login away; at least 1".to_owned());
         }
-        Ok(())
+        self.validate_names()
     }
 
     fn database_user(&self) -> Option<&str> {
@@ -219,6 +298,13 @@ mod tests {
             ),
             ("hashing-wait = \"7s\"", "hashing-wait = \"7s\" is too long"),
             ("hashing-queue = 0", "at least 1"),
+            ("mechanisms = [\"PLAN\"]", "did you mean \"PLAIN\"?"),
+            ("mechanisms = []", "mechanisms is empty"),
+            ("mechanisms = [\"XOAUTH2\"]", "XOAUTH2 needs somebody who says whether a token is good"),
+            ("weak-schemes = [\"MD5CRYPT\"]", "did you mean \"MD5-CRYPT\"?"),
+            ("weak-schemes = [\"ssha256\"]", "SSHA256 is not weak and needs not be named"),
+            ("[dovecot-auth.oauth]\njwks-file = \"/x\"", "keys need \"issuer\" and \"audience\""),
+            ("[dovecot-auth.oauth]\njwks = \"/x\"", "gatepost.toml:3:"),
             (
                 "[dovecot-auth.guessing]\nwindow = \"5s\"",
                 "guessing.window = \"5s\" is out of range, expected 1m to 7d",

@@ -1,7 +1,7 @@
 //! Against guessing: a growing delay, then "try later", and the state of it shared by all hosts.
 //!
 //! Before a password is looked at, its attempt is counted ([`crate::guesses`]); beyond a limit it is not looked at any more, which
-//! says nothing about it. Where the login has logged in before, only guesses from there count: strangers cannot lock anybody out of
+//! says nothing about it; app passwords, which nobody guesses, still are. Where the login has logged in before, only guesses from there count: strangers cannot lock anybody out of
 //! his own place. What was wrong is written down ([`crate::journal`]) and heard by the other hosts within a second (NOTIFY), or within
 //! [`MERGE`] where nothing announces. While the database is away, each host counts alone.
 
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use gatepost::config::{Network, Seconds};
+use gatepost::config::{Network, Seconds, Secret};
 use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 use gatepost::store::Store;
@@ -119,15 +119,20 @@ impl Guard {
         }
     }
 
-    /// Counts an attempt of that login (folded, or as typed) with a password.
+    /// The number that stands for a login and a password. What has no password that could be told from another (SCRAM's proofs differ
+    /// each time) is a new guess each time: a random number.
+    pub(crate) fn guess(&self, login: &str, password: &Secret) -> u64 {
+        self.guesses.guess(login, password)
+    }
+
+    /// Counts an attempt of that login (folded, or as typed).
     pub(crate) async fn begin(
         &self,
         settings: &Guessing,
         login: &str,
         address: Option<IpAddr>,
-        password: &gatepost::config::Secret,
+        guess: u64,
     ) -> Trial<'_> {
-        let guess = self.guesses.guess(login, password);
         let trusted = settings.trusts(address);
         let attempt = self.guesses.attempt(login, address, trusted, guess, settings.limits());
         let share = match self.known(login, address, attempt.share() > 1.0).await {
@@ -188,7 +193,7 @@ impl Guard {
     pub(crate) fn was_wrong(&self, trial: &mut Trial<'_>, service: &str, refusal: Refusal) {
         trial.settled = true;
         self.guesses.confirm(&trial.attempt);
-        let login = trial.login.chars().take(SHOWN).collect();
+        let login = trial.login.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
         self.journal.guess(Guess {
             login,
             address: trial.address,
@@ -347,7 +352,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::path::Path;
 
-    use gatepost::config::Secret;
     use gatepost::daemon::Parts;
 
     use super::*;
@@ -367,7 +371,8 @@ mod tests {
         password: &str,
     ) -> Trial<'a> {
         let password = Secret::new(password.to_owned());
-        guard.begin(settings, login, address.parse().ok(), &password).await
+        let guess = guard.guess(login, &password);
+        guard.begin(settings, login, address.parse().ok(), guess).await
     }
 
     #[tokio::test]

@@ -2,11 +2,12 @@
 //! `mail_server`. Dovecot's own auth process is not needed.
 //!
 //! The modules in reading order: [`config`], [`service`] (one question to its answer), [`protocol`] (bytes), `session` (one connection
-//! of each kind), [`mechanisms`] and [`verdict`] (is this login who it claims to be), [`admission`] (may it in), [`guard`] with
-//! [`guesses`] and `journal` (how often was it wrong; who logged in when), [`logins`] (until the mail process asks), [`userdb`],
-//! [`dicts`], [`hearsay`] (logins that Dovecot's own auth process decides), [`ask`], `metrics`.
+//! of each kind), [`mechanisms`], [`verdict`], `proofs` and [`oauth`] (is this login who it claims to be), [`admission`] (may it in), `upkeep`
+//! (what a good password lets be renewed), [`guard`] with [`guesses`] and `journal` (how often was it wrong; who logged in when), [`logins`]
+//! (until the mail process asks), [`userdb`], [`dicts`], [`hearsay`] (logins that Dovecot's own auth process decides), [`ask`], `metrics`.
 //!
-//! The only daemon that reads password hashes. Refuses to read mail, to change accounts, and to say why a login was refused.
+//! The only daemon that reads password hashes. Refuses to read mail, to change accounts but for better hashes (`upkeep`, if it is asked to),
+//! and to say why a login was refused.
 
 pub mod admission;
 pub mod ask;
@@ -19,9 +20,12 @@ mod journal;
 pub mod logins;
 pub mod mechanisms;
 mod metrics;
+pub mod oauth;
+mod proofs;
 pub mod protocol;
 pub mod service;
 mod session;
+mod upkeep;
 pub mod userdb;
 pub mod verdict;
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gatepost::config::{Config, ConfigError, ListenAddress, Section};
+use gatepost::config::{Config, ConfigError, ListenAddress, Secret, Section};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::Address;
 use gatepost::net::{Drain, Endpoint, Peer, Stream};
-use gatepost::password::{Hasher, HasherLimits};
+use gatepost::password::{Hasher, HasherLimits, SCHEMES};
 use gatepost::store::Store;
 use gatepost::telemetry::printable;
 use tokio::sync::Semaphore;
@@ -26,22 +26,27 @@ use crate::admission::{RULES, Service};
 use crate::ask::Ask;
 use crate::config::Settings;
 use crate::dicts::{Change, DICTS, Dict, Refused, Retractions, Sources, Writer, select};
-use crate::guard::{Entrance, Guard};
+use crate::guard::{Entrance, Guard, Trial};
 use crate::hearsay::Hearsay;
 use crate::logins::Logins;
-use crate::mechanisms::{Claim, MECHANISMS};
+use crate::mechanisms::{Claim, MECHANISMS, Mechanism, Needs};
 use crate::metrics::Counters;
+use crate::oauth::Tokens;
+use crate::proofs::Secrets;
 use crate::protocol::dict::Flags;
 use crate::session::{self, Client, Kind, Master, Shelf, Users};
-use crate::userdb::{TemplateError, Userdb};
+use crate::upkeep::Upkeep;
+use crate::userdb::Userdb;
 use crate::verdict::{self, Bench, Judgement, Origin, Refusal, Verdict};
 
 /// gatepost-dovecot-auth.
 pub struct DovecotAuth {
-    directory: Directory,
-    store: Store,
-    hasher: Hasher,
-    live: ArcSwap<Live>,
+    pub(crate) directory: Directory,
+    pub(crate) store: Store,
+    pub(crate) hasher: Hasher,
+    pub(crate) live: ArcSwap<Live>,
+    pub(crate) secrets: Secrets,
+    pub(crate) upkeep: Upkeep,
     logins: Logins,
     guard: Arc<Guard>,
     retractions: Retractions,
@@ -55,9 +60,10 @@ pub struct DovecotAuth {
 }
 
 /// What a reload swaps.
-struct Live {
-    settings: Settings,
+pub(crate) struct Live {
+    pub(crate) settings: Settings,
     userdb: Userdb,
+    pub(crate) tokens: Option<Tokens>,
 }
 
 /// How a login came here; for the log, the counters, and what follows.
@@ -75,6 +81,14 @@ pub struct Circumstances {
     pub session: String,
     /// Whether a mail process will ask for this login.
     pub keep: bool,
+}
+
+impl Circumstances {
+    /// Where it comes from, for the rules.
+    pub(crate) fn origin(&self) -> Origin {
+        let address = self.remote.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        Origin { service: Service::of(&self.service), address }
+    }
 }
 
 /// A user and its fields.
@@ -101,6 +115,9 @@ impl Daemon for DovecotAuth {
             memory: settings.hashing_memory.0,
             queue: settings.hashing_queue,
             wait: settings.hashing_wait.0,
+            remember: settings.login_cache_ttl.0,
+            remembered: settings.login_cache_entries,
+            weak: settings.allowed(),
         });
         let logins = Logins::default();
         let guard = Arc::new(Guard::new(&parts.store));
@@ -109,10 +126,13 @@ impl Daemon for DovecotAuth {
             counters: Counters::new(&parts.metrics, &hasher, &guard),
             guard,
             store: parts.store.clone(),
+            secrets: Secrets::default(),
+            upkeep: Upkeep::default(),
             hasher,
             live: ArcSwap::from_pointee(Live {
                 settings: settings.clone(),
                 userdb: Userdb::new(settings).map_err(in_file(config))?,
+                tokens: Tokens::new(&settings.oauth).map_err(in_file(config))?,
             }),
             logins,
             retractions: Retractions::default(),
@@ -155,14 +175,15 @@ impl Daemon for DovecotAuth {
 
     async fn background(self: Arc<Self>) {
         let guard = self.guard.keep(|| self.live.load().settings.guessing.clone());
-        tokio::join!(guard, self.retractions.run(&self.directory, &self.store));
+        tokio::join!(guard, self.retractions.run(&self.directory, &self.store), self.keep_up());
     }
 
     async fn finish(self: Arc<Self>) {
         tokio::join!(self.guard.finish(), self.retractions.finish(&self.directory, &self.store));
     }
 
-    /// What users are, the delay and the limits of guessing change at once; sockets, roles and the hasher's bounds are taken at start only.
+    /// What users are, what is offered, the delay and the limits of guessing change at once; sockets, roles and the hasher's bounds are taken at
+    /// start only.
     fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
         let (old, new) = (&self.live.load().settings, &config.service);
         let same_listens =
@@ -172,6 +193,9 @@ impl Daemon for DovecotAuth {
                 ("hashing-memory", old.hashing_memory == new.hashing_memory),
                 ("hashing-queue", old.hashing_queue == new.hashing_queue),
                 ("hashing-wait", old.hashing_wait == new.hashing_wait),
+                ("login-cache-ttl", old.login_cache_ttl == new.login_cache_ttl),
+                ("login-cache-entries", old.login_cache_entries == new.login_cache_entries),
+                ("weak-schemes", old.weak_schemes == new.weak_schemes),
                 ("database-user", old.database_user == new.database_user),
                 ("database-password-file", old.database_password_file == new.database_password_file),
                 ("metrics", old.metrics == new.metrics),
@@ -186,7 +210,8 @@ impl Daemon for DovecotAuth {
             );
         }
         let userdb = Userdb::new(new).map_err(in_file(config))?;
-        self.live.store(Arc::new(Live { settings: new.clone(), userdb }));
+        let tokens = Tokens::new(&new.oauth).map_err(in_file(config))?;
+        self.live.store(Arc::new(Live { settings: new.clone(), userdb, tokens }));
         Ok(())
     }
 
@@ -194,7 +219,10 @@ impl Daemon for DovecotAuth {
         let mechanisms = MECHANISMS.iter().map(|mechanism| [mechanism.name, "mechanism", mechanism.summary]);
         let dicts = DICTS.iter().map(|dict| [dict.name, "dict", dict.summary]);
         let rules = RULES.iter().map(|rule| [rule.name, "rule", rule.summary]);
-        mechanisms.chain(rules).chain(dicts).map(|row| row.map(str::to_owned)).collect()
+        let schemes = SCHEMES
+            .iter()
+            .map(|scheme| [scheme.name, if scheme.weak { "weak-scheme" } else { "scheme" }, scheme.summary]);
+        mechanisms.chain(rules).chain(dicts).chain(schemes).map(|row| row.map(str::to_owned)).collect()
     }
 
     async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
@@ -223,45 +251,108 @@ impl DovecotAuth {
     /// Whether a claim is true and its maker may in. A wrong one is answered after `failure-delay` at the earliest, later the more were
     /// wrong before.
     pub async fn authenticate(&self, circumstances: &Circumstances, claim: Claim) -> Verdict {
-        let (started, live) = (Instant::now(), self.live.load_full());
-        let address = circumstances.remote.parse::<IpAddr>().ok().map(|address| address.to_canonical());
-        let origin = Origin { service: Service::of(&circumstances.service), address };
-        let (login, prover) = (claim.login.clone(), verdict::prover(&claim));
-        let mut trial = self.guard.begin(&live.settings.guessing, &prover, address, &claim.password).await;
+        let (started, login) = (Instant::now(), claim.login.clone());
+        let prover = verdict::prover(&claim);
+        let mut trial = self.begin(circumstances, &prover, &claim.password).await;
         let judgement = if trial.is_too_much() {
-            Verdict::Deferred(Refusal::Guessing).into()
+            let known = verdict::judge_app_password(
+                self.bench(&self.hasher),
+                circumstances.origin(),
+                &claim,
+                started,
+            )
+            .await;
+            known.unwrap_or_else(|| Verdict::Deferred(Refusal::Guessing).into())
         } else {
-            let (directory, hasher, work) = (&self.directory, &self.hasher, &self.counters.work);
-            let bench = Bench { directory, hasher, work, explain: live.settings.explain_refusals };
-            verdict::judge(bench, origin, claim, started).await
+            let hasher = self.hasher.for_login(&circumstances.remote, &prover);
+            let password = self.renews().then(|| claim.password.clone());
+            let judgement = verdict::judge(self.bench(&hasher), circumstances.origin(), claim, started).await;
+            // A master's password is not the login's own: `upkeep` sees that its hash is another.
+            if let (Verdict::Accepted(login), Some(password), Some(hash)) =
+                (&judgement.verdict, password, hasher.matched())
+            {
+                self.upkeep.renew(login, hash, password);
+            }
+            judgement
         };
-        match &judgement.verdict {
-            Verdict::Refused(refusal) => self.guard.was_wrong(&mut trial, &circumstances.service, *refusal),
-            Verdict::Unavailable(_) | Verdict::Misconfigured(_) | Verdict::Deferred(Refusal::Guessing) => {
-                self.guard.give_up(&mut trial);
-            }
-            Verdict::Accepted(login) => {
-                self.guard.was_right(&mut trial);
-                self.guard.entered(&Entrance {
-                    login,
-                    service: origin.service,
-                    address,
-                    mechanism: circumstances.mechanism,
-                    client: &circumstances.client,
-                    app_password: judgement.app_password.as_ref(),
-                    master: judgement.master.as_ref(),
-                });
-            }
-            Verdict::Barred(..) | Verdict::Deferred(_) => self.guard.was_right(&mut trial),
+        self.settle(circumstances, &login, started, judgement, Some(&mut trial)).await
+    }
+
+    /// What a judgement needs.
+    pub(crate) fn bench<'a>(&'a self, hasher: &'a Hasher) -> Bench<'a> {
+        let explain = self.live.load().settings.explain_refusals;
+        Bench { directory: &self.directory, hasher, work: &self.counters.work, explain }
+    }
+
+    /// An attempt begins, under the name whose secret it is.
+    pub(crate) async fn begin(
+        &self,
+        circumstances: &Circumstances,
+        prover: &str,
+        secret: &Secret,
+    ) -> Trial<'_> {
+        let live = self.live.load_full();
+        let guess = self.guard.guess(prover, secret);
+        self.guard.begin(&live.settings.guessing, prover, circumstances.origin().address, guess).await
+    }
+
+    /// Counts, writes down and logs what became of an attempt; one that may be a guess (`trial`) is answered the later, the more were wrong before.
+    pub(crate) async fn settle(
+        &self,
+        circumstances: &Circumstances,
+        login: &str,
+        started: Instant,
+        judgement: Judgement,
+        mut trial: Option<&mut Trial<'_>>,
+    ) -> Verdict {
+        let Origin { service, address } = circumstances.origin();
+        if let Verdict::Accepted(login) = &judgement.verdict {
+            self.guard.entered(&Entrance {
+                login,
+                service,
+                address,
+                mechanism: circumstances.mechanism,
+                client: &circumstances.client,
+                app_password: judgement.app_password.as_ref(),
+                master: judgement.master.as_ref(),
+            });
         }
-        let verdict = self.note_judgement(circumstances, &login, judgement, Some(trial.is_new()));
-        let base = live.settings.failure_delay.0;
-        match verdict {
-            Verdict::Refused(_) => sleep_until(started + Guard::delay(&trial, base)).await,
-            Verdict::Barred(..) | Verdict::Deferred(_) => sleep_until(started + base).await,
+        if let Some(trial) = &mut trial {
+            match &judgement.verdict {
+                Verdict::Refused(refusal) => self.guard.was_wrong(trial, &circumstances.service, *refusal),
+                Verdict::Unavailable(_)
+                | Verdict::Misconfigured(_)
+                | Verdict::Deferred(Refusal::Guessing) => self.guard.give_up(trial),
+                Verdict::Accepted(_) | Verdict::Barred(..) | Verdict::Deferred(_) => {
+                    self.guard.was_right(trial);
+                }
+            }
+        }
+        let is_new = trial.as_deref().map(Trial::is_new);
+        let verdict = self.note_judgement(circumstances, login, judgement, is_new);
+        let base = self.live.load().settings.failure_delay.0;
+        match (&verdict, &trial) {
+            (Verdict::Refused(_), Some(trial)) => sleep_until(started + Guard::delay(trial, base)).await,
+            (Verdict::Refused(_) | Verdict::Barred(..) | Verdict::Deferred(_), _) => {
+                sleep_until(started + base).await;
+            }
             _ => {}
         }
         verdict
+    }
+
+    /// The mechanisms that are offered to a peer now: those of the configuration that can work.
+    pub(crate) fn offered(&self, kind: Kind) -> Vec<&'static Mechanism> {
+        let live = self.live.load();
+        let named = live.settings.offered();
+        let (can_work, cannot): (Vec<_>, Vec<_>) = named.partition(|mechanism| match mechanism.needs {
+            Needs::Nothing => true,
+            Needs::Verifiers => self.secrets.is_known(),
+            Needs::Tokens => live.tokens.is_some(),
+            Needs::Certificates => kind == Kind::Dovecot,
+        });
+        // Without any, clients take us for no auth service at all; these say that they cannot when they are used.
+        if can_work.is_empty() { cannot } else { can_work }
     }
 
     /// Logs and counts a login that was decided without being judged.
@@ -350,7 +441,7 @@ impl DovecotAuth {
 
     /// Forgets what is cached; returns how many answers that were.
     pub fn flush(&self) -> u64 {
-        let count = self.directory.flush();
+        let count = self.directory.flush() + self.hasher.forget();
         tracing::info!(count, "cache flushed");
         count
     }
@@ -492,15 +583,15 @@ impl DovecotAuth {
         tracing::error!(question = what, %why, "cannot answer");
     }
 
-    fn content(&self, what: &'static str) {
+    pub(crate) fn content(&self, what: &'static str) {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         complaints.retain(|(known, _)| *known != what);
     }
 }
 
-fn in_file(config: &Config<Settings>) -> impl Fn(TemplateError) -> ConfigError {
+fn in_file<E: std::fmt::Display>(config: &Config<Settings>) -> impl Fn(E) -> ConfigError {
     let path = config.path.clone().unwrap_or_else(|| "built-in defaults".into());
-    move |error| ConfigError::Contradiction {
+    move |error: E| ConfigError::Contradiction {
         path: path.clone(),
         section: Settings::NAME,
         message: error.to_string(),

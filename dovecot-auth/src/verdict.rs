@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use gatepost::config::Secret;
-use gatepost::directory::account::Account;
+use gatepost::directory::account::{Account, AppPasswordHash};
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::{Address, Domain};
 use gatepost::password::{Hasher, StoredHash, Verification};
@@ -57,6 +57,12 @@ pub enum Refusal {
     NoPassword,
     /// A login on behalf of somebody else, without the right to it.
     OtherUser,
+    /// Nothing is kept yet with which this login's password could be proved.
+    NoVerifier,
+    /// The token is not good.
+    BadToken,
+    /// The client has no valid certificate.
+    NoCertificate,
     /// The mechanism's messages were no login, or not base64.
     Malformed,
     /// The login is locked.
@@ -95,6 +101,9 @@ impl Refusal {
             Self::UnknownUser => "unknown-user",
             Self::NoPassword => "no-password",
             Self::OtherUser => "other-user",
+            Self::NoVerifier => "no-verifier",
+            Self::BadToken => "bad-token",
+            Self::NoCertificate => "no-certificate",
             Self::Malformed => "malformed",
             Self::Locked => "locked",
             Self::Service => "service-off",
@@ -108,12 +117,15 @@ impl Refusal {
 }
 
 /// Every word of [`Verdict::word`].
-pub(crate) const WORDS: [&str; 15] = [
+pub(crate) const WORDS: [&str; 18] = [
     "ok",
     "wrong-password",
     "unknown-user",
     "no-password",
     "other-user",
+    "no-verifier",
+    "bad-token",
+    "no-certificate",
     "malformed",
     "locked",
     "service-off",
@@ -144,28 +156,29 @@ pub(crate) struct Origin {
     pub(crate) address: Option<IpAddr>,
 }
 
-/// Whose password a claim gives, and as whom it wants in.
+/// Whose proof is given, and as whom whoever gives it wants in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Names {
-    prover: Address,
-    /// `None` for the prover itself; `Err` where it is nobody's name.
-    other: Option<Result<Address, ()>>,
+pub(crate) struct Names {
+    /// Whose proof it is.
+    pub(crate) prover: Address,
+    /// As whom it wants in: `None` for itself; `Err` where that is nobody's name.
+    pub(crate) other: Option<Result<Address, ()>>,
 }
 
 impl Names {
     /// `alice@example.com`; `alice@example.com*boss@example.com` for the master boss, who may also give alice as the SASL authorization
     /// identity (RFC 4616). `*` divides only what are two addresses: it may be part of one.
-    fn of(claim: &Claim) -> Option<Self> {
+    pub(crate) fn of(authorization: &str, login: &str) -> Option<Self> {
         let divided = || {
-            let (user, master) = claim.login.rsplit_once('*')?;
+            let (user, master) = login.rsplit_once('*')?;
             Some((Address::parse(user).ok()?, Address::parse(master).ok()?))
         };
-        let (prover, mut other) = match Address::parse(&claim.login) {
+        let (prover, mut other) = match Address::parse(login) {
             Ok(prover) => (prover, None),
             Err(_) => divided().map(|(user, master)| (master, Some(Ok(user))))?,
         };
-        if !claim.authorization.is_empty() {
-            let wanted = Address::parse(&claim.authorization).map_err(|_| ());
+        if !authorization.is_empty() {
+            let wanted = Address::parse(authorization).map_err(|_| ());
             match (&other, &wanted) {
                 (None, Ok(wanted)) if *wanted == prover => {}
                 (Some(Ok(user)), Ok(wanted)) if user == wanted => {}
@@ -180,7 +193,8 @@ impl Names {
 
 /// Under which name the wrong passwords of a claim are counted: that of whoever's password it is.
 pub(crate) fn prover(claim: &Claim) -> String {
-    Names::of(claim).map_or_else(|| claim.login.to_lowercase(), |names| names.prover.to_string())
+    let names = Names::of(&claim.authorization, &claim.login);
+    names.map_or_else(|| claim.login.to_lowercase(), |names| names.prover.to_string())
 }
 
 /// Judges a claim, within [`DEADLINE`] of its beginning.
@@ -189,9 +203,33 @@ pub(crate) async fn judge(bench: Bench<'_>, origin: Origin, claim: Claim, begun:
     judgement.unwrap_or_else(|_| Verdict::Unavailable(format!("not decided within {DEADLINE:?}")).into())
 }
 
+/// While too many passwords were wrong for others to be looked at, an app password still is: it costs no hash, and nobody guesses 120 bits.
+/// `None` where it is none that may in.
+pub(crate) async fn judge_app_password(
+    bench: Bench<'_>,
+    origin: Origin,
+    claim: &Claim,
+    begun: Instant,
+) -> Option<Judgement> {
+    // What cannot be one asks nobody.
+    AppPasswordHash::of(&claim.password)?;
+    let Names { prover, other: None } = Names::of(&claim.authorization, &claim.login)? else { return None };
+    let answers =
+        async { tokio::join!(bench.directory.credentials(&prover), bench.directory.account(&prover)) };
+    let (credentials, account) = tokio::time::timeout_at(begun + DEADLINE, answers).await.ok()?;
+    let (credentials, account) = (credentials.found()?, account.found()?);
+    credentials.hash?;
+    let app = account.app_password(&claim.password)?;
+    admission::object(&origin.facts(&account, Proof::App(app))).is_none().then(|| Judgement {
+        verdict: Verdict::Accepted(credentials.login),
+        app_password: Some((app.id, app.label.clone())),
+        master: None,
+    })
+}
+
 async fn weigh(bench: Bench<'_>, origin: Origin, claim: Claim) -> Judgement {
     let Bench { directory, .. } = bench;
-    let names = Names::of(&claim);
+    let names = Names::of(&claim.authorization, &claim.login);
     let password = claim.password;
     let Some(Names { prover, other }) = names else {
         return bench.spend(None, password, Refusal::UnknownUser).await.into();
@@ -212,17 +250,10 @@ async fn weigh(bench: Bench<'_>, origin: Origin, claim: Claim) -> Judgement {
     let Some(hash) = credentials.hash else {
         return bench.spend(Some(prover.domain()), password, Refusal::NoPassword).await.into();
     };
-    let facts = |proof| Facts {
-        account: &account,
-        service: origin.service,
-        address: origin.address,
-        proof,
-        now: SystemTime::now(),
-    };
     let app_password = if other.is_none() { account.app_password(&password) } else { None };
     let mut objection = None;
     if let Some(app) = app_password {
-        objection = admission::object(&facts(Proof::App(app)));
+        objection = admission::object(&origin.facts(&account, Proof::App(app)));
         if objection.is_none() {
             let app_password = Some((app.id, app.label.clone()));
             return Judgement { verdict: Verdict::Accepted(credentials.login), app_password, master: None };
@@ -241,40 +272,51 @@ async fn weigh(bench: Bench<'_>, origin: Origin, claim: Claim) -> Judgement {
             .into();
         }
     }
-    match other {
-        None => match admission::object(&facts(Proof::Main)) {
-            None => Verdict::Accepted(credentials.login).into(),
-            Some(objection) => bench.refuse(objection).into(),
-        },
-        Some(user) => bench.enter_as(user, &account, credentials.login, facts).await,
+    bench.admit(origin, &account, credentials.login, other, Proof::Main).await
+}
+
+impl Origin {
+    fn facts<'a>(self, account: &'a Account, proof: Proof<'a>) -> Facts<'a> {
+        Facts { account, service: self.service, address: self.address, proof, now: SystemTime::now() }
     }
 }
 
 impl Bench<'_> {
-    /// A master who proved to be who he is wants in as somebody else.
-    async fn enter_as<'a>(
+    /// Whether whoever proved to be `prover`, by whatever mechanism, may in, as itself or as another. `account` is the prover's.
+    pub(crate) async fn admit(
         &self,
-        user: Result<Address, ()>,
-        account: &'a Account,
-        master: Address,
-        facts: impl Fn(Proof<'a>) -> Facts<'a>,
+        origin: Origin,
+        account: &Account,
+        prover: Address,
+        other: Option<Result<Address, ()>>,
+        proof: Proof<'_>,
     ) -> Judgement {
         let no_right = || Judgement::from(Verdict::Refused(Refusal::OtherUser));
-        let Ok(user) = user else { return no_right() };
+        let user = match other {
+            None => {
+                return match admission::object(&origin.facts(account, proof)) {
+                    None => Verdict::Accepted(prover),
+                    Some(objection) => self.refuse(objection),
+                }
+                .into();
+            }
+            Some(Err(())) => return no_right(),
+            Some(Ok(user)) => user,
+        };
         let Some(mastery) = account.mastery(&user) else { return no_right() };
-        if let Some(objection) = admission::object(&facts(Proof::Master(mastery))) {
+        if let Some(objection) = admission::object(&origin.facts(account, Proof::Master(mastery))) {
             return self.refuse(objection).into();
         }
         match self.directory.mailbox(&user).await {
             Lookup::Found(user) => {
-                Judgement { verdict: Verdict::Accepted(user), app_password: None, master: Some(master) }
+                Judgement { verdict: Verdict::Accepted(user), app_password: None, master: Some(prover) }
             }
             Lookup::None => no_right(),
             other => failed(other.map(drop)),
         }
     }
 
-    fn refuse(&self, Objection { refusal, answer }: Objection) -> Verdict {
+    pub(crate) fn refuse(&self, Objection { refusal, answer }: Objection) -> Verdict {
         match answer {
             Answer::AsWrong(sentence) if self.explain => Verdict::Barred(refusal, sentence.to_owned()),
             Answer::AsWrong(_) => Verdict::Refused(refusal),
@@ -337,8 +379,7 @@ mod tests {
     use super::*;
 
     fn names(authorization: &str, login: &str) -> Option<(String, Option<String>)> {
-        let (authorization, login) = (authorization.to_owned(), login.to_owned());
-        let names = Names::of(&Claim { authorization, login, password: Secret::new(String::new()) })?;
+        let names = Names::of(authorization, login)?;
         let other = names.other.map(|other| other.map_or("?".to_owned(), |other| other.to_string()));
         Some((names.prover.to_string(), other))
     }

@@ -1,7 +1,7 @@
 //! `gatepost-milter ask message.eml`: judges one file with the rules that mail on the wire meets, and shows every reason.
 //!
-//! For the operator and the curious. It needs no daemon, no database and no configuration file; DNS only where it is not told
-//! `--offline`. It changes nothing and sends nothing but DNS questions.
+//! For the operator and the curious. It needs no daemon, no database and no configuration file; DNS, and clamd where one is configured,
+//! only where it is not told `--offline`. It changes nothing and sends nothing but these questions.
 //!
 //! Without `--ip`, what depends on the client's address (SPF, iprev, and a DMARC "fail") is not known and named as missing.
 

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use gatepost::config::{Network, Seconds};
 use gatepost::mail::Address;
+use gatepost::telemetry::printable;
 use sqlx::PgConnection;
 
 use super::apppassword::span;
@@ -87,6 +88,8 @@ async fn failures(connection: &mut PgConnection, key: Option<Key>, since: Second
         .into_iter()
         .map(|(login, address, different, times, last, services, results)| {
             let address = if address == "0.0.0.0" { "unknown".to_owned() } else { address };
+            // What was tried may be anything; a terminal is not to obey it.
+            let login = printable(login.as_bytes(), 320);
             [login, address, different.to_string(), times.to_string(), last, services, results]
         })
         .collect();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use gatepost::config::{ConfigError, DAEMON_SECTIONS, ListenAddress};
 use gatepost::mail::{Address, Domain};
-use gatepost::password::{Scheme, StoredHash};
+use gatepost::password::StoredHash;
 use gatepost::store::schema::{self, TRIGGERS, VERSION};
 use sqlx::PgConnection;
 
@@ -147,9 +147,11 @@ async fn tutorial(connection: &mut PgConnection, report: &mut Report) -> anyhow:
                 report.fail(&format!("user {} can never be reached: {reason}", spelled.escape_debug()))
             }
         }
-        match hash.clone().map(StoredHash::parse).map(|hash| hash.scheme()) {
+        match hash.clone().map(StoredHash::parse).map(|hash| (hash.scheme(), hash.cost())) {
             None => report.warn(&format!("{spelled} has no password: it receives and never logs in; `gatepost user password {spelled}`")),
-            Some(Scheme::Unknown) => report.fail(&format!("{spelled} has a hash of an unknown scheme: it never logs in; `gatepost user password {spelled}`")),
+            Some((None, _)) => report.fail(&format!("{spelled} has a hash of an unknown scheme: it never logs in; `gatepost user password {spelled}`")),
+            Some((_, Err(reason))) => report.fail(&format!("{spelled} never logs in: {reason}; `gatepost user password {spelled}`")),
+            Some((Some(scheme), Ok(_))) if scheme.weak => report.warn(&format!("{spelled} has a {scheme} hash, which is weak: it logs in only if `weak-schemes` in [dovecot-auth] names {scheme}; `gatepost user password {spelled}`")),
             Some(_) => {}
         }
     }

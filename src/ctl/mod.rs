@@ -27,6 +27,7 @@ mod master;
 mod model;
 mod quota;
 mod schema;
+mod scram;
 mod sendas;
 mod share;
 mod stats;

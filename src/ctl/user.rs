@@ -2,13 +2,13 @@
 
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
-use gatepost::config::Seconds;
+use gatepost::config::{Seconds, Secret};
 use gatepost::mail::{Address, Domain};
-use gatepost::password::{Scheme, StoredHash};
+use gatepost::password::StoredHash;
 use sqlx::PgConnection;
 
 use super::connection::{explain, violates};
-use super::{account, domain, terminal};
+use super::{account, domain, scram, terminal};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -81,14 +81,15 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
         Verb::Show { address } => account::show(connection, &address).await,
         Verb::Password { address } => {
             let (local, domain) = require(connection, &address).await?;
-            let hash = hash_of_new_password(&address)?;
+            let (password, hash) = hash_of_new_password(&address)?;
             sqlx::query("UPDATE public.users SET password_hash = $3 WHERE domain = $1 AND local = $2")
                 .bind(domain)
                 .bind(local)
-                .bind(hash)
-                .execute(connection)
+                .bind(hash.encoded().to_owned())
+                .execute(&mut *connection)
                 .await
                 .map_err(explain)?;
+            scram::renew(connection, &address, &password, &hash).await;
             println!("password of {address} changed");
             Ok(())
         }
@@ -117,7 +118,7 @@ async fn add(
             "note: an alias {address} is there too; the mailbox wins, and the alias leads nowhere from now on"
         );
     }
-    let hash = if no_password { None } else { Some(hash_of_new_password(address)?) };
+    let hash = if no_password { None } else { Some(hash_of_new_password(address)?.1.encoded().to_owned()) };
     sqlx::query(
         "INSERT INTO public.users (domain, local, password_hash, display_name) VALUES ($1, $2, $3, $4)",
     )
@@ -176,8 +177,9 @@ async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow:
         .map(|(local, domain, name, hash)| {
             let login = match hash.map(|hash| StoredHash::parse(hash).scheme()) {
                 None => "never (no password)".to_owned(),
-                Some(Scheme::Unknown) => "never (unknown scheme)".to_owned(),
-                Some(scheme) => scheme.to_string(),
+                Some(None) => "never (unknown scheme)".to_owned(),
+                Some(Some(scheme)) if scheme.weak => format!("{scheme} (weak)"),
+                Some(Some(scheme)) => scheme.to_string(),
             };
             [format!("{local}@{domain}"), login, name.unwrap_or_default()]
         })
@@ -186,10 +188,10 @@ async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow:
     Ok(())
 }
 
-fn hash_of_new_password(address: &Address) -> anyhow::Result<String> {
+fn hash_of_new_password(address: &Address) -> anyhow::Result<(Secret, StoredHash)> {
     let password = terminal::new_password(&address.to_string())?;
     let hash = StoredHash::new(&password).map_err(|error| anyhow!("cannot hash the password: {error}"))?;
-    Ok(hash.encoded().expose().to_owned())
+    Ok((password, hash))
 }
 
 /// Local part and domain as they are spelled in the database, if the mailbox is there.

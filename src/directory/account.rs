@@ -235,14 +235,14 @@ impl fmt::Debug for AppPasswordHash {
 impl Directory {
     /// What is written down about a login, whether or not there is such a login.
     pub async fn account(&self, login: &Address) -> Lookup<Arc<Account>> {
+        match self.are_accounts_installed().await {
+            Lookup::Found(true) => {}
+            Lookup::Found(false) | Lookup::None => return Lookup::Found(Arc::default()),
+            // What is known of the login still is.
+            Lookup::Unavailable(_) => {}
+            Lookup::Misconfigured(why) => return Lookup::Misconfigured(why),
+        }
         let question = async {
-            let installed = self.0.accounts_installed.ask((), self.are_accounts_installed()).await;
-            match installed {
-                Lookup::Found(true) => {}
-                Lookup::Found(false) | Lookup::None => return Ok(Some(Arc::default())),
-                Lookup::Unavailable(why) => return Err(Trouble::Away(why)),
-                Lookup::Misconfigured(why) => return Err(Trouble::Misconfigured(why)),
-            }
             let database = &self.0.database;
             let query = sqlx::query_as::<_, (String,)>(include_str!("queries/account.sql"))
                 .bind(login.to_string())
@@ -256,11 +256,18 @@ impl Directory {
         self.0.accounts.ask(login.clone(), question).await
     }
 
-    async fn are_accounts_installed(&self) -> Result<Option<bool>, Trouble> {
+    async fn are_accounts_installed(&self) -> Lookup<bool> {
+        if let Some(installed) = self.0.accounts_installed.known(&()) {
+            return Lookup::Found(installed);
+        }
+        let _alone = self.0.accounts_asked.lock().await;
         let database = &self.0.database;
         let query = sqlx::query_as::<_, (bool,)>(include_str!("queries/accounts_installed.sql"));
-        let (installed,) = database.ask(query.fetch_one(database.pool())).await?;
-        Ok(Some(installed))
+        let question = async {
+            let (installed,) = database.ask(query.fetch_one(database.pool())).await?;
+            Ok(Some(installed))
+        };
+        self.0.accounts_installed.ask((), question).await
     }
 
     /// A hash of the cost that most of the domain's hashes have; [`Lookup::None`] where there is none, or no such domain.
@@ -287,7 +294,7 @@ impl Directory {
 
 /// What a hash costs, in one word: its parameters without salt and hash, such as `$argon2id$v=19$m=65536,t=4,p=1` or `$2y$10`.
 pub fn cost(hash: &StoredHash) -> &str {
-    let text = hash.encoded().expose();
+    let text = hash.encoded();
     let parts = if text.starts_with("$argon2") { 4 } else { 3 };
     let end = text.match_indices('$').nth(parts - 1).map_or(0, |(at, _)| at);
     // Of a scheme without `$` nothing is shown: it may be the password itself.
@@ -311,6 +318,8 @@ const APP_PASSWORD_LENGTH: usize = 24;
 const PREFIX: &str = "{SHA256.HEX}";
 /// More domains than a server of this kind hosts.
 pub(super) const MAX_DOMAINS: u64 = 10_000;
+/// How soon a schema that was installed meanwhile is noticed without announcements.
+pub(super) const INSTALLED_TTL: Duration = Duration::from_secs(5);
 /// How long a domain's usual cost counts without announcements: it changes with its users' passwords, over months.
 pub(super) const USUAL_TTL: Duration = Duration::from_secs(600);
 

@@ -222,6 +222,11 @@ where
         self.ask_anew(key, known, question).await
     }
 
+    /// The value for `key`, if one is known and still counts.
+    pub(crate) fn known(&self, key: &K) -> Option<V> {
+        self.entries.get(key).filter(|entry| self.counts(entry))?.answer
+    }
+
     /// What `question` brings, whatever is known; for a list that does not hold what was looked for.
     pub(crate) async fn refresh(
         &self,

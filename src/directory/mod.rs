@@ -10,6 +10,7 @@
 pub mod access;
 pub mod account;
 mod cache;
+mod credentials;
 mod hosted;
 mod kept;
 mod lookup;
@@ -61,6 +62,8 @@ struct Inner {
     usual_hashes: Table<Domain, StoredHash>,
     accounts: Table<Address, Arc<account::Account>>,
     accounts_installed: Table<(), bool>,
+    /// Held by whoever asks that: of many logins at once one asks for all.
+    accounts_asked: tokio::sync::Mutex<()>,
     shares: Table<(), Arc<Shares>>,
 }
 
@@ -83,7 +86,8 @@ impl Directory {
             usual_hashes: Table::new(Class::Accounts, account::MAX_DOMAINS, &freshness)
                 .with_ttl(account::USUAL_TTL),
             accounts: Table::new(Class::Accounts, entries, &freshness),
-            accounts_installed: Table::new(Class::Accounts, 1, &freshness),
+            accounts_installed: Table::new(Class::Accounts, 1, &freshness).with_ttl(account::INSTALLED_TTL),
+            accounts_asked: tokio::sync::Mutex::default(),
             shares: Table::new(Class::Shares, 1, &freshness),
             freshness,
         }))

@@ -14,8 +14,10 @@ mod keys;
 pub mod logins;
 mod mta_sts;
 mod quota;
+mod rehash;
 pub mod reports;
 pub mod schema;
+mod scram;
 mod sent;
 pub mod training;
 mod wide_shares;
@@ -27,6 +29,7 @@ pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use mta_sts::KeptPolicy;
 pub use quota::Quota;
+pub use scram::hash_mark;
 pub use sent::{Exceeded, Limit, Scope, Sending, Sent};
 pub use wide_shares::{SharedTo, WideShares};
 

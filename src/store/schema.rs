@@ -166,6 +166,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/006_policy.sql"),
     include_str!("migrations/007_mta_sts.sql"),
     include_str!("migrations/008_greylist_bytes.sql"),
+    include_str!("migrations/009_scram.sql"),
     include_str!("migrations/010_accounts.sql"),
     include_str!("migrations/011_dicts.sql"),
     include_str!("migrations/013_history.sql"),

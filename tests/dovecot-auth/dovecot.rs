@@ -11,8 +11,8 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::instance::{Instance, plain, soon, until};
 
 /// A running Dovecot, with our daemon behind it.
-struct Dovecot {
-    gatepost: Instance,
+pub struct Dovecot {
+    pub gatepost: Instance,
     directory: tempfile::TempDir,
     ports: [u16; 5],
     process: Child,
@@ -21,6 +21,11 @@ struct Dovecot {
 impl Dovecot {
     /// Dovecot in the configuration of that file.
     async fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, "").await
+    }
+
+    /// The same, with more keys of `[dovecot-auth]`.
+    pub async fn start_with(configuration: &str, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path();
         std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -28,7 +33,7 @@ impl Dovecot {
         let mail = dir.join("mail");
         let (ports, sink) = (free_ports(), sink().await);
         let settings = format!(
-            "listen-auth-policy = [\"inet:127.0.0.1:{}\"]\nuid = \"{uid}\"\ngid = \"{gid}\"\nhome = \"{}/{{domain}}/{{local}}\"\nshare-to-anyone = \"everybody\"\n{FIELDS}",
+            "listen-auth-policy = [\"inet:127.0.0.1:{}\"]\nuid = \"{uid}\"\ngid = \"{gid}\"\nhome = \"{}/{{domain}}/{{local}}\"\nshare-to-anyone = \"everybody\"\n{more}\n{FIELDS}",
             ports[4],
             mail.display()
         );
@@ -89,12 +94,17 @@ impl Dovecot {
         self.directory.path().join(name)
     }
 
-    fn log(&self) -> String {
+    /// Where its IMAP is.
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// An IMAP connection, its greeting read.
-    async fn imap(&self) -> Talk<TcpStream> {
+    pub async fn imap(&self) -> Talk<TcpStream> {
         let mut talk = Talk::new(TcpStream::connect(("127.0.0.1", self.ports[0])).await.unwrap());
         let greeting = talk.hear().await;
         assert!(greeting.starts_with("* OK ") && greeting.contains("AUTH=PLAIN"), "{greeting}");
@@ -150,7 +160,7 @@ impl Drop for Dovecot {
 }
 
 /// A conversation in lines that end with CRLF.
-struct Talk<S> {
+pub struct Talk<S> {
     stream: BufReader<S>,
     tag: u32,
 }
@@ -177,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 
     /// An IMAP command: everything up to its tagged answer. What the server asks for on the way (`+`) is answered with `more`.
-    async fn command_with(&mut self, command: &str, more: &[&str]) -> String {
+    pub async fn command_with(&mut self, command: &str, more: &[&str]) -> String {
         self.tag += 1;
         let tag = format!("t{} ", self.tag);
         self.say(&format!("{tag}{command}")).await;
@@ -203,13 +213,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
 
 /// The kinds of Dovecot that differ.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Release {
+pub enum Release {
     V2_3,
     V2_4,
 }
 
 impl Release {
-    fn configuration(self) -> &'static str {
+    pub fn configuration(self) -> &'static str {
         match self {
             Self::V2_3 => "2.3.conf",
             Self::V2_4 => "2.4.conf",
@@ -218,7 +228,7 @@ impl Release {
 }
 
 /// Which Dovecot is installed.
-fn release() -> Release {
+pub fn release() -> Release {
     let output = Command::new("dovecot").arg("--version").output().expect("dovecot is installed");
     match String::from_utf8_lossy(&output.stdout).as_ref() {
         version if version.starts_with("2.3.") => Release::V2_3,

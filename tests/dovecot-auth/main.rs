@@ -10,8 +10,11 @@ mod dovecot;
 mod failures;
 mod hostile;
 mod instance;
+mod oauth;
+mod passwords;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod program;
 mod replay;
+mod scram;

@@ -146,7 +146,7 @@ async fn a_new_account_counts_at_once_with_and_without_triggers() {
                 .await
                 .found()
                 .and_then(|c| c.hash)
-                .map(|hash| hash.encoded().expose().to_owned())
+                .map(|hash| hash.encoded().to_owned())
         };
         assert_eq!(hash().await.as_deref(), Some("one"));
         database

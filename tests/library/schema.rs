@@ -88,6 +88,10 @@ async fn each_role_may_what_its_daemon_needs_and_no_more() {
             ("UPDATE gatepost.dkim_keys SET state = 'active'", false),
             ("UPDATE gatepost.dkim_keys SET private_key = 'x'", false),
             ("DELETE FROM gatepost.dkim_keys", false),
+            ("SELECT verifier FROM gatepost.scram_verifiers", auth),
+            ("DELETE FROM gatepost.scram_verifiers", auth),
+            ("SELECT value FROM gatepost.secrets", auth),
+            ("UPDATE gatepost.secrets SET value = value", false),
             ("CREATE TABLE gatepost.x ()", false),
         ] {
             assert_eq!(may(role, statement).await, expected, "{role}: {statement}");

@@ -62,6 +62,26 @@ impl Tool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_can_be_proved_by_whoever_could_prove_the_old_one() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    tool.ok("schema install");
+    let kept = "SELECT mechanism || ' ' || (sha256(convert_to(password_hash, 'UTF8')) = hash_mark)::text || ' ' || verifier
+        FROM gatepost.scram_verifiers JOIN users_fqda ON fqda = login";
+    tool.ok_with("user password bob@example.com", "neu\n");
+    assert_eq!(database.sql(kept).await, "");
+    database.sql("INSERT INTO gatepost.scram_verifiers (login, mechanism, verifier, hash_mark) VALUES ('bob@example.com', 'SCRAM-SHA-256', 'old', sha256('old'))").await;
+    assert_eq!(database.sql(kept).await, "SCRAM-SHA-256 false old");
+    tool.ok_with("user password bob@example.com", "noch neuer\n");
+    let row = database.sql(kept).await;
+    let verifier = row.strip_prefix("SCRAM-SHA-256 true ").unwrap_or_else(|| panic!("{row}"));
+    let hash = gatepost::password::StoredHash::parse(format!("{{SCRAM-SHA-256}}{verifier}"));
+    for (password, expected) in [("noch neuer", true), ("neu", false)] {
+        assert_eq!(hash.verify(&gatepost::config::Secret::new(password.into())), Ok(expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn domains_users_aliases_and_shares_come_and_go() {
     let database = Database::create().await;
     let tool = Tool::new(&database);
@@ -103,7 +123,8 @@ async fn check_says_what_bites_and_what_to_do() {
     database
         .sql(
             "INSERT INTO users (local, domain) VALUES ('nopw', 'example.com'), ('Alice', 'example.com');
-             INSERT INTO users (local, domain, password_hash) VALUES ('old', 'example.com', '{PLAIN}x');
+             INSERT INTO users (local, domain, password_hash) VALUES ('old', 'example.com', '{PLAIN}x'),
+                 ('older', 'example.com', '{LANMAN}x'), ('dear', 'example.com', '{PBKDF2}$1$salt$1000000000$4ae56ddd5f7928253e3c08c83fd84ae7d4f1dd53');
              INSERT INTO aliases VALUES ('bob', 'example.com', 'alice', 'example.com');
              INSERT INTO view_shared_mailboxes VALUES ('bob@example.com', 'bob@example.com')",
         )
@@ -114,14 +135,16 @@ async fn check_says_what_bites_and_what_to_do() {
         "warn  schema gatepost is not installed",
         "warn  nopw@example.com has no password",
         "fail  alice@example.com is there twice",
-        "fail  old@example.com has a hash of an unknown scheme",
+        "warn  old@example.com has a PLAIN hash, which is weak: it logs in only if `weak-schemes` in [dovecot-auth] names PLAIN",
+        "fail  older@example.com has a hash of an unknown scheme",
+        "fail  dear@example.com never logs in: PBKDF2 hash would take about 1000 s, more than a login may",
         "warn  alias bob@example.com is also a mailbox",
         "warn  bob@example.com is shared to itself",
         "warn  123qwe.com has no postmaster",
     ] {
         assert!(out.contains(finding), "{finding:?} is missing in:\n{out}");
     }
-    database.sql("DELETE FROM users WHERE local IN ('Alice', 'old')").await;
+    database.sql("DELETE FROM users WHERE local IN ('Alice', 'old', 'older', 'dear')").await;
     tool.ok("schema install");
     let out = tool.ok("check");
     assert!(out.contains("ok    role gatepost_auth may what it needs and no more"), "{out}");

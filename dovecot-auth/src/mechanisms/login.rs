@@ -4,14 +4,15 @@
 
 use gatepost::config::Secret;
 
-use super::{Claim, Exchange, Mechanism, Step, clean};
+use super::{Claim, Exchange, Mechanism, Needs, Step, clean};
 
 /// The mechanism.
 pub(super) const LOGIN: Mechanism = Mechanism {
     name: "LOGIN",
     flags: &["plaintext"],
     summary: "login and password in two messages (for Outlook)",
-    begin: || Box::new(Login::Begun),
+    needs: Needs::Nothing,
+    begin: |_| Box::new(Login::Begun),
 };
 
 #[derive(Debug)]
@@ -25,12 +26,12 @@ impl Exchange for Login {
     fn step(&mut self, response: Option<&[u8]>) -> Step {
         match (std::mem::replace(self, Self::NameAsked), response) {
             // An empty initial response is none, as for Dovecot.
-            (Self::Begun, None | Some(b"")) => Step::Challenge(b"Username:"),
+            (Self::Begun, None | Some(b"")) => Step::Challenge(b"Username:".as_slice().into()),
             (Self::Begun | Self::NameAsked, Some(login)) => match clean(login) {
                 Some("") => Step::Malformed("no login"),
                 Some(login) => {
                     *self = Self::PasswordAsked(login.to_owned());
-                    Step::Challenge(b"Password:")
+                    Step::Challenge(b"Password:".as_slice().into())
                 }
                 None => Step::Malformed("control characters in the login, or no UTF-8"),
             },
@@ -52,28 +53,36 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
+    fn begin() -> Box<dyn Exchange> {
+        (LOGIN.begin)(&super::super::Channel::default())
+    }
+
+    fn is_challenge(step: &Step, text: &[u8]) -> bool {
+        matches!(step, Step::Challenge(challenge) if **challenge == *text)
+    }
+
     #[test]
     fn two_messages_make_a_claim() {
         for initial in [None, Some(&b""[..])] {
-            let mut exchange = (LOGIN.begin)();
-            assert!(matches!(exchange.step(initial), Step::Challenge(b"Username:")));
-            assert!(matches!(exchange.step(Some(b"alice@example.com")), Step::Challenge(b"Password:")));
+            let mut exchange = begin();
+            assert!(is_challenge(&exchange.step(initial), b"Username:"));
+            assert!(is_challenge(&exchange.step(Some(b"alice@example.com")), b"Password:"));
             let Step::Claim(claim) = exchange.step(Some(b"alice123")) else { panic!() };
             assert_eq!((claim.login.as_str(), claim.password.expose()), ("alice@example.com", "alice123"));
         }
-        let mut exchange = (LOGIN.begin)();
-        assert!(matches!(exchange.step(Some(b"alice@example.com")), Step::Challenge(b"Password:")));
+        let mut exchange = begin();
+        assert!(is_challenge(&exchange.step(Some(b"alice@example.com")), b"Password:"));
         assert!(matches!(exchange.step(Some(b"")), Step::Claim(_)));
     }
 
     #[test]
     fn control_characters_and_an_empty_login_are_refused() {
-        let mut exchange = (LOGIN.begin)();
+        let mut exchange = begin();
         let _ = exchange.step(None);
         assert!(matches!(exchange.step(Some(b"")), Step::Malformed("no login")));
         for bad in [&b"a\0b"[..], b"a\tb", b"\xff", b"a\r\n"] {
-            assert!(matches!((LOGIN.begin)().step(Some(bad)), Step::Malformed(_)), "{bad:?}");
-            let mut exchange = (LOGIN.begin)();
+            assert!(matches!(begin().step(Some(bad)), Step::Malformed(_)), "{bad:?}");
+            let mut exchange = begin();
             let _ = exchange.step(Some(b"alice"));
             assert!(matches!(exchange.step(Some(bad)), Step::Malformed(_)), "{bad:?}");
         }

@@ -1,16 +1,25 @@
-//! The SASL mechanisms: how a login and its password get here. A mechanism is one file with one const, and one line in [`MECHANISMS`].
+//! The SASL mechanisms: how a login and its proof get here. A mechanism is one file with one const, and one line in [`MECHANISMS`].
 //!
-//! A mechanism only reads and challenges: it does no I/O and decides nothing. What it ends with is a [`Claim`], which `verdict` judges the
-//! same way for all.
+//! A mechanism reads, challenges and calculates: it does no I/O. What it must know of the world it asks for ([`Question`]) and is told
+//! ([`Answer`]); what it ends with is a password to be judged ([`Claim`]), or what its own proof has shown ([`Proved`], or the contrary), which
+//! `verdict` and `proofs` weigh the same way for all.
 
+mod external;
 mod login;
+mod oauth;
 mod plain;
+mod scram;
+
+use std::borrow::Cow;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use gatepost::config::Secret;
+use gatepost::password::{ScramHash, ScramVerifier};
 use zeroize::Zeroizing;
+
+use crate::verdict::Refusal;
 
 /// One mechanism.
 #[derive(Debug)]
@@ -21,26 +30,67 @@ pub struct Mechanism {
     pub flags: &'static [&'static str],
     /// What it is, in one line.
     pub summary: &'static str,
+    /// What must be there besides for it to be offered.
+    pub needs: Needs,
     /// Starts an exchange.
-    pub begin: fn() -> Box<dyn Exchange>,
+    pub begin: fn(&Channel) -> Box<dyn Exchange>,
 }
 
 /// Every mechanism there is, in the order of the handshake.
-pub static MECHANISMS: &[Mechanism] = &[plain::PLAIN, login::LOGIN];
+pub static MECHANISMS: &[Mechanism] = &[
+    plain::PLAIN,
+    login::LOGIN,
+    scram::SCRAM_SHA_256,
+    scram::SCRAM_SHA_1,
+    oauth::OAUTHBEARER,
+    oauth::XOAUTH2,
+    external::EXTERNAL,
+];
+
+/// What a mechanism cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// The table of verifiers, in schema `gatepost`.
+    Verifiers,
+    /// Somebody who says whether a token is good: `[dovecot-auth.oauth]`.
+    Tokens,
+    /// A peer that tells of client certificates: Dovecot does, Postfix does not.
+    Certificates,
+}
+
+/// What the connection of whoever logs in says about it.
+#[derive(Clone, Debug, Default)]
+pub struct Channel {
+    /// The name in its certificate, where Dovecot has found that valid.
+    pub certificate: Option<String>,
+}
 
 /// One login under way.
 pub trait Exchange: Send + std::fmt::Debug {
     /// Goes on with what the client sent, base64 taken off; `None` where it began without an initial response.
     fn step(&mut self, response: Option<&[u8]>) -> Step;
+
+    /// Goes on with the answer to its question.
+    fn told(&mut self, _answer: Answer) -> Step {
+        Step::Malformed("nothing was asked")
+    }
 }
 
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
     /// The client is to answer this.
-    Challenge(&'static [u8]),
-    /// The client has said all.
+    Challenge(Cow<'static, [u8]>),
+    /// The mechanism must know this.
+    Ask(Question),
+    /// The client has said all, and its password is to be judged.
     Claim(Claim),
+    /// The client has proved who it is.
+    Proved(Proved),
+    /// The client has not: the login as it was named, and why.
+    Disproved(String, Refusal),
     /// The client said something that is no login in this mechanism; the text is for the log.
     Malformed(&'static str),
 }
@@ -54,6 +104,46 @@ pub struct Claim {
     pub login: String,
     /// The password.
     pub password: Secret,
+}
+
+/// Somebody has proved to be a login.
+#[derive(Debug)]
+pub struct Proved {
+    /// On whose behalf; empty for the login itself.
+    pub authorization: String,
+    /// The login as named.
+    pub login: String,
+    /// What the client is to be told at the end, so that it knows who we are.
+    pub last: Option<Vec<u8>>,
+}
+
+/// What a mechanism must know.
+#[derive(Debug)]
+pub enum Question {
+    /// What is kept of this login's password.
+    Verifier(ScramHash, String),
+    /// Whose token this is; the name that came with it, if one did.
+    Token(Secret, String),
+}
+
+/// What a mechanism is told.
+#[derive(Debug)]
+pub enum Answer {
+    /// The verifier of that login; or one that no proof fits, and why.
+    Verifier(ScramVerifier, Option<Refusal>),
+    /// The token is good, and this login's.
+    Owner(String),
+    /// The token is not good; the JSON that tells the client so (RFC 7628, 3.2.2).
+    BadToken(Refusal, String),
+}
+
+impl Question {
+    /// The login that it is about, as far as is known.
+    pub fn login(&self) -> &str {
+        match self {
+            Self::Verifier(_, login) | Self::Token(_, login) => login,
+        }
+    }
 }
 
 impl Mechanism {
@@ -100,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_found_in_any_case() {
+    fn names_are_found_in_any_case() {
         for mechanism in MECHANISMS {
             let lower = mechanism.name.to_ascii_lowercase();
             assert_eq!(Mechanism::named(&lower).unwrap().name, mechanism.name);

@@ -2,14 +2,15 @@
 
 use gatepost::config::Secret;
 
-use super::{Claim, Exchange, Mechanism, Step, clean};
+use super::{Claim, Exchange, Mechanism, Needs, Step, clean};
 
 /// The mechanism.
 pub(super) const PLAIN: Mechanism = Mechanism {
     name: "PLAIN",
     flags: &["plaintext"],
     summary: "login and password in one message (RFC 4616)",
-    begin: || Box::new(Plain),
+    needs: Needs::Nothing,
+    begin: |_| Box::new(Plain),
 };
 
 #[derive(Debug)]
@@ -17,7 +18,7 @@ struct Plain;
 
 impl Exchange for Plain {
     fn step(&mut self, response: Option<&[u8]>) -> Step {
-        let Some(message) = response else { return Step::Challenge(b"") };
+        let Some(message) = response else { return Step::Challenge(b"".as_slice().into()) };
         let parts: Vec<&[u8]> = message.split(|byte| *byte == 0).collect();
         let [authorization, login, password] = parts[..] else {
             return Step::Malformed("not two NULs");
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn one_message_makes_a_claim() {
-        assert!(matches!(Plain.step(None), Step::Challenge(b"")));
+        assert!(matches!(Plain.step(None), Step::Challenge(challenge) if challenge.is_empty()));
         let Step::Claim(claim) = step(b"\0alice@example.com\0alice 123") else { panic!() };
         assert_eq!(
             (claim.authorization.as_str(), claim.login.as_str(), claim.password.expose()),

@@ -15,11 +15,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 
 use super::{Conversation, Fault, Work};
 use crate::logins::Cookie;
-use crate::mechanisms::{self, Exchange, MECHANISMS, Mechanism, Step};
+use crate::mechanisms::{self, Channel, Exchange, Proved, Step};
 use crate::protocol::auth::client::{CONFIRMS_CANCEL, Code, Command, Failure, MAX_LINE, Reply, Request};
 use crate::protocol::auth::{LineError, MAJOR};
 use crate::service::{Circumstances, DovecotAuth};
@@ -58,9 +59,27 @@ enum Stage {
 /// One request.
 enum State {
     /// The client is to go on.
-    Waiting(Circumstances, Box<dyn Exchange>),
+    Waiting(Pending),
+    /// The client is to acknowledge what its mechanism said at the end; it may in then.
+    Ending(Judged),
     /// It is being judged, under this serial number: where it is cancelled and its id used again, two are judged under one id.
     Judged(u64),
+}
+
+/// A login under way.
+pub(crate) struct Pending {
+    circumstances: Circumstances,
+    exchange: Box<dyn Exchange>,
+    /// Whether the client takes what a mechanism says at the end together with `OK`.
+    final_response: bool,
+}
+
+/// What the work behind a line ends with.
+pub(crate) enum Outcome {
+    /// An answer.
+    Judged(Judged),
+    /// A challenge, in base64, and what goes on when it is answered.
+    Challenge(u32, String, Pending),
 }
 
 /// A request that is to be answered.
@@ -71,6 +90,62 @@ pub(crate) struct Judged {
     keep: bool,
     verdict: Verdict,
     code: Option<Code>,
+    /// What the mechanism says at the end, in base64, and whether it fits into `OK`.
+    last: Option<(String, bool)>,
+}
+
+impl Pending {
+    /// Goes on from a step until the client must be asked again, or all is said.
+    async fn settle(mut self, service: &DovecotAuth, id: u32, mut step: Step) -> Outcome {
+        let Circumstances { keep, .. } = self.circumstances;
+        let judged = |login: String, verdict, last| {
+            let login = Some(login).filter(|login| !login.is_empty());
+            Outcome::Judged(Judged { id, login, keep, verdict, code: None, last })
+        };
+        loop {
+            match step {
+                Step::Ask(question) => {
+                    let login = question.login().to_owned();
+                    let verdict = match service.answer(question).await {
+                        Lookup::Found(answer) => {
+                            step = self.exchange.told(answer);
+                            continue;
+                        }
+                        Lookup::None => Verdict::Refused(Refusal::Malformed),
+                        Lookup::Unavailable(why) => Verdict::Unavailable(why),
+                        Lookup::Misconfigured(why) => Verdict::Misconfigured(why),
+                    };
+                    let verdict = service.note(&self.circumstances, &login, verdict);
+                    return judged(login, verdict, None);
+                }
+                Step::Challenge(challenge) => {
+                    return Outcome::Challenge(id, mechanisms::encode(&challenge), self);
+                }
+                Step::Claim(claim) => {
+                    let login = claim.login.clone();
+                    let verdict = service.authenticate(&self.circumstances, claim).await;
+                    prepare(service, keep, &verdict).await;
+                    return judged(login, verdict, None);
+                }
+                Step::Proved(proved) => {
+                    let verdict = service.admit(&self.circumstances, &proved).await;
+                    prepare(service, keep, &verdict).await;
+                    let Proved { login, last, .. } = proved;
+                    let last = last.map(|last| (mechanisms::encode(&last), self.final_response));
+                    return judged(login, verdict, last);
+                }
+                Step::Disproved(login, refusal) => {
+                    let verdict = service.refuse(&self.circumstances, &login, refusal).await;
+                    return judged(login, verdict, None);
+                }
+                Step::Malformed(why) => {
+                    tracing::debug!(id, why, "malformed login");
+                    let verdict = Verdict::Refused(Refusal::Malformed);
+                    return judged(String::new(), service.note(&self.circumstances, "", verdict), None);
+                }
+            }
+        }
+    }
 }
 
 impl Client {
@@ -90,7 +165,7 @@ impl Client {
     }
 
     fn handshake(&self, out: &mut Vec<u8>) {
-        for mechanism in MECHANISMS {
+        for mechanism in self.service.offered(self.kind) {
             Reply::Mechanism(mechanism.name, mechanism.flags).render(out);
         }
         Reply::Spid(self.service.process()).render(out);
@@ -99,12 +174,24 @@ impl Client {
         Reply::Done.render(out);
     }
 
-    fn begin(&mut self, request: Request, out: &mut Vec<u8>) -> Result<Option<Work<(u64, Judged)>>, Fault> {
-        let Request { id, mechanism, service, remote, client, session, nologin, response } = request;
+    fn begin(&mut self, request: Request, out: &mut Vec<u8>) -> Result<Option<Work<(u64, Outcome)>>, Fault> {
+        let Request {
+            id,
+            mechanism,
+            service,
+            remote,
+            client,
+            session,
+            nologin,
+            final_response,
+            certificate,
+            response,
+        } = request;
         if self.requests.contains_key(&id) {
             return Err(Fault::Protocol(format!("request {id} twice at the same time")));
         }
-        let mechanism = Mechanism::named(&mechanism);
+        let offered = self.service.offered(self.kind);
+        let mechanism = offered.into_iter().find(|known| known.name.eq_ignore_ascii_case(&mechanism));
         let circumstances = Circumstances {
             mechanism: mechanism.map_or("unknown", |mechanism| mechanism.name),
             service,
@@ -119,56 +206,53 @@ impl Client {
             Some(_) if self.waiting >= MOST_WAITING => {
                 let why = format!("{MOST_WAITING} logins of one connection wait for their clients");
                 let verdict = self.service.note(&circumstances, "", Verdict::Unavailable(why));
-                let judged = Judged { id, login: None, keep: false, verdict, code: None };
-                self.answer(judged, out).map(|()| None)
+                self.answer(Judged { id, login: None, keep: false, verdict, code: None, last: None }, out)
+                    .map(|()| None)
             }
             Some(mechanism) => {
+                let exchange = (mechanism.begin)(&Channel { certificate });
                 let response = response.as_deref().map(Vec::as_slice);
-                self.go_on(id, circumstances, (mechanism.begin)(), response, out)
+                self.go_on(id, Pending { circumstances, exchange, final_response }, response, out)
             }
         }
     }
 
-    /// One step of a mechanism; its challenge is answered here, its end is judged.
+    /// One step of a mechanism; its challenge is answered here, what takes longer becomes work.
     fn go_on(
         &mut self,
         id: u32,
-        circumstances: Circumstances,
-        mut exchange: Box<dyn Exchange>,
+        mut pending: Pending,
         response: Option<&[u8]>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Work<(u64, Judged)>>, Fault> {
+    ) -> Result<Option<Work<(u64, Outcome)>>, Fault> {
         let plain = match response.map(mechanisms::decode) {
             Some(None) => {
                 let code = Some(Code::InvalidBase64);
-                return self.malformed(id, &circumstances, "not base64", code, out).map(|()| None);
+                return self.malformed(id, &pending.circumstances, "not base64", code, out).map(|()| None);
             }
             Some(plain) => plain,
             None => None,
         };
-        match exchange.step(plain.as_deref().map(Vec::as_slice)) {
+        match pending.exchange.step(plain.as_deref().map(Vec::as_slice)) {
             Step::Challenge(challenge) => {
-                self.requests.insert(id, State::Waiting(circumstances, exchange));
-                self.waiting += 1;
-                Reply::Cont(id, &mechanisms::encode(challenge)).render(out);
+                self.wait(id, &mechanisms::encode(&challenge), State::Waiting(pending), out);
                 Ok(None)
             }
-            Step::Malformed(why) => self.malformed(id, &circumstances, why, None, out).map(|()| None),
-            Step::Claim(claim) => {
+            Step::Malformed(why) => self.malformed(id, &pending.circumstances, why, None, out).map(|()| None),
+            step => {
                 self.serial += 1;
                 let serial = self.serial;
                 self.requests.insert(id, State::Judged(serial));
                 let service = Arc::clone(&self.service);
-                Ok(Some(Box::pin(async move {
-                    let (keep, login) = (circumstances.keep, Some(claim.login.clone()));
-                    let verdict = service.authenticate(&circumstances, claim).await;
-                    if let (Verdict::Accepted(login), true) = (&verdict, keep) {
-                        service.prepare(login).await;
-                    }
-                    (serial, Judged { id, login, keep, verdict, code: None })
-                })))
+                Ok(Some(Box::pin(async move { (serial, pending.settle(&service, id, step).await) })))
             }
         }
+    }
+
+    fn wait(&mut self, id: u32, challenge: &str, state: State, out: &mut Vec<u8>) {
+        self.requests.insert(id, state);
+        self.waiting += 1;
+        Reply::Cont(id, challenge).render(out);
     }
 
     fn malformed(
@@ -181,17 +265,24 @@ impl Client {
     ) -> Result<(), Fault> {
         tracing::debug!(id, why, "malformed login");
         let verdict = self.service.note(circumstances, "", Verdict::Refused(Refusal::Malformed));
-        self.answer(Judged { id, login: None, keep: false, verdict, code }, out)
+        self.answer(Judged { id, login: None, keep: false, verdict, code, last: None }, out)
     }
 
-    fn answer(&mut self, judged: Judged, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Judged { id, login, keep, verdict, code } = judged;
+    fn answer(&mut self, mut judged: Judged, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if let (Verdict::Accepted(_), Some((last, false))) = (&judged.verdict, &mut judged.last) {
+            let (id, last) = (judged.id, std::mem::take(last));
+            judged.last = None;
+            self.wait(id, &last, State::Ending(judged), out);
+            return Ok(());
+        }
+        let Judged { id, login, keep, verdict, code, last } = judged;
         // Folded as it would be if it were known; what is no address is given back as typed.
         let login = login.map(|login| Address::parse(&login).map_or(login, |address| address.to_string()));
         let user = login.as_deref();
         match verdict {
             Verdict::Accepted(login) => {
-                Reply::Ok(id, &login.to_string()).render(out);
+                let last = last.as_ref().map(|(last, _)| last.as_str());
+                Reply::Ok(id, &login.to_string(), last).render(out);
                 if let (Stage::Ready(cpid), true) = (self.stage, keep) {
                     self.service.logins().add((cpid, id), self.cookie.clone(), login);
                 }
@@ -216,7 +307,7 @@ impl Client {
 
     fn cancel(&mut self, id: u32, out: &mut Vec<u8>) {
         match self.requests.remove(&id) {
-            Some(State::Waiting(..)) => self.waiting -= 1,
+            Some(State::Waiting(_) | State::Ending(_)) => self.waiting -= 1,
             // The work goes on, and its outcome finds nobody.
             Some(State::Judged(_)) => {}
             // Answered a moment ago: the client cannot know yet.
@@ -228,17 +319,24 @@ impl Client {
     }
 }
 
+/// What the mail process will ask for is looked up before the client hears that it may in.
+async fn prepare(service: &DovecotAuth, keep: bool, verdict: &Verdict) {
+    if let (Verdict::Accepted(login), true) = (verdict, keep) {
+        service.prepare(login).await;
+    }
+}
+
 impl Conversation for Client {
     const LONGEST: usize = MAX_LINE;
     /// Several times what the hasher queues: beyond its bound it answers at once.
     const AT_ONCE: usize = 512;
-    type Outcome = (u64, Judged);
+    type Outcome = (u64, Outcome);
 
     fn greet(&mut self, out: &mut Vec<u8>) {
         Reply::Version.render(out);
     }
 
-    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<(u64, Judged)>>, Fault> {
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<(u64, Outcome)>>, Fault> {
         let command = Command::parse(line).map_err(|error: LineError| Fault::Protocol(error.to_string()))?;
         match (self.stage, command) {
             (Stage::Version, Command::Version(version)) if version.major == MAJOR => {
@@ -256,9 +354,19 @@ impl Conversation for Client {
             }
             (Stage::Ready(_), Command::Auth(request)) => self.begin(request, out),
             (Stage::Ready(_), Command::Cont { id, response }) => match self.requests.remove(&id) {
-                Some(State::Waiting(circumstances, exchange)) => {
+                Some(State::Waiting(pending)) => {
                     self.waiting -= 1;
-                    self.go_on(id, circumstances, exchange, Some(&response), out)
+                    self.go_on(id, pending, Some(&response), out)
+                }
+                Some(State::Ending(judged)) => {
+                    self.waiting -= 1;
+                    // Nothing but that it has heard us.
+                    let verdict = if response.is_empty() {
+                        judged.verdict
+                    } else {
+                        Verdict::Refused(Refusal::Malformed)
+                    };
+                    self.answer(Judged { verdict, ..judged }, out).map(|()| None)
                 }
                 Some(state) => {
                     self.requests.insert(id, state);
@@ -274,11 +382,21 @@ impl Conversation for Client {
         }
     }
 
-    fn done(&mut self, (serial, judged): (u64, Judged), out: &mut Vec<u8>) -> Result<(), Fault> {
-        match self.requests.get(&judged.id) {
+    fn done(&mut self, (serial, outcome): (u64, Outcome), out: &mut Vec<u8>) -> Result<(), Fault> {
+        let id = match &outcome {
+            Outcome::Judged(judged) => judged.id,
+            Outcome::Challenge(id, ..) => *id,
+        };
+        match self.requests.get(&id) {
             Some(State::Judged(current)) if *current == serial => {
-                self.requests.remove(&judged.id);
-                self.answer(judged, out)
+                self.requests.remove(&id);
+                match outcome {
+                    Outcome::Judged(judged) => self.answer(judged, out),
+                    Outcome::Challenge(_, challenge, pending) => {
+                        self.wait(id, &challenge, State::Waiting(pending), out);
+                        Ok(())
+                    }
+                }
             }
             // Cancelled meanwhile: nobody wants to know any more.
             _ => Ok(()),

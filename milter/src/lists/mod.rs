@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::facts::Facts;
 use health::{Health, Standing};
 use plan::{Limits, Question};
-use presets::{List, Subject};
+use presets::List;
 
 /// What the lists said of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -186,9 +186,4 @@ impl Lists {
 /// Whether an answer is a refusal.
 fn refuses(list: &List, answer: std::net::Ipv4Addr) -> bool {
     is_refusal(answer) || list.refusals.contains(&answer.octets())
-}
-
-/// Whether any of the lists has something to say about signers.
-pub fn has_signers(lists: &[&'static List]) -> bool {
-    lists.iter().any(|list| list.about.iter().any(|(subject, _)| *subject == Subject::Signers))
 }

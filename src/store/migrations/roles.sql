@@ -106,3 +106,7 @@ $$;
 -- The milter writes the history and forgets it; of what stands there it sees when it was, and nothing else.
 GRANT INSERT, DELETE, SELECT (id, at) ON gatepost.history_messages TO gatepost_milter;
 GRANT INSERT ON gatepost.history_recipients TO gatepost_milter;
+-- Only the auth daemon keeps what SCRAM needs of passwords. To give old hashes up for better ones at a login (`rehash`) it needs more, which is
+-- not granted here: GRANT UPDATE (password_hash) ON public.users TO gatepost_auth.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.scram_verifiers TO gatepost_auth;
+GRANT SELECT ON gatepost.secrets TO gatepost_auth;

@@ -9,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((first, body)) = data.split_first() else { return };
-    let kind: &[u8] = if first % 2 == 0 { b" text/html; charset=utf-8" } else { b" text/plain; charset=utf-8" };
+    let kind: &[u8] =
+        if first % 2 == 0 { b" text/html; charset=utf-8" } else { b" text/plain; charset=utf-8" };
     let message = Message {
         headers: vec![Header::new("Content-Type", kind), Header::new("Content-Transfer-Encoding", " 8bit")],
         body: body.to_vec(),

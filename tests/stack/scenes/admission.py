@@ -14,7 +14,8 @@ from settings import EXAMPLES
 from stack import ALICE, BOB, CARL, PASSWORDS, Stack
 from waiting import until
 
-DORA, DORAS = "dora@example.com", "dora-123"
+#: With a hash as cheap as the tutorial's, so that no guess waits for a place to be hashed.
+DORA, DORAS = "dora@example.com", PASSWORDS[ALICE]
 #: `guessing.user` of examples/gatepost.toml, and a few more.
 LIMIT, GUESSES = 20, 26
 
@@ -92,7 +93,9 @@ def admission(stack: Stack, story: Story) -> None:
 
 
 def guessing(stack: Stack, story: Story) -> None:
-    stack.gatepost("user", "add", DORA, stdin=f"{DORAS}\n")
+    stack.postgres.sql(
+        "INSERT INTO users (local, domain, password_hash) SELECT 'dora', domain, password_hash FROM users WHERE local = 'alice' ON CONFLICT DO NOTHING"
+    )
 
     def timed(number: int) -> tuple[str, float]:
         begun = time.monotonic()

@@ -68,6 +68,10 @@ pub struct Request {
     pub session: String,
     /// `nologin`: nobody will ask for this login's user afterwards (Postfix).
     pub nologin: bool,
+    /// `final-resp-ok`: what a mechanism says at the end may ride in `OK` (Dovecot 2.4).
+    pub final_response: bool,
+    /// `cert_username=` beside `valid-client-cert`: the name in a client's certificate that was found valid.
+    pub certificate: Option<String>,
     /// `resp=`: the initial response in base64; `Some` and empty for `resp=` and `resp==` (Postfix passes `AUTH PLAIN =` on so).
     pub response: Option<Zeroizing<Vec<u8>>>,
 }
@@ -108,7 +112,7 @@ impl Command {
 impl Request {
     fn read_options(&mut self, line: &[u8]) {
         // AUTH, id and mechanism have been read.
-        let mut at = 0;
+        let (mut at, mut is_valid) = (0, false);
         for (place, parameter) in parameters(line).enumerate() {
             let start = at;
             at += parameter.len() + 1;
@@ -120,7 +124,7 @@ impl Request {
                 let whole = &line[start + b"resp=".len()..];
                 let response = if response == b"=" && whole.len() == 1 { &[][..] } else { whole };
                 self.response = Some(Zeroizing::new(response.to_vec()));
-                return;
+                break;
             }
             let (name, value) = match parameter.iter().position(|byte| *byte == b'=') {
                 Some(at) => (&parameter[..at], &parameter[at + 1..]),
@@ -132,8 +136,14 @@ impl Request {
                 b"client_id" => self.client = text(value).unwrap_or_default(),
                 b"session" => self.session = text(value).unwrap_or_default(),
                 b"nologin" => self.nologin = true,
+                b"final-resp-ok" => self.final_response = true,
+                b"valid-client-cert" => is_valid = true,
+                b"cert_username" => self.certificate = text(value),
                 _ => {}
             }
+        }
+        if !is_valid {
+            self.certificate = None;
         }
     }
 }
@@ -155,8 +165,8 @@ pub enum Reply<'a> {
     Done,
     /// A challenge, in base64; may be empty.
     Cont(u32, &'a str),
-    /// The login may in, by its canonical name.
-    Ok(u32, &'a str),
+    /// The login may in, by its canonical name; what its mechanism says at the end, in base64, where the client takes that here.
+    Ok(u32, &'a str, Option<&'a str>),
     /// The login may not in.
     Fail(Failure<'a>),
     /// A request was cancelled; for minor version [`CONFIRMS_CANCEL`] and later.
@@ -221,9 +231,12 @@ impl Reply<'_> {
                 add(&id.to_string());
                 add(challenge);
             }
-            Self::Ok(id, user) => {
+            Self::Ok(id, user, last) => {
                 add(&id.to_string());
                 add(&format!("user={user}"));
+                if let Some(last) = last {
+                    add(&format!("resp={last}"));
+                }
             }
             Self::Fail(Failure { id, user, code, reason }) => {
                 add(&id.to_string());
@@ -272,6 +285,19 @@ mod tests {
         assert_eq!((request.service.as_str(), request.response.is_none()), ("imap", true));
         let request = auth(b"AUTH\t1\tLOGIN\tservice=smtp\tnologin\tlip=1.2.3.4\trip=5.6.7.8\tsecured");
         assert!(request.nologin && request.response.is_none());
+    }
+
+    #[test]
+    fn a_certificate_counts_only_where_it_was_found_valid() {
+        let certificate =
+            |options: &str| auth(format!("AUTH\t1\tEXTERNAL\t{options}\tresp=").as_bytes()).certificate;
+        assert_eq!(certificate("cert_username=a@b\tvalid-client-cert").as_deref(), Some("a@b"));
+        assert_eq!(certificate("valid-client-cert\tcert_username=a@b").as_deref(), Some("a@b"));
+        assert_eq!(certificate("cert_username=a@b"), None);
+        assert_eq!(certificate("valid-client-cert"), None);
+        assert!(auth(b"AUTH\t1\tX\tfinal-resp-ok").final_response);
+        // Behind the response nothing is a parameter.
+        assert_eq!(auth(b"AUTH\t1\tX\tcert_username=a@b\tresp=\tvalid-client-cert").certificate, None);
     }
 
     #[test]
@@ -324,7 +350,8 @@ mod tests {
         assert_eq!(line(Reply::Version), "VERSION\t1\t2\n");
         assert_eq!(line(Reply::Mechanism("PLAIN", &["plaintext"])), "MECH\tPLAIN\tplaintext\n");
         assert_eq!(line(Reply::Cont(3, "")), "CONT\t3\t\n");
-        assert_eq!(line(Reply::Ok(3, "a@b")), "OK\t3\tuser=a@b\n");
+        assert_eq!(line(Reply::Ok(3, "a@b", None)), "OK\t3\tuser=a@b\n");
+        assert_eq!(line(Reply::Ok(3, "a@b", Some("dj0="))), "OK\t3\tuser=a@b\tresp=dj0=\n");
         assert_eq!(line(Reply::Fail(Failure { id: 3, ..Failure::default() })), "FAIL\t3\n");
         let failure =
             Failure { id: 3, user: Some("a\tb\nc"), code: Some(Code::Temporary), ..Failure::default() };
