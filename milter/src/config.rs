@@ -3,6 +3,7 @@
 //! For `lib`, which builds the service from it. The keys' documentation is the operator's: `examples/gatepost.toml` and the man
 //! page repeat it. A key is refused with its place when it is unknown; so is a symbol in `weights` that is no rule's.
 
+mod actions;
 mod arc;
 mod verification;
 
@@ -15,12 +16,14 @@ use gatepost::dmarc::settings::Reports;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+pub use actions::{Actions, ReportHeaders};
 pub use arc::{Arc, Seal};
 pub use verification::{OnTempError, VerificationKeys};
 
 use crate::authentication::Verification;
 use crate::enforcement;
 use crate::rules::RULES;
+use crate::score::{self, Thresholds, View};
 use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
 
@@ -64,6 +67,8 @@ pub struct Milter {
     pub verification: VerificationKeys,
     /// `[milter.arc]`.
     pub arc: Arc,
+    /// `[milter.actions]`: what is done besides refusing and marking.
+    pub actions: Actions,
     /// `[milter.dmarc]`.
     pub dmarc: enforcement::Settings,
     /// `[milter.reports]`: DMARC aggregate reports.
@@ -94,6 +99,7 @@ impl Default for Milter {
             deadline: Seconds::new(8),
             verification: VerificationKeys::default(),
             arc: Arc::default(),
+            actions: Actions::default(),
             dmarc: enforcement::Settings::default(),
             reports: Reports::default(),
             limits: Limits::default(),
@@ -162,6 +168,7 @@ impl Section for Milter {
         if self.limits.rules_body.0 > self.limits.message.0 {
             return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
         }
+        self.actions.validate()?;
         self.verification.validate()?;
         self.arc.validate()?;
         if self.deadline.0.is_zero() {
@@ -193,6 +200,24 @@ impl Milter {
             signatures: self.limits.signatures,
             questions: self.verification.questions,
             trusted_sealers: self.arc.trusted_sealers.clone(),
+        }
+    }
+
+    /// How mail is judged for somebody for whom nothing else is set.
+    pub fn view(&self) -> View {
+        let actions = &self.actions;
+        let thresholds = Thresholds {
+            greylist: actions.greylist.points(),
+            add_header: self.add_header,
+            rewrite_subject: actions.rewrite_subject.points(),
+            quarantine: actions.quarantine.points(),
+            reject: self.reject,
+            discard: actions.discard.points(),
+        };
+        View {
+            reject_text: actions.reject_text.clone(),
+            subject: actions.subject.clone(),
+            ..View::new(score::Weights::new(&self.weights.0), thresholds)
         }
     }
 

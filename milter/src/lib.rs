@@ -10,26 +10,33 @@
 //! - [`authentication`]: SPF, DKIM, DMARC, iprev, and `Authentication-Results`.
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
+//! - [`recipients`]: whose mail it is, and what is set for him; [`judgement`]: a verdict for each, and one for all.
+//! - [`greylisting`]: what looks like spam and comes from a stranger is to come again.
+//! - [`correspondence`]: what is remembered of mail, written beside the sessions.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
 //! - [`ask`]: the same judgement for a file on the command line.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
-//! hashes; for mail from outside it needs the database only where a message would be refused for DMARC.
+//! hashes; mail from outside is judged without the database too, but not refused for its score while nobody can say whether it is allowed.
 
 pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod correspondence;
 pub mod dkim;
 mod edits;
 pub mod enforcement;
 pub mod facts;
+pub mod greylisting;
+pub mod judgement;
 pub mod message;
 pub mod metrics;
 pub mod pool;
 pub mod protocol;
+pub mod recipients;
 pub mod report;
 pub mod reports;
 pub mod rules;
@@ -50,6 +57,7 @@ use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::correspondence::Remembering;
 use crate::reports::submission::Ours;
 use crate::reports::{Current, Reports};
 use crate::service::Service;
@@ -60,6 +68,7 @@ pub struct Milter {
     service: Arc<Service>,
     keys: KeyWatch,
     reports: Reports,
+    remembering: Remembering,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -78,8 +87,9 @@ impl Daemon for Milter {
             KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
         let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
-        let service = service.observed_by(observations).knowing(ours);
-        Ok(Self { service: Arc::new(service), keys, reports, built: config.service.clone() })
+        let (remembering, events) = Remembering::new(parts.store.clone());
+        let service = service.observed_by(observations).knowing(ours).remembering(events).greylisting(parts);
+        Ok(Self { service: Arc::new(service), keys, reports, remembering, built: config.service.clone() })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -94,11 +104,12 @@ impl Daemon for Milter {
     }
 
     async fn background(self: Arc<Self>) {
-        tokio::join!(self.keys.run(), self.reports.run());
+        let keep = || self.service.remember_replies();
+        tokio::join!(self.keys.run(), self.reports.run(), self.remembering.run(keep));
     }
 
     async fn finish(self: Arc<Self>) {
-        self.reports.finish().await;
+        tokio::join!(self.reports.finish(), self.remembering.finish());
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {

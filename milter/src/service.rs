@@ -4,7 +4,7 @@
 //!
 //! | direction | verified and judged | refused | headers added | signed |
 //! |---|---|---|---|---|
-//! | inbound | yes | by score and DMARC | `Authentication-Results`, the report, `X-Spam` | no |
+//! | inbound | yes | by score, lists and DMARC | `Authentication-Results`, the report, `X-Spam` | no |
 //! | submitted | for GTUBE only | GTUBE | `From`, `Date`, `Message-ID` if missing | if the login owns the From address |
 //! | local | no | never | `From`, `Date`, `Message-ID` if missing | if the From domain is hosted here |
 //!
@@ -26,27 +26,34 @@ use gatepost::dkim::Vault;
 use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
-use gatepost::store::Store;
+use gatepost::store::{Greylist, Held, Store};
+use gatepost::telemetry::printable;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
 
 use crate::arc::seal::NewSet;
 use crate::authentication::{Authentication, Question, Unsettled, Verifier, results};
-use crate::config::{Milter, OnTempError, OnUnavailable, VerificationKeys};
-use crate::edits::{RECEIVED_SPF, changes, foreign_copies, insert, is_foreign, names, received_spf, remove};
+use crate::config::{Actions, Milter, OnTempError, OnUnavailable, VerificationKeys};
+use crate::correspondence::{Event, Letter};
+use crate::edits::{
+    RECEIVED_SPF, changes, foreign_copies, insert, is_foreign, names, received_spf, remove, rewrite_subject,
+};
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
+use crate::greylisting;
+use crate::judgement::Judgement;
 use crate::message::{Direction, Envelope, Message};
 use crate::metrics::Metrics;
 use crate::pool::{Panicked, Pool};
 use crate::protocol::{Edit, Reply};
+use crate::recipients::Knowledge;
 use crate::report::{self, ReportContext};
 use crate::reports::submission::Ours;
-use crate::score::{self, Thresholds, Weights};
+use crate::score::View;
 use crate::sealing::{self, Passing, Sealing};
 use crate::signing::{self, Alignment, Body, Draft, Outgoing, Privacy, Signer, Signing, Sources, Terms};
 use crate::transaction::{Bounds, Budget, Received};
-use crate::verdict::{Action, Verdict};
+use crate::verdict::Action;
 
 /// Everything that the sessions share.
 pub struct Service {
@@ -60,14 +67,17 @@ pub struct Service {
     sessions: AtomicU64,
     complaint: Mutex<Option<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
+    events: Option<mpsc::Sender<Event>>,
+    greylist: Option<Greylist>,
     ours: Ours,
 }
 
 /// What a reload replaces.
 struct Settings {
     authserv_id: Option<String>,
-    weights: Weights,
-    thresholds: Thresholds,
+    /// How mail is judged for somebody for whom nothing else is set.
+    view: View,
+    actions: Actions,
     rules: bool,
     explain: bool,
     on_unavailable: OnUnavailable,
@@ -114,6 +124,8 @@ impl Service {
             sessions: AtomicU64::new(0),
             complaint: Mutex::new(None),
             observations: None,
+            events: None,
+            greylist: None,
             ours: Ours::default(),
         })
     }
@@ -131,6 +143,25 @@ impl Service {
     pub fn knowing(mut self, ours: Ours) -> Self {
         self.ours = ours;
         self
+    }
+
+    /// Tells what is to be remembered of each message to whoever writes it down; mail never waits for that.
+    #[must_use]
+    pub fn remembering(mut self, events: mpsc::Sender<Event>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// Has strangers' mail that looks like spam come again; starts the task that asks, so within the runtime.
+    #[must_use]
+    pub fn greylisting(mut self, parts: &Parts) -> Self {
+        self.greylist = Some(parts.store.greylist());
+        self
+    }
+
+    /// How long Message-IDs of ours are remembered.
+    pub fn remember_replies(&self) -> Duration {
+        self.settings.load().actions.remember_replies.0
     }
 
     /// Takes over everything that is not built once.
@@ -220,8 +251,17 @@ impl Service {
         envelope: Envelope,
         host: String,
     ) -> Decision {
-        let Received { message, raw, complete, memory, headers_complete, body_hash, stays_here, .. } =
-            received;
+        let Received {
+            message,
+            raw,
+            complete,
+            memory,
+            headers_complete,
+            body_hash,
+            stays_here,
+            abilities,
+            ..
+        } = received;
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
@@ -233,7 +273,15 @@ impl Service {
         let (verifier, pool) = (Arc::clone(&settings.verifier), self.pool.clone());
         // A panic in there costs the facts of this message, not the connection. Nothing of it is used afterwards but the resolver, whose
         // memory holds whole answers only.
-        let verified = AssertUnwindSafe(verifier.verify(&question, &pool)).catch_unwind().await;
+        let verify = AssertUnwindSafe(verifier.verify(&question, &pool)).catch_unwind();
+        // What is set for the recipients is asked meanwhile.
+        let known = async {
+            match settings.rules {
+                true => Knowledge::gather(&self.directory, &self.store, &envelope.recipients, &message).await,
+                false => Knowledge::default(),
+            }
+        };
+        let (verified, knowledge) = tokio::join!(verify, known);
         drop((question, memory));
         let authentication = verified.unwrap_or_else(|_| {
             error!("verification failed; judged without it");
@@ -267,45 +315,110 @@ impl Service {
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
         let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
+        if let Some(why) = &knowledge.doubt {
+            self.complain(why, || warn!("settings and lists cannot be read now: {why}"));
+        }
+        let sender = greylisting::Sender::of(&envelope, authentication.spf.as_ref().map(|spf| spf.result));
+        let network = envelope.client_address.map(Network::neighbourhood);
+        let held = Held {
+            host: host.clone(),
+            queue_id: envelope.queue_id.clone().unwrap_or_default(),
+            sender: envelope.reverse_path.clone(),
+            recipients: envelope.recipients.iter().map(ToString::to_string).collect(),
+            ..Held::default()
+        };
+        let subject = subject(&message);
         let judged = match settings.rules {
-            true => self.judge(settings, message, envelope, authentication).await,
+            true => self.judge(settings, message, envelope, authentication, knowledge).await,
             false => None,
         };
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
         let is_judged = judged.is_some();
-        let mut verdict = judged.unwrap_or_else(|| Verdict::unjudged(settings.thresholds));
-        enforcement::combine(&mut verdict, &enforcement);
+        let mut judged = judged.unwrap_or_else(|| Judgement::unjudged(settings.view.thresholds));
+        judged.change(|verdict| enforcement::combine(verdict, &enforcement));
+        if is_judged
+            && greylisting::is_wanted(&judged)
+            && let (Some(greylist), Some(sender)) = (&self.greylist, &sender)
+        {
+            let (patience, delimiters) = (settings.actions.patience(), self.directory.extension_delimiters());
+            if let Some(reply) = greylisting::ask(greylist, sender, &judged, patience, delimiters).await {
+                judged.verdict.action = Action::Defer(reply);
+            }
+        }
+        let mut verdict = judged.verdict.clone();
+        if verdict.action == Action::Quarantine && !(abilities.hold && !held.queue_id.is_empty()) {
+            // An MTA that cannot hold mail: it is marked instead, never lost and never unmarked.
+            verdict.action = Action::AddHeader;
+        }
         let note = match (is_judged, settings.rules) {
             (true, _) => report::summary(&verdict),
             (false, true) => "internal error; see above".to_owned(),
             (false, false) => String::new(),
         };
+        if let (true, Some(network)) = (is_judged, network) {
+            self.tell(Event::Scored(network, verdict.score));
+        }
         let action = match &verdict.action {
             Action::NoAction if !is_judged => "not judged",
             action => action.as_str(),
         };
-        let decided = |edits, reply| {
+        let decided = |edits, reply, note| {
             let decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
             if is_judged { decision.score(verdict.score) } else { decision }
         };
-        if let Action::Reject(reply) | Action::Defer(reply) = &verdict.action {
-            return decided(Vec::new(), Reply::Smtp(reply.clone()));
+        match &verdict.action {
+            Action::Reject(reply) | Action::Defer(reply) => {
+                return decided(Vec::new(), Reply::Smtp(reply.clone()), note);
+            }
+            Action::Discard => return decided(Vec::new(), Reply::Discard, note),
+            Action::RewriteSubject(template) => {
+                edits.push(rewrite_subject(subject.as_deref(), template));
+            }
+            Action::Quarantine => {
+                edits.push(Edit::Quarantine(format!("spam, score {:.2}", verdict.score)));
+                let subject = String::from_utf8_lossy(subject.as_deref().unwrap_or_default()).into_owned();
+                self.tell(Event::Held(Held {
+                    subject: printable(subject.trim().as_bytes(), MAX_SUBJECT),
+                    score: verdict.score,
+                    why: note.chars().take(MAX_WHY).collect(),
+                    ..held
+                }));
+            }
+            Action::AddHeader | Action::NoAction => {}
         }
         // Each insertion goes on top of the one before: the topmost header comes last.
         if settings.explain && is_judged {
             for (name, value) in report::headers(&verdict, &context).into_iter().rev() {
-                edits.push(insert(name, value));
+                if settings.actions.headers.has(name) {
+                    edits.push(insert(name, value));
+                }
             }
         }
-        if verdict.action == Action::AddHeader {
+        for tag in judged.tags() {
+            edits.push(insert(report::TAG, format!(" {tag}")));
+        }
+        // Whoever releases what was on hold has decided that it is no spam: nothing of it goes to Junk then.
+        if matches!(verdict.action, Action::AddHeader | Action::RewriteSubject(_)) {
             edits.push(insert("X-Spam", " Yes".to_owned()));
+        }
+        if verdict.action != Action::Quarantine {
+            edits.extend(judged.for_each().into_iter().map(|value| insert(report::FOR, value)));
         }
         if let Some(value) = received_spf {
             edits.push(insert(RECEIVED_SPF, value));
         }
         edits.push(insert(results::NAME, results));
         edits.extend(seal.into_iter().flat_map(|set| set.0).map(|(name, value)| insert(name, value)));
-        decided(edits, Reply::Continue)
+        decided(edits, Reply::Continue, note)
+    }
+
+    /// Has something remembered, if anybody does; what finds no room is counted and dropped.
+    fn tell(&self, event: Event) {
+        if let Some(events) = &self.events
+            && events.try_send(event).is_err()
+        {
+            self.metrics.event_dropped();
+        }
     }
 
     /// The ARC set for mail that we pass on; none for all other mail.
@@ -403,10 +516,16 @@ impl Service {
             Draft::of(&message)
         };
         draft.complete(&envelope, host);
+        let letter = match settings.actions.correspondents && envelope.direction == Direction::Submitted {
+            true => Letter::of(&message, &envelope),
+            false => None,
+        };
         if envelope.direction == Direction::Submitted && may_be_a_test(&message) {
-            let judged = self.judge(settings, message, envelope.clone(), Authentication::not_asked()).await;
+            let judged = self
+                .judge(settings, message, envelope.clone(), Authentication::not_asked(), Knowledge::default())
+                .await;
             // The score of what our own users write is not theirs to suffer from; the test message is.
-            if let Some(verdict) = judged
+            if let Some(Judgement { verdict, .. }) = judged
                 && let Action::Reject(reply) = &verdict.action
                 && verdict.has(GTUBE)
             {
@@ -415,6 +534,9 @@ impl Service {
                     .score(verdict.score)
                     .note("GTUBE".to_owned());
             }
+        }
+        if let Some(letter) = letter {
+            self.tell(Event::Sent(letter));
         }
         let edits = changes(&draft);
         let Some(body_hash) = received.body_hash.filter(|_| headers_complete) else {
@@ -481,12 +603,13 @@ impl Service {
         message: Message,
         envelope: Envelope,
         authentication: Authentication,
-    ) -> Option<Verdict> {
-        let (weights, thresholds) = (settings.weights.clone(), settings.thresholds);
+        knowledge: Knowledge,
+    ) -> Option<Judgement> {
+        let view = settings.view.clone();
         let small = message.body.len() <= SMALL;
         let judge = move || {
             let facts = Facts::gather(&message, &envelope, &authentication);
-            score::judge(&facts, &weights, &thresholds)
+            Judgement::new(&facts, &knowledge, &view)
         };
         // What takes less than a change of threads costs is done here; a panic in it costs one verdict, as it does on the pool.
         let judged = if small {
@@ -514,8 +637,8 @@ impl Settings {
         let (dns, config) = (config.dns.clone(), &config.service);
         Self {
             authserv_id: config.authserv_id.clone(),
-            weights: Weights::new(&config.weights.0),
-            thresholds: Thresholds { reject: config.reject, add_header: config.add_header },
+            view: config.view(),
+            actions: config.actions.clone(),
             rules: config.rules,
             explain: config.explain,
             on_unavailable: config.on_unavailable,
@@ -592,6 +715,17 @@ const LARGEST_TEST: usize = 64 * 1024;
 
 /// Judging a message of so many bytes takes about as long as handing it to another thread and back.
 const SMALL: usize = 32 * 1024;
+
+/// The subject as it stands in the header; none without one.
+fn subject(message: &Message) -> Option<Vec<u8>> {
+    message.first("Subject").map(<[u8]>::to_vec)
+}
+
+/// What of a subject is written into the quarantine.
+const MAX_SUBJECT: usize = 200;
+
+/// What of the symbols is.
+const MAX_WHY: usize = 1_000;
 
 /// The symbol of the test message of spam filters.
 const GTUBE: &str = "GTUBE";

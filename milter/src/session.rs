@@ -48,7 +48,11 @@ const SILENCE_BETWEEN: Duration = Duration::from_secs(3600);
 /// What is asked of the MTA. Headers, their end and the body are not answered (4.4 times fewer waits); the envelope and DATA are,
 /// because over TCP an unanswered step in front of the body costs 40 ms (Nagle's algorithm at Postfix's end).
 const REQUESTS: Requests = Requests {
-    actions: actions::ADD_HEADERS | actions::CHANGE_HEADERS | actions::CHANGE_BODY | actions::SET_MACRO_LIST,
+    actions: actions::ADD_HEADERS
+        | actions::CHANGE_HEADERS
+        | actions::CHANGE_BODY
+        | actions::QUARANTINE
+        | actions::SET_MACRO_LIST,
     steps: steps::NO_REPLY_HEADER
         | steps::NO_REPLY_END_OF_HEADERS
         | steps::NO_REPLY_BODY
@@ -215,6 +219,7 @@ where
                 let abilities = Abilities {
                     headers: self.agreement.may(actions::ADD_HEADERS | actions::CHANGE_HEADERS),
                     body: self.agreement.may(actions::CHANGE_BODY),
+                    hold: self.agreement.may(actions::QUARANTINE),
                 };
                 if let Some(transaction) = &mut self.transaction {
                     transaction.end_of_headers(direction, abilities, self.service.bounds());
@@ -289,6 +294,7 @@ where
             let needed = match &edit {
                 Edit::ChangeHeader { .. } => actions::CHANGE_HEADERS,
                 Edit::ReplaceBody(_) => actions::CHANGE_BODY,
+                Edit::Quarantine(_) => actions::QUARANTINE,
                 _ => actions::ADD_HEADERS,
             };
             if !self.agreement.may(needed) {

@@ -23,11 +23,20 @@ pub(crate) enum Class {
     Keys,
     Dmarc,
     Rules,
+    Spam,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Domains, Self::Users, Self::Aliases, Self::Shares, Self::Keys, Self::Dmarc, Self::Rules];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Domains,
+        Self::Users,
+        Self::Aliases,
+        Self::Shares,
+        Self::Keys,
+        Self::Dmarc,
+        Self::Rules,
+        Self::Spam,
+    ];
 
     /// The class of a table whose trigger spoke.
     pub(crate) fn of_table(table: &str) -> Option<Self> {
@@ -38,6 +47,7 @@ impl Class {
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
             "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
+            "settings" | "access_rules" => Some(Self::Spam),
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }

@@ -3,6 +3,7 @@
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
 pub mod access;
+mod correspondents;
 mod dmarc;
 mod greylist;
 mod habits;
@@ -13,8 +14,10 @@ mod quota;
 pub mod reports;
 pub mod schema;
 mod sent;
+mod spam;
 
-pub use greylist::{Attempt, Greylist, Greylisted, Patience};
+pub use correspondents::{Author, Correspondence, Held, Relation};
+pub use greylist::{Attempt, Greylist, Greylisted, Patience, steady_sender};
 pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use mta_sts::KeptPolicy;
@@ -27,6 +30,7 @@ use crate::database::Database;
 use crate::directory::{Class, Directory, Freshness, Table};
 use crate::dmarc::{Forwarder, Overrides};
 use crate::mail::Domain;
+use crate::spam::{Lists, Settings};
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ struct Inner {
     access: std::sync::Mutex<access::Held>,
     dmarc_overrides: Table<(), Arc<Overrides>>,
     forwarders: Table<(), Arc<Vec<Forwarder>>>,
+    spam_settings: Table<(), Arc<Settings>>,
+    spam_lists: Table<(), Arc<Lists>>,
 }
 
 impl Store {
@@ -55,6 +61,8 @@ impl Store {
             access: std::sync::Mutex::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
+            spam_settings: Table::new(Class::Spam, 1, directory.freshness()),
+            spam_lists: Table::new(Class::Spam, 1, directory.freshness()),
         }))
     }
 }

@@ -155,7 +155,7 @@ const BOOTSTRAP: &str = "
         version integer PRIMARY KEY, installed_at timestamptz NOT NULL DEFAULT now())";
 
 /// In order; a migration is never changed once it is released.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/001_base.sql"),
     include_str!("migrations/002_dkim_key_life.sql"),
     include_str!("migrations/003_dmarc.sql"),
@@ -163,4 +163,5 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/005_addresses.sql"),
     include_str!("migrations/006_policy.sql"),
     include_str!("migrations/007_mta_sts.sql"),
+    include_str!("migrations/012_settings.sql"),
 ];

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use gatepost::mail::Address;
+use gatepost::store::Relation;
 use gatepost_milter::authentication::{
     Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevOutcome,
     IprevResult, SpfOutcome, SpfResult, SpfScope,
@@ -27,7 +28,7 @@ use gatepost_milter::facts::Facts;
 use gatepost_milter::message::{Direction, Envelope, Message};
 use gatepost_milter::report::{self, ReportContext};
 use gatepost_milter::rules::RULES;
-use gatepost_milter::score::{Thresholds, Weights, judge};
+use gatepost_milter::score::{Thresholds, View, Weights, find, judge, weigh};
 use gatepost_milter::verdict::{Action, Verdict};
 use proptest::prelude::*;
 
@@ -61,6 +62,7 @@ struct Case {
     message: Message,
     envelope: Envelope,
     authentication: Authentication,
+    relation: Relation,
 }
 
 impl Case {
@@ -80,6 +82,7 @@ impl Case {
             message: Message::from_eml(LETTER.as_bytes()),
             envelope: Envelope::new(Direction::Inbound),
             authentication: Authentication::not_asked(),
+            relation: Relation::default(),
         };
         let end = lines.iter().position(|line| line.is_empty()).unwrap_or(lines.len());
         let mut fields: Vec<String> = Vec::new();
@@ -141,6 +144,9 @@ impl Case {
             "queue" => self.envelope.queue_id = Some(word(1).to_owned()),
             "submitted" => self.envelope.direction = Direction::Submitted,
             "asked" => asked.missing.clear(),
+            "wrote-to" => self.relation.wrote_to = true,
+            "answers" => self.relation.answers = true,
+            "namesake" => self.relation.namesake = Some(word(1).to_owned()),
             "spf" => {
                 asked.missing.retain(|fact| *fact != "spf");
                 let result = match word(1) {
@@ -211,7 +217,9 @@ impl Case {
 
     fn judge(&self) -> Verdict {
         let facts = Facts::gather(&self.message, &self.envelope, &self.authentication);
-        judge(&facts, &Weights::default(), &Thresholds::default())
+        let view =
+            View { relation: self.relation.clone(), ..View::new(Weights::default(), Thresholds::default()) };
+        weigh(&facts, &find(&facts), &view)
     }
 }
 

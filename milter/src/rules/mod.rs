@@ -9,6 +9,7 @@
 
 pub mod authentication;
 pub mod composites;
+pub mod correspondents;
 pub mod envelope;
 pub mod headers;
 pub mod html;
@@ -24,6 +25,8 @@ pub mod text;
 pub mod urls;
 
 use std::fmt::Display;
+
+use gatepost::store::Relation;
 
 use crate::facts::Facts;
 
@@ -51,6 +54,8 @@ pub enum Check {
     Facts(fn(&Facts) -> Option<Evidence>),
     /// By the facts, and a hit decides alone, whatever the score.
     Decides(fn(&Facts) -> Option<Evidence>, Decision),
+    /// By the facts, and by how the recipient stands to the author: asked for each recipient.
+    Relation(fn(&Facts, &Relation) -> Option<Evidence>),
     /// By other symbols.
     Composite(Composite),
 }
@@ -145,6 +150,8 @@ pub enum Group {
     Text,
     /// Mailing lists, bulk mail and good signs.
     Lists,
+    /// Whom the recipient knows.
+    Correspondents,
     /// Symbols made of others.
     Composites,
 }
@@ -165,6 +172,7 @@ impl Group {
             Self::Phishing => "phishing",
             Self::Text => "text",
             Self::Lists => "lists",
+            Self::Correspondents => "correspondents",
             Self::Composites => "composites",
         }
     }
@@ -183,6 +191,7 @@ impl Group {
             | Self::Phishing
             | Self::Text
             | Self::Lists
+            | Self::Correspondents
             | Self::Composites => 10.0,
         }
     }
@@ -192,7 +201,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 15] = [
+const TABLES: [&[Rule]; 16] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -207,6 +216,7 @@ const TABLES: [&[Rule]; 15] = [
     phishing::RULES,
     text::RULES,
     lists::RULES,
+    correspondents::RULES,
     composites::RULES,
 ];
 

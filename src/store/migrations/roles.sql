@@ -66,3 +66,10 @@ GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
 
 -- The policy daemon keeps MTA-STS policies.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
+
+-- The milter reads settings, remembers correspondents and scores, keeps the quarantine, and asks the greylist for mail that looks like spam.
+GRANT SELECT ON gatepost.settings TO gatepost_milter;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.correspondents, gatepost.sent_messages, gatepost.client_scores TO gatepost_milter;
+GRANT SELECT ON gatepost.correspondents, gatepost.client_scores TO gatepost_policy;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.greylist, gatepost.greylist_clients TO gatepost_milter;
+GRANT SELECT, INSERT, DELETE ON gatepost.quarantine TO gatepost_milter;
