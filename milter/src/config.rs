@@ -313,6 +313,8 @@ mod tests {
              [milter.verification]\non-temperror = \"tempfail\"\nreceived-spf = true\nquestions = 100\n\
              [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
+             [milter.actions]\ngreylist = \"off\"\ngreylist-delay = \"1m\"\nrewrite-subject = 8\nsubject = \"[spam] %s\"\nquarantine = 10.5\n\
+             discard = 30\nreject-text = \"No\"\nheaders = [\"x-spam-status\"]\ncorrespondents = false\nremember-replies = \"7d\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
              [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
              [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
@@ -327,6 +329,10 @@ mod tests {
         assert_eq!(all.bounds().message, 10 << 20);
         assert_eq!(all.verification().deadline.as_secs(), 4);
         assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
+        let view = all.view();
+        assert_eq!((view.thresholds.quarantine, view.thresholds.greylist), (10.5, f64::INFINITY));
+        assert_eq!((view.subject.around(), view.reject_text.as_str()), (("[spam] ", ""), "No"));
+        assert!(all.actions.headers.has("X-Spam-Status") && !all.actions.headers.has("X-Spam-Level"));
     }
 
     #[test]
@@ -347,6 +353,12 @@ mod tests {
             ("[milter.arc]\nseal = \"some\"", "leaving"),
             ("[milter.arc]\ntrusted-sealers = [\"a b\"]", "`arc.trusted-sealers` \"a b\" is no domain"),
             ("deadline = \"0s\"", "`deadline` must be more"),
+            ("[milter.actions]\ngreylist = -1", "is no number of points"),
+            ("[milter.actions]\ngreylist = \"on\"", "expected such as 6.5, or off"),
+            ("[milter.actions]\ngreylist-delay = \"2d\"", "or nothing would ever pass"),
+            ("[milter.actions]\nsubject = \"SPAM\"", "exactly one %s"),
+            ("[milter.actions]\nreject-text = \"a\\nb\"", "not printable ASCII"),
+            ("[milter.actions]\nheaders = [\"X-Foo\"]", "\"X-Foo\" is none of X-Spamd-Result"),
             ("[milter.dmarc]\nenforce = \"no\"", "boolean"),
             ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),
             ("[milter.dmarc]\nmailing-list = \"policy\"", "did you mean"),

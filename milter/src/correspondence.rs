@@ -197,20 +197,38 @@ impl Collector {
                         "remembered"
                     );
                 }
-                Lookup::Unavailable(why) | Lookup::Misconfigured(why) => {
+                Lookup::Unavailable(why) => {
                     self.keep(batch);
-                    if self.complained.is_none_or(|when| when.elapsed() > COMPLAINT) {
-                        self.complained = Some(Instant::now());
-                        warn!(rows = self.rows(), "correspondents and scores cannot be written now: {why}");
-                    }
+                    self.complain(&why);
                     return;
                 }
+                // It would be refused the next time too, and all that follows with it.
+                Lookup::Misconfigured(why) => {
+                    let rows =
+                        batch.correspondents.len() + batch.sent.len() + batch.scores.len() + batch.held.len();
+                    self.dropped += rows as u64;
+                    self.complain(&why);
+                }
             }
+        }
+        if self.complained.is_some() && self.dropped > 0 {
+            return;
         }
         self.complained = None;
         if self.dropped > 0 {
             warn!(rows = self.dropped, "correspondents and scores were lost: there was no room to keep them");
             self.dropped = 0;
+        }
+    }
+
+    fn complain(&mut self, why: &str) {
+        if self.complained.is_none_or(|when| when.elapsed() > COMPLAINT) {
+            self.complained = Some(Instant::now());
+            warn!(
+                rows = self.rows(),
+                dropped = self.dropped,
+                "correspondents and scores cannot be written now: {why}"
+            );
         }
     }
 

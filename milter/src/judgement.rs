@@ -264,3 +264,121 @@ const MAX_NAMES: usize = 1_000;
 pub fn may_be_greylisted(each: &Each) -> bool {
     each.verdict.action.delivers() && !each.welcome && each.verdict.score >= each.verdict.thresholds.greylist
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::sync::Arc;
+
+    use gatepost::spam::{Kind, ListRule, Lists, Scope, Settings};
+
+    use super::*;
+    use crate::authentication::Authentication;
+    use crate::message::{Direction, Envelope, Message};
+    use crate::recipients::Delivery;
+    use crate::score::Weights;
+
+    const MESSAGE: &[u8] = b"From: Ann <ann@a.test>\nTo: bob@example.com\nSubject: hello\nDate: x\n\nhello\n";
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    /// Everybody's score is 7, whatever the rules say.
+    fn judged(settings: &[(&str, &str, &str)], rows: &[(&str, &str, Wish)], mailboxes: &[&str]) -> Judgement {
+        let mut known = Settings::default();
+        for (scope, name, value) in settings {
+            known.add(Scope::parse(scope).unwrap(), name, value).unwrap();
+        }
+        let mut lists = Lists::default();
+        for (value, scope, wish) in rows {
+            let rule = ListRule {
+                kind: Kind::Domain,
+                value: (*value).to_owned(),
+                scope: Scope::parse(scope).unwrap(),
+                wish: wish.clone(),
+                authenticated: false,
+                until: None,
+            };
+            lists.add(rule).unwrap();
+        }
+        let deliveries = mailboxes
+            .iter()
+            .map(|mailbox| Delivery { recipient: address(mailbox), mailbox: address(mailbox) })
+            .collect();
+        let knowledge = Knowledge {
+            deliveries,
+            settings: Arc::new(known),
+            lists: Arc::new(lists),
+            ..Knowledge::default()
+        };
+        let none = crate::rules::RULES.iter().map(|rule| (rule.symbol.to_owned(), 0.0)).collect();
+        let mut base = View::new(Weights::new(&none), Thresholds::default());
+        base.listed.push(Hit { symbol: "SEVEN", weight: 7.0, evidence: String::new() });
+        let message = Message::from_eml(MESSAGE);
+        let facts = Facts::gather(&message, &Envelope::new(Direction::Inbound), &Authentication::not_asked());
+        Judgement::new(&facts, &knowledge, &base)
+    }
+
+    #[test]
+    fn the_mildest_is_done_and_each_hears_of_his_own() {
+        let settings = [
+            ("bob@example.com", "reject", "5"),
+            ("carl@example.com", "discard", "5"),
+            ("dora@example.com", "add-header", "off"),
+        ];
+        for (mailboxes, action, told) in [
+            (vec!["alice@example.com"], "add header", vec![]),
+            (vec!["bob@example.com"], "reject", vec![]),
+            // The sender of a refused message hears of it, that of a dropped one does not.
+            (vec!["bob@example.com", "carl@example.com"], "reject", vec!["carl discard"]),
+            (vec!["alice@example.com", "bob@example.com"], "add header", vec![]),
+            (vec!["alice@example.com", "carl@example.com"], "add header", vec!["carl discard"]),
+            (
+                vec!["alice@example.com", "bob@example.com", "dora@example.com"],
+                "no action",
+                vec!["alice junk", "bob junk"],
+            ),
+        ] {
+            let judgement = judged(&settings, &[], &mailboxes);
+            assert_eq!(judgement.verdict.action.as_str(), action, "{mailboxes:?}");
+            let found: Vec<String> = judgement
+                .for_each()
+                .iter()
+                .map(|value| {
+                    value.split(';').next().unwrap().replace([' ', '<'], "").replace("@example.com>", " ")
+                })
+                .collect();
+            assert_eq!(found, told, "{mailboxes:?}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_who_agree_are_judged_once() {
+        let mailboxes: Vec<String> = (0..1000).map(|number| format!("u{number}@example.com")).collect();
+        let mailboxes: Vec<&str> = mailboxes.iter().map(String::as_str).collect();
+        let judgement = judged(&[("u7@example.com", "reject", "5")], &[], &mailboxes);
+        assert_eq!(judgement.each.iter().map(|each| each.mailboxes.len()).collect::<Vec<_>>(), [999, 1]);
+    }
+
+    #[test]
+    fn lists_points_and_weights_count_for_whom_they_are() {
+        let rows = [
+            ("a.test", "bob@example.com", Wish::Allow),
+            ("a.test", "example.com", Wish::Score(9.0)),
+            ("a.test", "*", Wish::Tag("friend".to_owned())),
+        ];
+        let judgement = judged(&[], &rows, &["bob@example.com", "alice@example.com", "eve@elsewhere.test"]);
+        let of = |name: &str| {
+            let each = judgement.each.iter().find(|each| each.mailboxes.contains(&address(name))).unwrap();
+            (each.verdict.action.as_str(), each.verdict.score, each.welcome)
+        };
+        assert_eq!(of("bob@example.com"), ("no action", 16.0, true));
+        assert_eq!(of("alice@example.com"), ("reject", 16.0, false));
+        assert_eq!(of("eve@elsewhere.test"), ("add header", 7.0, false));
+        assert_eq!(judgement.tags(), ["friend"]);
+        assert!(judgement.verdict.has("LIST_ALLOW") && judgement.verdict.has("LIST_SCORE"));
+        let weighted = judged(&[("*", "weight.MISSING_MID", "4.5")], &[], &["bob@example.com"]);
+        assert_eq!(weighted.verdict.score, 11.5);
+    }
+}

@@ -228,8 +228,8 @@ fn bound(found: &mut [Found]) {
     }
 }
 
-/// What comes of it. What a rule decides alone (a virus, a test message) no list allows. Of the actions whose points are reached the one that
-/// needs most is taken, and of equals the severest.
+/// What comes of it. What a rule decides alone (a virus, a test message) no list allows. Of the actions whose points are reached the
+/// severest is taken: whoever sets "reject" to 5 means it, wherever the mark is.
 fn action(score: f64, decision: Option<Decision>, view: &View) -> Action {
     if let Some(Decision::Reject(text)) = decision {
         return Action::Reject(SmtpReply::new(554, "5.7.1", text));
@@ -254,8 +254,8 @@ fn action(score: f64, decision: Option<Decision>, view: &View) -> Action {
             true => Action::Defer(SmtpReply::new(451, "4.7.1", UNSURE)),
         }),
     ];
-    let reached = ladder.into_iter().filter(|(points, _)| score >= *points);
-    match (reached.max_by(|a, b| a.0.total_cmp(&b.0)), decision) {
+    // The ladder goes from mild to severe.
+    match (ladder.into_iter().rfind(|(points, _)| score >= *points), decision) {
         (Some((_, made)), _) => made(view),
         (None, Some(Decision::AddHeader)) => Action::AddHeader,
         (None, _) => Action::NoAction,
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_action_that_needs_most_points_is_taken() {
+    fn the_severest_action_that_is_reached_is_taken() {
         let thresholds = Thresholds {
             greylist: 4.0,
             add_header: 6.0,
@@ -334,6 +334,8 @@ mod tests {
         assert_eq!(word(1e6, only_junk, None), "add header");
         let same = Thresholds { quarantine: 15.0, ..Thresholds::default() };
         assert_eq!(word(15.0, same, None), "reject");
+        let soon = Thresholds { reject: 5.0, ..Thresholds::default() };
+        assert_eq!(word(7.0, soon, None), "reject");
         assert_eq!(word(0.0, thresholds, Some(Decision::AddHeader)), "add header");
         assert_eq!(word(50.0, thresholds, Some(Decision::Reject("virus"))), "reject");
     }

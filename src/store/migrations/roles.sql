@@ -72,4 +72,4 @@ GRANT SELECT ON gatepost.settings TO gatepost_milter;
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.correspondents, gatepost.sent_messages, gatepost.client_scores TO gatepost_milter;
 GRANT SELECT ON gatepost.correspondents, gatepost.client_scores TO gatepost_policy;
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.greylist, gatepost.greylist_clients TO gatepost_milter;
-GRANT SELECT, INSERT, DELETE ON gatepost.quarantine TO gatepost_milter;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.quarantine TO gatepost_milter;

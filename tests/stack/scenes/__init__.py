@@ -18,7 +18,7 @@ class Scene:
 
 def all_scenes() -> list[Scene]:
     """Every scene."""
-    from scenes import accounts, dmarc, examples, inbound, keys, load, logins, outages, reports, restarts, sharing, submission
+    from scenes import accounts, dmarc, examples, inbound, keys, load, logins, outages, reports, restarts, sharing, spam, submission
 
-    modules = (examples, inbound, dmarc, logins, submission, keys, reports, sharing, accounts, outages, restarts, load)
+    modules = (examples, inbound, spam, dmarc, logins, submission, keys, reports, sharing, accounts, outages, restarts, load)
     return [scene for module in modules for scene in module.SCENES]
