@@ -177,7 +177,7 @@ async fn whom_a_login_wrote_to_is_known_and_for_that_login_only() {
     // Nine tenths of the old mean, one of the new score.
     let low =
         Correspondence { scores: vec![("192.0.2.0/24".to_owned(), 0.0, 1)], ..Correspondence::default() };
-    world.store.remember(&low).await;
+    assert_eq!(world.store.remember(&low).await, Lookup::Found(()));
     assert_eq!(world.database.sql("SELECT score, messages FROM gatepost.client_scores").await, "9|3");
     world.database.sql("UPDATE gatepost.sent_messages SET sent_at = now() - interval '91 days'").await;
     assert_eq!(world.store.forget_correspondence(Duration::from_secs(90 * 86_400)).await, Lookup::Found(1));
