@@ -12,6 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use tokio::sync::Semaphore;
 
 use crate::config::{self, ConfigError, TlsMode};
+use crate::connections::{Connections, TRUSTED};
 
 /// The database as one daemon sees it. Cheap to clone; connects when first asked.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct Database(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pool: PgPool,
+    connections: Connections,
     options: PgConnectOptions,
     permits: Semaphore,
     timeout: Duration,
@@ -73,7 +74,7 @@ impl Database {
             .connect_lazy_with(options.clone());
         let permits = Semaphore::new(config.connections.max(1) as usize);
         let inner = Inner {
-            pool,
+            connections: Connections::new(pool),
             options,
             permits,
             timeout,
@@ -83,9 +84,9 @@ impl Database {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The pool, to put a question to with [`Database::ask`].
-    pub fn pool(&self) -> &PgPool {
-        &self.0.pool
+    /// The connections, to put a question to with [`Database::ask`].
+    pub fn pool(&self) -> &Connections {
+        &self.0.connections
     }
 
     /// A pool of one connection with the same options, for `LISTEN`.
@@ -245,7 +246,5 @@ pub const NO_SCHEMA: &str = "schema gatepost is not installed; run `gatepost sch
 
 /// How long "away" is believed before one caller tries again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// For how long a connection is believed to live after it was used.
-const TRUSTED: Duration = Duration::from_secs(1);
 /// Idle connections are given back to the server.
 const IDLE: Duration = Duration::from_secs(300);

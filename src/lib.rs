@@ -5,7 +5,8 @@
 //! - [`mail`]: the words of the domain as types: address, domain, SMTP reply.
 //! - [`config`]: one TOML file into typed sections, with errors that name file, line and column.
 //! - [`net`]: listeners, the one accept loop, bounded frames, the life of a daemon.
-//! - [`database`]: the connection to PostgreSQL, its deadlines, and what counts as "away".
+//! - [`connections`]: the connections to PostgreSQL, kept warm between questions.
+//! - [`database`]: what is asked over them, its deadlines, and what counts as "away".
 //! - [`directory`]: typed questions to the database `mail_server`, cached, with [`directory::Lookup`] as the only kind of answer.
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
 //! - [`dmarc`]: DMARC policies, the operator's exceptions, what reports count.
@@ -20,6 +21,7 @@
 //! Dependencies point one way, downwards in this list never upwards; the library knows no protocol of Postfix or Dovecot.
 
 pub mod config;
+pub mod connections;
 pub mod daemon;
 pub mod database;
 pub mod directory;

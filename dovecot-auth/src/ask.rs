@@ -32,8 +32,14 @@ enum Question {
     },
     /// Whether a password is right; it is read from stdin, or asked for
     Login {
-        /// The user's full address
+        /// The user's full address; alice@example.com*boss@example.com for the master boss
         user: String,
+        /// As if at this service: imap, pop3, smtp, submission, sieve; without it none is switched off
+        #[arg(long, default_value = "ask", hide_default_value = true)]
+        service: String,
+        /// As if from this address
+        #[arg(long)]
+        address: Option<std::net::IpAddr>,
     },
     /// The value of a key, or the keys below a path that ends with "/"
     Dict {
@@ -65,15 +71,25 @@ impl Ask {
                 }
                 Ok(print(&out, code_of(&answer)))
             }
-            Question::Login { user } => {
+            Question::Login { user, service: at, address } => {
                 let claim =
                     Claim { authorization: String::new(), login: user.clone(), password: password(user)? };
-                let circumstances =
-                    Circumstances { mechanism: "PLAIN", service: "ask".into(), ..Circumstances::default() };
+                let circumstances = Circumstances {
+                    mechanism: "PLAIN",
+                    service: at.clone(),
+                    remote: address.map(|address| address.to_string()).unwrap_or_default(),
+                    ..Circumstances::default()
+                };
                 Ok(match service.authenticate(&circumstances, claim).await {
                     Verdict::Accepted(login) => print(format!("accepted: {login}\n").as_bytes(), 0),
                     Verdict::Refused(refusal) => {
                         print(format!("refused: {}\n", refusal.word()).as_bytes(), 1)
+                    }
+                    Verdict::Barred(refusal, reason) => {
+                        print(format!("refused: {}, and told: {reason}\n", refusal.word()).as_bytes(), 1)
+                    }
+                    Verdict::Deferred(refusal) => {
+                        print(format!("refused for now: {}\n", refusal.word()).as_bytes(), TEMPORARY)
                     }
                     Verdict::Unavailable(why) => print(format!("unavailable: {why}\n").as_bytes(), TEMPORARY),
                     Verdict::Misconfigured(why) => {

@@ -1,6 +1,6 @@
 //! `[dovecot-auth]`: who may ask where, what a user is, and how much hashing may go on at once.
 //!
-//! Each key's documentation is the operator's; the manual page repeats it. Refuses tcp for everything but Postfix: the other sockets
+//! Each key's documentation is the operator's; the manual page repeats it. Refuses tcp for everything but Postfix and the policy hook: the other sockets
 //! are guarded by their owner and mode alone.
 
 use std::collections::{BTreeMap, HashSet};
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use gatepost::config::{ByteSize, ListenAddress, Seconds, Section};
 use serde::Deserialize;
+
+use crate::dicts::Anyone;
+use crate::guard::Guessing;
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -31,6 +34,8 @@ pub struct Settings {
     /// Where a Dovecot 2.3 that keeps its own auth process reaches the dictionary `auth`, which holds password hashes: 0600. Nowhere
     /// by default.
     pub listen_dict_auth: Vec<ListenAddress>,
+    /// Where a Dovecot that keeps its own auth process asks before each login (`auth_policy_server_url`): a loopback port. Nowhere by default.
+    pub listen_auth_policy: Vec<ListenAddress>,
     /// The system user that owns the mail, by name or number; never root.
     pub uid: String,
     /// The system group that owns the mail, by name or number; never root's.
@@ -38,10 +43,18 @@ pub struct Settings {
     /// Each user's home directory; `{user}`, `{local}` and `{domain}` stand for `alice@example.com`, `alice` and `example.com`.
     pub home: String,
     /// `[dovecot-auth.fields]`: more that Dovecot is told about each user, such as `quota_rule = "*:storage=1G"` (2.3). Values are
-    /// templates like `home`.
+    /// templates like `home`; `{quota}`, `{quota-messages}` and `{groups}` too, and a user that has none goes without the field.
     pub fields: BTreeMap<String, String>,
-    /// How long a wrong password waits for its answer at the least; at most 5s, since Postfix waits for 10 s in all. "0s" for not at all.
+    /// To whom a user may share mailboxes by sharing them to "anyone": `nobody`, `domain` (every user of the same domain), `everybody`.
+    pub share_to_anyone: Anyone,
+    /// How long a wrong password waits for its answer at the least; at most 5s, since Postfix waits for 10 s in all. It grows to 7 s as the
+    /// limits of `guessing` come near. "0s" for not at all.
     pub failure_delay: Seconds,
+    /// `[dovecot-auth.guessing]`: when wrong passwords are too many.
+    pub guessing: Guessing,
+    /// Whether whoever gives the right password is told why it does not get in (service switched off, wrong network, app password needed).
+    /// By default that looks like a wrong password, so that a password cannot be tried out where it does not count.
+    pub explain_refusals: bool,
     /// The memory that all password verifications together may take; one of Nextcloud's hashes takes 64 MiB. How many run at once is
     /// `limits.threads`.
     pub hashing_memory: ByteSize,
@@ -67,11 +80,15 @@ impl Default for Settings {
             listen_userdb: passed("auth-userdb"),
             listen_dict: passed("dict"),
             listen_dict_auth: Vec::new(),
+            listen_auth_policy: Vec::new(),
             uid: "vmail".into(),
             gid: "vmail".into(),
             home: "/var/vmail/{domain}/{local}".into(),
             fields: BTreeMap::new(),
+            share_to_anyone: Anyone::Nobody,
             failure_delay: Seconds::new(2),
+            guessing: Guessing::default(),
+            explain_refusals: false,
             hashing_memory: ByteSize(256 << 20),
             hashing_queue: 128,
             hashing_wait: Seconds::new(5),
@@ -84,7 +101,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Every list of addresses, by its key.
-    pub fn listens(&self) -> [(&'static str, &[ListenAddress]); 6] {
+    pub fn listens(&self) -> [(&'static str, &[ListenAddress]); 7] {
         [
             ("listen-login", &self.listen_login),
             ("listen-postfix", &self.listen_postfix),
@@ -92,6 +109,7 @@ impl Settings {
             ("listen-userdb", &self.listen_userdb),
             ("listen-dict", &self.listen_dict),
             ("listen-dict-auth", &self.listen_dict_auth),
+            ("listen-auth-policy", &self.listen_auth_policy),
         ]
     }
 }
@@ -108,7 +126,13 @@ impl Section for Settings {
                         "{key}: {address} is listened on twice; each kind of peer has an address of its own"
                     ));
                 }
-                if matches!(address, ListenAddress::Tcp(_)) && key != "listen-postfix" {
+                if key == "listen-auth-policy" {
+                    if !matches!(address, ListenAddress::Tcp(tcp) if tcp.ip().is_loopback()) {
+                        return Err(format!(
+                            "{key}: {address} is no loopback port; Dovecot speaks HTTP here, and nobody else must"
+                        ));
+                    }
+                } else if matches!(address, ListenAddress::Tcp(_)) && key != "listen-postfix" {
                     return Err(format!(
                         "{key}: {address} would answer anybody; only a unix socket knows who asks"
                     ));
@@ -128,6 +152,7 @@ impl Section for Settings {
                 ));
             }
         }
+        self.guessing.validate()?;
         if self.hashing_queue == 0 {
             return Err("hashing-queue = 0 would turn every login away; at least 1".to_owned());
         }
@@ -185,11 +210,21 @@ mod tests {
                 "nothing to listen on",
             ),
             (
+                "listen-auth-policy = [\"inet:192.0.2.1:4001\"]",
+                "listen-auth-policy: inet:192.0.2.1:4001 is no loopback port",
+            ),
+            (
                 "failure-delay = \"6s\"",
                 "failure-delay = \"6s\" is too long: Postfix gives up after 10 s; at most 5s",
             ),
             ("hashing-wait = \"7s\"", "hashing-wait = \"7s\" is too long"),
             ("hashing-queue = 0", "at least 1"),
+            (
+                "[dovecot-auth.guessing]\nwindow = \"5s\"",
+                "guessing.window = \"5s\" is out of range, expected 1m to 7d",
+            ),
+            ("[dovecot-auth.guessing]\nusr = 5", "did you mean \"user\"?"),
+            ("[dovecot-auth.guessing]\ntrusted-networks = [\"x\"]", "\"x\" is no network"),
             ("hashing-memory = 5", "gatepost.toml:2:"),
             ("listen = []", "unknown key \"listen\""),
             ("hashing-wiat = \"1s\"", "did you mean \"hashing-wait\"?"),

@@ -1,7 +1,10 @@
 //! The daemon's metrics. Every series of a known label is made at start, so that a scraper sees it from the beginning.
 
+use std::sync::Arc;
+
 use gatepost::directory::Lookup;
-use gatepost::password::Hasher;
+use gatepost::directory::account::cost;
+use gatepost::password::{Hasher, StoredHash};
 use gatepost::telemetry::Metrics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -10,19 +13,37 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::dicts::DICTS;
+use crate::guard::Guard;
 use crate::verdict;
+
+/// What was hashed, by cost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Work(Family<[(&'static str, String); 1], Counter>);
+
+impl Work {
+    /// One verification of this hash.
+    pub(crate) fn count(&self, hash: &StoredHash) {
+        self.0.get_or_create(&[("cost", cost(hash).to_owned())]).inc();
+    }
+
+    /// One of whatever cost is usual, for nobody's hash.
+    pub(crate) fn count_usual(&self) {
+        self.0.get_or_create(&[("cost", "usual".to_owned())]).inc();
+    }
+}
 
 /// Every counter.
 #[derive(Debug)]
 pub(crate) struct Counters {
+    pub(crate) work: Work,
     logins: Family<[(&'static str, &'static str); 2], Counter>,
     lookups: Family<[(&'static str, &'static str); 2], Counter>,
 }
 
 impl Counters {
     /// Registers them.
-    pub(crate) fn new(metrics: &Metrics, hasher: &Hasher) -> Self {
-        let counters = Self { logins: Family::default(), lookups: Family::default() };
+    pub(crate) fn new(metrics: &Metrics, hasher: &Hasher, guard: &Arc<Guard>) -> Self {
+        let counters = Self { work: Work::default(), logins: Family::default(), lookups: Family::default() };
         for service in SERVICES {
             for result in verdict::WORDS {
                 drop(counters.logins.get_or_create(&[("service", service), ("result", result)]));
@@ -40,7 +61,13 @@ impl Counters {
                 "Lookups by question or dictionary, and result",
                 counters.lookups.clone(),
             );
+            registry.register(
+                "hashes",
+                "Password hashes that were computed, by their cost",
+                counters.work.0.clone(),
+            );
             registry.register_collector(Box::new(Queue(hasher.clone())));
+            registry.register_collector(Box::new(Guarded(Arc::clone(guard))));
         });
         counters
     }
@@ -82,6 +109,30 @@ impl Collector for Queue {
             waiting.metric_type(),
         )?;
         waiting.encode(encoder)
+    }
+}
+
+/// What is remembered of wrong passwords, and what waits to be written down, asked when somebody looks.
+struct Guarded(Arc<Guard>);
+
+impl std::fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guarded")
+    }
+}
+
+impl Collector for Guarded {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (guesses, unwritten) = self.0.figures();
+        for (name, help, count) in [
+            ("guesses", "Different wrong passwords that are remembered", guesses),
+            ("unwritten", "Logins and wrong passwords that wait to be written down", unwritten),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            let encoder = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(encoder)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! What the four kinds of `Lookup` become on the wire stands in the header of each session, because it differs by peer; what they mean
 //! for the log and the counters is the same for all, and is here.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,27 +16,35 @@ use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::Address;
 use gatepost::net::{Drain, Endpoint, Peer, Stream};
 use gatepost::password::{Hasher, HasherLimits};
+use gatepost::store::Store;
 use gatepost::telemetry::printable;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
+use crate::admission::{RULES, Service};
 use crate::ask::Ask;
 use crate::config::Settings;
-use crate::dicts::{Change, DICTS, Dict, Refused, Sources, select};
+use crate::dicts::{Change, DICTS, Dict, Refused, Retractions, Sources, Writer, select};
+use crate::guard::{Entrance, Guard};
+use crate::hearsay::Hearsay;
 use crate::logins::Logins;
 use crate::mechanisms::{Claim, MECHANISMS};
 use crate::metrics::Counters;
 use crate::protocol::dict::Flags;
 use crate::session::{self, Client, Kind, Master, Shelf, Users};
-use crate::userdb::{BadName, TemplateError, Userdb};
-use crate::verdict::{self, Verdict};
+use crate::userdb::{TemplateError, Userdb};
+use crate::verdict::{self, Bench, Judgement, Origin, Refusal, Verdict};
 
 /// gatepost-dovecot-auth.
 pub struct DovecotAuth {
     directory: Directory,
+    store: Store,
     hasher: Hasher,
     live: ArcSwap<Live>,
     logins: Logins,
+    guard: Arc<Guard>,
+    retractions: Retractions,
+    hearsay: Arc<Hearsay>,
     counters: Counters,
     sessions: AtomicU64,
     connections: AtomicU32,
@@ -58,6 +67,8 @@ pub struct Circumstances {
     pub service: String,
     /// The address of whoever logs in, by the client's word.
     pub remote: String,
+    /// What the program calls itself.
+    pub client: String,
     /// Dovecot's session.
     pub session: String,
     /// Whether a mail process will ask for this login.
@@ -78,6 +89,7 @@ impl Daemon for DovecotAuth {
     const ABOUT: &'static str = "Answers every login of Dovecot and Postfix, and Dovecot's user lookups and dictionaries, from the database mail_server";
     type Section = Settings;
     type Ask = Ask;
+    type More = std::convert::Infallible;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
         let settings = &config.service;
@@ -89,15 +101,20 @@ impl Daemon for DovecotAuth {
             wait: settings.hashing_wait.0,
         });
         let logins = Logins::default();
+        let guard = Arc::new(Guard::new(&parts.store));
         Ok(Self {
             directory: parts.directory.clone(),
-            counters: Counters::new(&parts.metrics, &hasher),
+            counters: Counters::new(&parts.metrics, &hasher, &guard),
+            guard,
+            store: parts.store.clone(),
             hasher,
             live: ArcSwap::from_pointee(Live {
                 settings: settings.clone(),
                 userdb: Userdb::new(settings).map_err(in_file(config))?,
             }),
             logins,
+            retractions: Retractions::default(),
+            hearsay: Arc::default(),
             sessions: AtomicU64::new(1),
             connections: AtomicU32::new(1),
             complaints: Mutex::default(),
@@ -117,7 +134,13 @@ impl Daemon for DovecotAuth {
             let service = Arc::clone(&service);
             async move { service.logins.settled().await }
         };
+        let heard = Arc::clone(&self.hearsay);
+        let policy =
+            Endpoint::new("auth-policy", settings.listen_auth_policy.clone(), move |stream, drain| {
+                session::policy::serve(stream, drain, Arc::clone(&heard))
+            });
         vec![
+            policy,
             client("login", Kind::Dovecot, &settings.listen_login),
             client("postfix", Kind::Postfix, &settings.listen_postfix),
             self.endpoint("master", &settings.listen_master, Master::new).lingering(settled),
@@ -127,7 +150,16 @@ impl Daemon for DovecotAuth {
         ]
     }
 
-    /// What users are, and the delay, change at once; sockets, roles and the hasher's bounds are taken at start only.
+    async fn background(self: Arc<Self>) {
+        let guard = self.guard.keep(|| self.live.load().settings.guessing.clone());
+        tokio::join!(guard, self.retractions.run(&self.directory, &self.store));
+    }
+
+    async fn finish(self: Arc<Self>) {
+        tokio::join!(self.guard.finish(), self.retractions.finish(&self.directory, &self.store));
+    }
+
+    /// What users are, the delay and the limits of guessing change at once; sockets, roles and the hasher's bounds are taken at start only.
     fn reload(&self, config: &Config<Settings>) -> anyhow::Result<()> {
         let (old, new) = (&self.live.load().settings, &config.service);
         let same_listens =
@@ -158,7 +190,8 @@ impl Daemon for DovecotAuth {
     fn list() -> Vec<[String; 3]> {
         let mechanisms = MECHANISMS.iter().map(|mechanism| [mechanism.name, "mechanism", mechanism.summary]);
         let dicts = DICTS.iter().map(|dict| [dict.name, "dict", dict.summary]);
-        mechanisms.chain(dicts).map(|row| row.map(str::to_owned)).collect()
+        let rules = RULES.iter().map(|rule| [rule.name, "rule", rule.summary]);
+        mechanisms.chain(rules).chain(dicts).map(|row| row.map(str::to_owned)).collect()
     }
 
     async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
@@ -184,36 +217,91 @@ impl DovecotAuth {
         })
     }
 
-    /// Whether a claim is true. A wrong one is answered after `failure-delay` at the earliest.
+    /// Whether a claim is true and its maker may in. A wrong one is answered after `failure-delay` at the earliest, later the more were
+    /// wrong before.
     pub async fn authenticate(&self, circumstances: &Circumstances, claim: Claim) -> Verdict {
-        let started = Instant::now();
-        let login = claim.login.clone();
-        let verdict = verdict::judge(&self.directory, &self.hasher, claim).await;
-        let verdict = self.note(circumstances, &login, verdict);
-        if matches!(verdict, Verdict::Refused(_)) {
-            sleep_until(started + self.failure_delay()).await;
+        let (started, live) = (Instant::now(), self.live.load_full());
+        let address = circumstances.remote.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        let origin = Origin { service: Service::of(&circumstances.service), address };
+        let (login, prover) = (claim.login.clone(), verdict::prover(&claim));
+        let mut trial = self.guard.begin(&live.settings.guessing, &prover, address, &claim.password).await;
+        let judgement = if trial.is_too_much() {
+            Verdict::Deferred(Refusal::Guessing).into()
+        } else {
+            let (directory, hasher, work) = (&self.directory, &self.hasher, &self.counters.work);
+            let bench = Bench { directory, hasher, work, explain: live.settings.explain_refusals };
+            verdict::judge(bench, origin, claim, started).await
+        };
+        match &judgement.verdict {
+            Verdict::Refused(refusal) => self.guard.was_wrong(&mut trial, &circumstances.service, *refusal),
+            Verdict::Unavailable(_) | Verdict::Misconfigured(_) | Verdict::Deferred(Refusal::Guessing) => {
+                self.guard.give_up(&mut trial);
+            }
+            Verdict::Accepted(login) => {
+                self.guard.was_right(&mut trial);
+                self.guard.entered(&Entrance {
+                    login,
+                    service: origin.service,
+                    address,
+                    mechanism: circumstances.mechanism,
+                    client: &circumstances.client,
+                    app_password: judgement.app_password.as_ref(),
+                    master: judgement.master.as_ref(),
+                });
+            }
+            Verdict::Barred(..) | Verdict::Deferred(_) => self.guard.was_right(&mut trial),
+        }
+        let verdict = self.note_judgement(circumstances, &login, judgement, Some(trial.is_new()));
+        let base = live.settings.failure_delay.0;
+        match verdict {
+            Verdict::Refused(_) => sleep_until(started + Guard::delay(&trial, base)).await,
+            Verdict::Barred(..) | Verdict::Deferred(_) => sleep_until(started + base).await,
+            _ => {}
         }
         verdict
     }
 
-    /// Logs and counts a login.
+    /// Logs and counts a login that was decided without being judged.
     pub(crate) fn note(&self, circumstances: &Circumstances, login: &str, verdict: Verdict) -> Verdict {
+        self.note_judgement(circumstances, login, verdict.into(), None)
+    }
+
+    fn note_judgement(
+        &self,
+        circumstances: &Circumstances,
+        login: &str,
+        judgement: Judgement,
+        new_guess: Option<bool>,
+    ) -> Verdict {
         let Circumstances { mechanism, service, remote, session, .. } = circumstances;
+        let Judgement { verdict, app_password, master } = judgement;
         self.counters.login(service, verdict.word());
         // Without spaces, so that no login can be mistaken for the fields behind it.
         let shown = |text: &str| printable(text.as_bytes(), SHOWN).replace(' ', "\\x20");
-        let (login, service, rip, session) = (shown(login), shown(service), shown(remote), shown(session));
+        let login = match &verdict {
+            Verdict::Accepted(login) => shown(&login.to_string()),
+            _ => shown(login),
+        };
+        let (service, rip, session) = (shown(service), shown(remote), shown(session));
         let result = verdict.word();
-        // One line per login, always in this form: programs like fail2ban read it.
+        // One line per login, at once, always in this form, all of it in the message: programs like fail2ban read it (examples/fail2ban).
+        let facts = format!(
+            "login={login} service={service} rip={rip} mechanism={mechanism} session_id={session} result={result}"
+        );
         match &verdict {
-            Verdict::Accepted(login) => {
-                tracing::info!(%login, %service, %rip, %mechanism, session_id = %session, %result, "login accepted");
+            Verdict::Accepted(_) => {
+                let app = app_password.map(|(_, label)| format!(" app_password={}", shown(&label)));
+                let by = master.map(|master| format!(" master={}", shown(&master.to_string())));
+                tracing::info!("login accepted {facts}{}{}", app.unwrap_or_default(), by.unwrap_or_default());
             }
             Verdict::Refused(_) => {
-                tracing::info!(%login, %service, %rip, %mechanism, session_id = %session, %result, "login refused");
+                // So that whoever bans by this line spares a mail program that repeats an old password.
+                let guess = new_guess.map(|new| if new { " guess=new" } else { " guess=again" });
+                tracing::info!("login refused {facts}{}", guess.unwrap_or_default());
             }
+            Verdict::Barred(..) | Verdict::Deferred(_) => tracing::info!("login refused {facts}"),
             Verdict::Unavailable(why) | Verdict::Misconfigured(why) => {
-                tracing::info!(%login, %service, %rip, %mechanism, session_id = %session, %result, %why, "login not decided");
+                tracing::info!("login not decided {facts} why={why:?}");
             }
         }
         match &verdict {
@@ -231,10 +319,9 @@ impl DovecotAuth {
             Err(_) => Lookup::None,
         };
         let user = match found {
-            Lookup::Found(login) => match self.fields(&login) {
-                Ok(fields) => Lookup::Found(User { login, fields }),
-                Err(error) => Lookup::Misconfigured(error.to_string()),
-            },
+            Lookup::Found(login) => {
+                self.fields(&login).await.map(|fields| User { login: login.clone(), fields })
+            }
             other => other.map(|login| User { login, fields: Vec::new() }),
         };
         self.looked_up("user", name, user)
@@ -265,12 +352,20 @@ impl DovecotAuth {
         count
     }
 
-    /// What Dovecot is told about a login.
-    ///
-    /// # Errors
-    /// Its name cannot be part of a path.
-    pub fn fields(&self, login: &Address) -> Result<Vec<(String, String)>, BadName> {
-        self.live.load().userdb.fields(login)
+    /// What Dovecot is told about a login; never [`Lookup::None`].
+    pub async fn fields(&self, login: &Address) -> Lookup<Vec<(String, String)>> {
+        match self.store.account(login).await {
+            Lookup::Found(account) => match self.live.load().userdb.fields(login, &account) {
+                Ok(fields) => Lookup::Found(fields),
+                Err(error) => Lookup::Misconfigured(error.to_string()),
+            },
+            other => other.map(|_| Vec::new()),
+        }
+    }
+
+    /// Asks for what a mail process will ask in a moment, so that the answer is known then.
+    pub(crate) async fn prepare(&self, login: &Address) {
+        let _ = tokio::time::timeout(PREPARATION, self.store.account(login)).await;
     }
 
     /// The value of a key.
@@ -313,12 +408,12 @@ impl DovecotAuth {
         &self,
         dict: &'static Dict,
         changes: &[Change],
-        user: &str,
+        writer: &Writer,
     ) -> Result<Lookup<()>, Refused> {
         let live = self.live.load_full();
-        let said = (dict.change)(self.sources(&live), changes, user).await;
+        let said = (dict.change)(self.sources(&live), changes, writer).await;
         let key = changes.first().map(Change::key).unwrap_or_default();
-        self.said(dict, key, user, said)
+        self.said(dict, key, &writer.user, said)
     }
 
     /// The logins that succeeded and were not asked for yet.
@@ -336,12 +431,14 @@ impl DovecotAuth {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn failure_delay(&self) -> Duration {
-        self.live.load().settings.failure_delay.0
-    }
-
     fn sources<'a>(&'a self, live: &'a Live) -> Sources<'a> {
-        Sources { directory: &self.directory, userdb: &live.userdb }
+        Sources {
+            directory: &self.directory,
+            store: &self.store,
+            userdb: &live.userdb,
+            anyone: live.settings.share_to_anyone,
+            retractions: &self.retractions,
+        }
     }
 
     fn said<T>(
@@ -407,3 +504,5 @@ fn in_file(config: &Config<Settings>) -> impl Fn(TemplateError) -> ConfigError {
 
 /// How much of a peer's text the log shows; an address has at most 320 characters.
 const SHOWN: usize = 320;
+/// How long an accepted login waits for what its mail process will ask; that one waits itself if it must.
+const PREPARATION: Duration = Duration::from_millis(500);

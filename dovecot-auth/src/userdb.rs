@@ -1,10 +1,11 @@
-//! What Dovecot is told about a user: uid, gid, home and more fields, by templates of the configuration.
+//! What Dovecot is told about a user: uid, gid, home and more fields, by templates of the configuration and of `gatepost.user_fields`.
 //!
 //! For the master and userdb sessions and for the dictionary `auth`. Refuses root as owner of mail, templates with unknown words, and
 //! users whose name would lead out of their directory.
 
 use gatepost::config::nearest;
 use gatepost::mail::Address;
+use gatepost::store::Account;
 use nix::unistd::{Group, User};
 
 use crate::config::Settings;
@@ -28,8 +29,14 @@ pub struct TemplateError {
 
 /// A user that cannot be told about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} has a name that cannot be part of a path; rename that user")]
-pub struct BadName(Address);
+pub enum BadUser {
+    /// Its directory would be elsewhere.
+    #[error("{0} has a name that cannot be part of a path; rename that user")]
+    Name(Address),
+    /// Its row in the database.
+    #[error("gatepost.user_fields, of {0}: {1}")]
+    Field(Address, TemplateError),
+}
 
 impl Userdb {
     /// Checks the templates and looks up the system's user and group.
@@ -62,22 +69,44 @@ impl Userdb {
         Ok(Self { uid, gid, home, fields })
     }
 
-    /// The fields of one user, in the order of the wire.
+    /// The fields of one user, in the order of the wire. A field whose template has a word that this user has no value for is left out.
     ///
     /// # Errors
-    /// The user's name cannot be part of a path.
-    pub fn fields(&self, login: &Address) -> Result<Vec<(String, String)>, BadName> {
+    /// The user's name cannot be part of a path, or a field of its own is malformed.
+    pub fn fields(&self, login: &Address, account: &Account) -> Result<Vec<(String, String)>, BadUser> {
         let bad =
             |part: &str| part.is_empty() || part.contains(['/', '\0', '\n']) || part == "." || part == "..";
         if bad(login.local()) || bad(login.domain().as_str()) {
-            return Err(BadName(login.clone()));
+            return Err(BadUser::Name(login.clone()));
         }
-        let mut fields = vec![
-            ("uid".to_owned(), self.uid.to_string()),
-            ("gid".to_owned(), self.gid.to_string()),
-            ("home".to_owned(), self.home.render(login)),
-        ];
-        fields.extend(self.fields.iter().map(|(name, value)| (name.clone(), value.render(login))));
+        let mut own = Vec::with_capacity(account.fields.len());
+        for (name, value) in &account.fields {
+            let template = Template::parse(name, value).and_then(|template| match name.as_str() {
+                "home" if !value.starts_with('/') => {
+                    Err(wrong(name, format!("\"{value}\" is no absolute path")))
+                }
+                _ => Ok(template),
+            });
+            own.push((name, template.map_err(|error| BadUser::Field(login.clone(), error))?));
+        }
+        let of_all = [("home", &self.home)].into_iter();
+        let of_all = of_all.chain(self.fields.iter().map(|(name, value)| (name.as_str(), value)));
+        let nearest = |name: &str| own.iter().find(|(known, _)| *known == name).map(|(_, template)| template);
+        let mut fields =
+            vec![("uid".to_owned(), self.uid.to_string()), ("gid".to_owned(), self.gid.to_string())];
+        let mut add = |name: &str, template: &Template| {
+            if let Some(value) = template.render(login, account) {
+                fields.push((name.to_owned(), value));
+            }
+        };
+        for (name, template) in of_all.clone() {
+            add(name, nearest(name).unwrap_or(template));
+        }
+        for (name, template) in &own {
+            if !of_all.clone().any(|(known, _)| known == name.as_str()) {
+                add(name, template);
+            }
+        }
         Ok(fields)
     }
 }
@@ -109,6 +138,9 @@ enum Piece {
     User,
     Local,
     Domain,
+    Quota,
+    QuotaMessages,
+    Groups,
 }
 
 impl Template {
@@ -124,13 +156,18 @@ impl Template {
                 "user" => Piece::User,
                 "local" => Piece::Local,
                 "domain" => Piece::Domain,
+                "quota" if key != "home" => Piece::Quota,
+                "quota-messages" if key != "home" => Piece::QuotaMessages,
+                "groups" if key != "home" => Piece::Groups,
                 _ => {
-                    let hint = nearest(word, WORDS.into_iter())
+                    let words = if key == "home" { &WORDS[..OF_HOME] } else { &WORDS };
+                    let hint = nearest(word, words.iter().copied())
                         .map(|near| format!("; did you mean {{{near}}}?"))
                         .unwrap_or_default();
+                    let words: Vec<String> = words.iter().map(|word| format!("{{{word}}}")).collect();
                     return Err(wrong(
                         key,
-                        format!("unknown {{{word}}}, expected {{user}}, {{local}} or {{domain}}{hint}"),
+                        format!("unknown {{{word}}}, expected one of {}{hint}", words.join(" ")),
                     ));
                 }
             });
@@ -147,12 +184,16 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    fn render(&self, login: &Address) -> String {
+    /// `None` where it holds something that this user has not.
+    fn render(&self, login: &Address, account: &Account) -> Option<String> {
         let piece = |piece: &Piece| match piece {
-            Piece::Text(text) => text.clone(),
-            Piece::User => login.to_string(),
-            Piece::Local => login.local().to_owned(),
-            Piece::Domain => login.domain().to_string(),
+            Piece::Text(text) => Some(text.clone()),
+            Piece::User => Some(login.to_string()),
+            Piece::Local => Some(login.local().to_owned()),
+            Piece::Domain => Some(login.domain().to_string()),
+            Piece::Quota => account.quota_bytes.map(|bytes| bytes.to_string()),
+            Piece::QuotaMessages => account.quota_messages.map(|messages| messages.to_string()),
+            Piece::Groups => (!account.groups.is_empty()).then(|| account.groups.join(",")),
         };
         self.0.iter().map(piece).collect()
     }
@@ -162,7 +203,9 @@ fn wrong(key: &str, reason: String) -> TemplateError {
     TemplateError { key: key.to_owned(), reason }
 }
 
-const WORDS: [&str; 3] = ["user", "local", "domain"];
+/// The words of `home` are the first: a home must not move when somebody gets a quota.
+const OF_HOME: usize = 3;
+const WORDS: [&str; 6] = ["user", "local", "domain", "quota", "quota-messages", "groups"];
 /// Fields that are made of other keys.
 const OWN_FIELDS: [&str; 4] = ["uid", "gid", "home", "user"];
 
@@ -184,7 +227,8 @@ mod tests {
         let mut settings = settings();
         settings.fields.insert("quota_rule".into(), "*:storage=1G".into());
         settings.fields.insert("mail_attachment".into(), "/a/{user}/x".into());
-        let fields = Userdb::new(&settings).unwrap().fields(&address("Alice@Example.com")).unwrap();
+        let userdb = Userdb::new(&settings).unwrap();
+        let fields = userdb.fields(&address("Alice@Example.com"), &Account::default()).unwrap();
         let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             fields,
@@ -202,10 +246,48 @@ mod tests {
     fn a_name_that_leads_elsewhere_is_refused() {
         let userdb = Userdb::new(&settings()).unwrap();
         for bad in ["../x@example.com", "a/b@example.com", "..@example.com", ".@example.com"] {
-            let error = userdb.fields(&address(bad)).unwrap_err().to_string();
+            let error = userdb.fields(&address(bad), &Account::default()).unwrap_err().to_string();
             assert!(error.contains("rename that user"), "{error}");
         }
-        assert!(userdb.fields(&address("...@example.com")).is_ok());
+        assert!(userdb.fields(&address("...@example.com"), &Account::default()).is_ok());
+    }
+
+    #[test]
+    fn what_the_database_says_of_a_user_goes_before_the_configuration() {
+        let mut settings = settings();
+        settings.fields.insert("acl_groups".into(), "{groups}".into());
+        settings.fields.insert("quota_rule".into(), "*:bytes={quota}".into());
+        settings.fields.insert("shell".into(), "/a".into());
+        let userdb = Userdb::new(&settings).unwrap();
+        let fields = |account: &Account| {
+            let fields = userdb.fields(&address("a@b.test"), account).map_err(|error| error.to_string())?;
+            Ok(fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()[2..]
+                .join(" "))
+        };
+        assert_eq!(fields(&Account::default()), Ok("home=/var/vmail/b.test/a shell=/a".to_owned()));
+        let mut account = Account {
+            fields: vec![
+                ("home".into(), "/big/{user}".into()),
+                ("mail".into(), "mdbox:~/m".into()),
+                ("shell".into(), "/b".into()),
+            ],
+            groups: vec!["staff".into(), "zoo".into()],
+            quota_bytes: Some(1024),
+            quota_messages: None,
+        };
+        assert_eq!(
+            fields(&account),
+            Ok("home=/big/a@b.test acl_groups=staff,zoo quota_rule=*:bytes=1024 shell=/b mail=mdbox:~/m"
+                .to_owned())
+        );
+        for (name, value, sentence) in [
+            ("home", "mail", "gatepost.user_fields, of a@b.test: home: \"mail\" is no absolute path"),
+            ("mail", "{usr}", "mail: unknown {usr}, expected one of {user} {local} {domain} {quota}"),
+        ] {
+            account.fields = vec![(name.into(), value.into())];
+            let error: Result<String, String> = fields(&account);
+            assert!(error.clone().unwrap_err().contains(sentence), "{error:?}");
+        }
     }
 
     #[test]

@@ -9,21 +9,25 @@ use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use gatepost::config;
 use gatepost::daemon::ConfigSource;
 use gatepost::mail::Address;
 
+use crate::antivirus::Antivirus;
 use crate::authentication::{Authentication, Question, Verifier, results};
 use crate::config::Milter;
 use crate::enforcement::{self, Evidence, Exceptions};
 use crate::facts::Facts;
+use crate::gathering::Gathering;
+use crate::lists::Lists;
 use crate::message::{Direction, Envelope, Message};
 use crate::pool::Pool;
 use crate::rules;
 use crate::score;
-use crate::verdict::{Action, Verdict};
+use crate::verdict::{Action, Hit, Verdict};
 
 /// The arguments of `ask`.
 #[derive(Debug, clap::Args)]
@@ -46,6 +50,9 @@ pub struct Ask {
     /// Ask no DNS
     #[arg(long)]
     offline: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// `--from`: an address, or the null sender.
@@ -62,14 +69,16 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let raw = read(&ask.message)?;
     let mut message = Message::from_eml(&raw);
     let envelope = envelope(&ask);
-    let authentication = if ask.offline {
-        Authentication::not_asked()
+    let raw = message.to_rfc5322();
+    message.body.truncate(config.limits.rules_body.0.try_into().unwrap_or(usize::MAX));
+    let message = Arc::new(message);
+    let facts = if ask.offline {
+        Facts::gather(&message, &envelope, &Authentication::not_asked())
     } else {
-        authenticate(&config, &dns, &message, &envelope).await?
+        gather(&config, &dns, raw, &message, &envelope).await?
     };
-    message.body.truncate(config.bounds().rules_body);
+    let authentication = facts.authentication.clone();
     let id = config.authserv_id.clone().unwrap_or_else(|| "localhost".to_owned());
-    let facts = Facts::gather(&message, &envelope, &authentication);
     // Of one of whom nothing is known and for whom nothing is set: the database is not asked.
     let mut verdict = score::weigh(&facts, &score::find(&facts), &config.view());
     // The database is not asked: what the operator excepts in SQL is not excepted here.
@@ -78,7 +87,7 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     enforcement::combine(&mut verdict, &enforcement);
     let disposition = enforcement.disposition();
     let results = results::write_decided(&id, &authentication, &envelope, disposition);
-    let text = render(&verdict, &results);
+    let text = if ask.json { json(&verdict, &results)? } else { render(&verdict, &results) };
     match std::io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
@@ -87,22 +96,46 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn authenticate(
+/// Everything that is asked about mail on the wire too.
+async fn gather(
     config: &Milter,
     dns: &config::Dns,
-    message: &Message,
+    raw: Vec<u8>,
+    message: &Arc<Message>,
     envelope: &Envelope,
-) -> anyhow::Result<Authentication> {
+) -> anyhow::Result<Facts> {
     let verifier = Verifier::new(dns, config.verification()).context("use --offline to judge without DNS")?;
+    let lists = &config.lists;
+    let gathering = Gathering {
+        verifier: Arc::new(verifier),
+        lists: lists
+            .enabled
+            .then(|| {
+                Ok::<_, config::ConfigError>(Lists::new(
+                    lists.lists(),
+                    lists.limits(),
+                    lists.key()?,
+                    Arc::default(),
+                ))
+            })
+            .transpose()?,
+        antivirus: Antivirus::new(&config.antivirus),
+        reads: true,
+        deadline: config.deadline.0,
+    };
     let question = Question {
         client: envelope.client_address,
         helo: envelope.helo.clone(),
         sender: Some(envelope.reverse_path.clone()).filter(|path| !path.is_empty()),
-        raw: message.to_rfc5322(),
+        raw,
         complete: true,
         host: "localhost".to_owned(),
     };
-    Ok(verifier.verify(&question, &Pool::new(1)).await)
+    gathering
+        .gather(message, envelope, &question, &Pool::new(1))
+        .await
+        .facts
+        .context("the message could not be read")
 }
 
 fn envelope(ask: &Ask) -> Envelope {
@@ -176,6 +209,45 @@ fn render(verdict: &Verdict, results: &str) -> String {
         let _ = writeln!(out, "missing  {} (not asked, or no answer)", verdict.missing.join(", "));
     }
     out
+}
+
+/// The verdict as JSON: the same things under their names.
+///
+/// ```json
+/// {"action": "no action", "reply": null, "score": 1.5, "add_header": 6.0, "reject": 15.0, "missing": ["spf"],
+///  "symbols": [{"symbol": "MISSING_DATE", "group": "headers", "points": 1.5, "evidence": "", "summary": "…"}],
+///  "authentication_results": "localhost; spf=none …"}
+/// ```
+fn json(verdict: &Verdict, results: &str) -> anyhow::Result<String> {
+    let reply = match &verdict.action {
+        Action::Reject(reply) | Action::Defer(reply) => Some(reply.to_string()),
+        Action::Discard
+        | Action::Quarantine
+        | Action::RewriteSubject(_)
+        | Action::AddHeader
+        | Action::NoAction => None,
+    };
+    let symbol = |hit: &Hit| {
+        let rule = rules::find(hit.symbol);
+        serde_json::json!({
+            "symbol": hit.symbol,
+            "group": rule.map(|rule| rule.group.as_str()),
+            "points": hit.weight,
+            "evidence": hit.evidence,
+            "summary": rule.map(|rule| rule.summary),
+        })
+    };
+    let answer = serde_json::json!({
+        "action": verdict.action.as_str(),
+        "reply": reply,
+        "score": verdict.score,
+        "add_header": verdict.thresholds.add_header,
+        "reject": verdict.thresholds.reject,
+        "symbols": verdict.symbols.iter().map(symbol).collect::<Vec<_>>(),
+        "authentication_results": results.split_whitespace().collect::<Vec<_>>().join(" "),
+        "missing": verdict.missing,
+    });
+    Ok(serde_json::to_string_pretty(&answer)? + "\n")
 }
 
 fn parse_address(text: &str) -> Result<Address, String> {

@@ -20,8 +20,11 @@ pub use actions::{Actions, ReportHeaders};
 pub use arc::{Arc, Seal};
 pub use verification::{OnTempError, VerificationKeys};
 
+use crate::antivirus;
 use crate::authentication::Verification;
 use crate::enforcement;
+use crate::history::settings as history;
+use crate::lists;
 use crate::rules::RULES;
 use crate::score::{self, Thresholds, View};
 use crate::signing::{Privacy, SigningSettings};
@@ -65,6 +68,10 @@ pub struct Milter {
     pub deadline: Seconds,
     /// `[milter.verification]`.
     pub verification: VerificationKeys,
+    /// `[milter.lists]`.
+    pub lists: lists::settings::Settings,
+    /// `[milter.antivirus]`.
+    pub antivirus: antivirus::Settings,
     /// `[milter.arc]`.
     pub arc: Arc,
     /// `[milter.actions]`: what is done besides refusing and marking.
@@ -73,6 +80,8 @@ pub struct Milter {
     pub dmarc: enforcement::Settings,
     /// `[milter.reports]`: DMARC aggregate reports.
     pub reports: Reports,
+    /// `[milter.history]`.
+    pub history: history::Settings,
     /// `[milter.limits]`.
     pub limits: Limits,
     /// `[milter.signing]`.
@@ -98,10 +107,13 @@ impl Default for Milter {
             local_networks: Vec::new(),
             deadline: Seconds::new(8),
             verification: VerificationKeys::default(),
+            lists: lists::settings::Settings::default(),
+            antivirus: antivirus::Settings::default(),
             arc: Arc::default(),
             actions: Actions::default(),
             dmarc: enforcement::Settings::default(),
             reports: Reports::default(),
+            history: history::Settings::default(),
             limits: Limits::default(),
             signing: SigningSettings::default(),
             privacy: Privacy::default(),
@@ -170,11 +182,14 @@ impl Section for Milter {
         }
         self.actions.validate()?;
         self.verification.validate()?;
+        self.lists.validate()?;
+        self.antivirus.validate()?;
         self.arc.validate()?;
         if self.deadline.0.is_zero() {
             return Err("`deadline` must be more than 0s".to_owned());
         }
         self.reports.validate()?;
+        self.history.validate()?;
         self.signing.validate()?;
         self.privacy.validate()
     }
@@ -228,6 +243,7 @@ impl Milter {
             rules_body: if self.rules { bytes(self.limits.rules_body) } else { 0 },
             message: bytes(self.limits.message),
             hash_inbound: self.arc.seal != Seal::Off,
+            scan: self.antivirus.clamd.as_ref().map_or(0, |_| bytes(self.antivirus.message)),
         }
     }
 }
@@ -311,12 +327,15 @@ mod tests {
              add-header = 5.5\nexplain = false\non-unavailable = \"unsigned\"\nlocal-networks = [\"192.0.2.0/24\", \"::1\"]\n\
              deadline = \"4s\"\n\
              [milter.verification]\non-temperror = \"tempfail\"\nreceived-spf = true\nquestions = 100\n\
+             [milter.lists]\nenabled = true\non = [\"spamcop\"]\noff = [\"uribl\"]\nnames = 5\n\
+             [milter.antivirus]\nclamd = \"unix:/run/clamav/clamd.ctl\"\non-unavailable = \"header\"\nmessage = \"10MiB\"\n\
              [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
              [milter.actions]\ngreylist = \"off\"\ngreylist-delay = \"1m\"\nrewrite-subject = 8\nsubject = \"[spam] %s\"\nquarantine = 10.5\n\
              discard = 30\nreject-text = \"No\"\nheaders = [\"x-spam-status\"]\ncorrespondents = false\nremember-replies = \"7d\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
              [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
+             [milter.history]\nrecord = false\nkeep = \"7d\"\nsubject = false\n\
              [milter.privacy]\nremove = [\"X-Mailer\"]\nbare-mime-version = false\n"
         ))
         .unwrap();
@@ -326,7 +345,9 @@ mod tests {
         assert_eq!(all.verification.on_temperror, OnTempError::Tempfail);
         assert_eq!(all.verification().questions, 100);
         assert_eq!((all.arc.seal, all.arc.trusted_sealers.len()), (Seal::Leaving, 1));
-        assert_eq!(all.bounds().message, 10 << 20);
+        assert_eq!((all.bounds().message, all.bounds().scan), (10 << 20, 10 << 20));
+        let lists: Vec<&str> = all.lists.lists().iter().map(|list| list.name).collect();
+        assert!(lists.contains(&"spamcop") && !lists.contains(&"uribl") && lists.contains(&"surbl"));
         assert_eq!(all.verification().deadline.as_secs(), 4);
         assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
         let view = all.view();
@@ -338,6 +359,8 @@ mod tests {
     #[test]
     fn the_sentence_of_every_mistake() {
         for (text, sentence) in [
+            ("[milter.history]\nkeep = \"1m\"", "`history.keep` must be at least 1h"),
+            ("[milter.history]\nsubjects = true", "did you mean \"subject\"?"),
             ("rejekt = 3", "did you mean"),
             ("reject = 4", "must be higher than `add-header`"),
             ("add-header = -1", "must be positive"),
@@ -352,6 +375,11 @@ mod tests {
             ("[milter.arc]\nseal = \"all\"", "`arc.seal` needs `arc.seal-domain`"),
             ("[milter.arc]\nseal = \"some\"", "leaving"),
             ("[milter.arc]\ntrusted-sealers = [\"a b\"]", "`arc.trusted-sealers` \"a b\" is no domain"),
+            ("[milter.lists]\non = [\"spamkop\"]", "unknown list \"spamkop\"; did you mean \"spamcop\"?"),
+            ("[milter.lists]\non = [\"surbl\"]\noff = [\"surbl\"]", "both name surbl"),
+            ("[milter.lists]\nnames = 0", "`lists.names` must be 1 to 100"),
+            ("[milter.antivirus]\nclamd = \"systemd:x\"", "is where clamd listens"),
+            ("[milter.antivirus]\non-unavailable = \"drop\"", "tempfail"),
             ("deadline = \"0s\"", "`deadline` must be more"),
             ("[milter.actions]\ngreylist = -1", "is no number of points"),
             ("[milter.actions]\ngreylist = \"on\"", "expected such as 6.5, or off"),

@@ -189,7 +189,7 @@ impl Collector {
     async fn flush(&mut self, store: &Store) {
         while self.rows() > 0 {
             let batch = self.batch();
-            match store.remember(&batch).await {
+            match store.remember_correspondence(&batch).await {
                 Lookup::Found(()) | Lookup::None => {
                     debug!(
                         correspondents = batch.correspondents.len(),

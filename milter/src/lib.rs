@@ -9,18 +9,22 @@
 //! - [`service`]: what is done with a complete message; `edits`: how that changes its header block.
 //! - [`authentication`]: SPF, DKIM, DMARC, iprev, and `Authentication-Results`.
 //! - [`enforcement`]: what becomes of mail that fails DMARC; pure.
+//! - [`gathering`]: everything that is asked about a message, at once and within one deadline; [`lists`]: lists in DNS; [`antivirus`]:
+//!   ClamAV.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`recipients`]: whose mail it is, and what is set for him; [`judgement`]: a verdict for each, and one for all.
 //! - [`greylisting`]: what looks like spam and comes from a stranger is to come again.
 //! - [`correspondence`]: what is remembered of mail, written beside the sessions.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
-//! - [`ask`]: the same judgement for a file on the command line.
+//! - [`history`]: what was decided, written to the database beside the sessions.
+//! - [`ask`]: the same judgement for a file on the command line; [`evaluate`]: for a labelled corpus, and weights fitted to it.
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
 //! hashes; mail from outside is judged without the database too, but not refused for its score while nobody can say whether it is allowed.
 
+pub mod antivirus;
 pub mod arc;
 pub mod ask;
 pub mod authentication;
@@ -29,9 +33,13 @@ pub mod correspondence;
 pub mod dkim;
 mod edits;
 pub mod enforcement;
+pub mod evaluate;
 pub mod facts;
+pub mod gathering;
 pub mod greylisting;
+pub mod history;
 pub mod judgement;
+pub mod lists;
 pub mod message;
 pub mod metrics;
 pub mod pool;
@@ -58,6 +66,7 @@ use gatepost::net::Endpoint;
 use tracing::warn;
 
 use crate::correspondence::Remembering;
+use crate::history::{History, Journal};
 use crate::reports::submission::Ours;
 use crate::reports::{Current, Reports};
 use crate::service::Service;
@@ -69,6 +78,7 @@ pub struct Milter {
     keys: KeyWatch,
     reports: Reports,
     remembering: Remembering,
+    history: History,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
 }
@@ -78,18 +88,24 @@ impl Daemon for Milter {
     const ABOUT: &'static str = "Spam scoring, SPF, DKIM, DMARC and signing for Postfix's smtpd_milters";
     type Section = config::Milter;
     type Ask = ask::Ask;
+    type More = evaluate::Verb;
 
     async fn build(config: &Config<config::Milter>, parts: &Parts) -> anyhow::Result<Self> {
         let vault = Vault::open(&config.dkim)?;
         let ours = Ours::default();
-        let service = Service::new(config, parts, vault).map_err(|error| in_config(config, &error))?;
+        let key = config.service.lists.key()?;
+        let service = Service::new(config, parts, vault, key).map_err(|error| in_config(config, &error))?;
         let keys =
             KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
         let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
         let (remembering, events) = Remembering::new(parts.store.clone());
-        let service = service.observed_by(observations).knowing(ours).remembering(events).greylisting(parts);
-        Ok(Self { service: Arc::new(service), keys, reports, remembering, built: config.service.clone() })
+        let journal = Journal::new(config.service.history);
+        let history = History::new(journal.clone(), parts.store.clone());
+        let service = service.observed_by(observations).knowing(ours).recorded_in(journal);
+        let service = service.remembering(events).greylisting(parts);
+        let built = config.service.clone();
+        Ok(Self { service: Arc::new(service), keys, reports, remembering, history, built })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -105,18 +121,20 @@ impl Daemon for Milter {
 
     async fn background(self: Arc<Self>) {
         let keep = || self.service.remember_replies();
-        tokio::join!(self.keys.run(), self.reports.run(), self.remembering.run(keep));
+        tokio::join!(self.keys.run(), self.reports.run(), self.remembering.run(keep), self.history.run());
     }
 
     async fn finish(self: Arc<Self>) {
-        tokio::join!(self.reports.finish(), self.remembering.finish());
+        tokio::join!(self.reports.finish(), self.remembering.finish(), self.history.finish());
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {
         let vault = Vault::open(&config.dkim)?;
-        self.service.reload(config, vault).map_err(|error| in_config(config, &error))?;
+        let key = config.service.lists.key()?;
+        self.service.reload(config, vault, key).map_err(|error| in_config(config, &error))?;
         self.keys.reload(&config.dns, &config.dkim).map_err(|error| in_config(config, &error))?;
         let resolver = self.service.resolver();
+        self.history.reload(config.service.history);
         self.reports.reload(Current { settings: config.service.reports.clone(), resolver });
         for (key, changed) in [
             ("milter.listen", self.built.listen != config.service.listen),
@@ -139,6 +157,10 @@ impl Daemon for Milter {
 
     async fn ask(source: ConfigSource, ask: ask::Ask) -> anyhow::Result<ExitCode> {
         ask::ask(source, ask).await
+    }
+
+    async fn more(source: ConfigSource, verb: evaluate::Verb) -> anyhow::Result<ExitCode> {
+        evaluate::run(source, verb).await
     }
 }
 

@@ -130,6 +130,14 @@ pub fn judge(facts: &Facts, weights: &Weights, thresholds: &Thresholds) -> Verdi
     weigh(facts, &find(facts), &View::new(weights.clone(), *thresholds))
 }
 
+/// What each rule that hit is worth in times its weight, by its place in [`RULES`]: 0 where a composite replaces it. For fitting weights.
+pub fn factors(facts: &Facts) -> Vec<(usize, f64)> {
+    let view = View::new(Weights(vec![1.0; RULES.len()]), Thresholds::default());
+    let place = |found: &Found| RULES.iter().position(|rule| rule.symbol == found.rule.symbol);
+    let found = all(facts, &find(facts), &view);
+    found.iter().filter_map(|found| Some((place(found)?, found.points))).collect()
+}
+
 /// What the rules say that look at the message alone: the same for every recipient.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
@@ -150,6 +158,7 @@ pub fn find(facts: &Facts) -> Findings {
                 }
                 evidence
             }
+            Check::Listed => facts.listed.evidence(rule.symbol).map(Evidence::new),
             Check::Relation(_) | Check::Composite(_) => None,
         };
         findings.hits.extend(evidence.map(|evidence| (index, evidence)));
@@ -159,21 +168,7 @@ pub fn find(facts: &Facts) -> Findings {
 
 /// Judges for one view: rules about its relation to the author, composites, points, and what they come to.
 pub fn weigh(facts: &Facts, findings: &Findings, view: &View) -> Verdict {
-    let mut found: Vec<Found> = Vec::new();
-    let mut hits = findings.hits.iter().peekable();
-    for (index, rule) in RULES.iter().enumerate() {
-        let evidence = match rule.check {
-            Check::Facts(_) | Check::Decides(..) => {
-                hits.next_if(|(hit, _)| *hit == index).map(|(_, evidence)| evidence.clone())
-            }
-            Check::Relation(check) => check(facts, &view.relation),
-            Check::Composite(composite) => composed(&composite, &mut found),
-        };
-        if let Some(evidence) = evidence {
-            let points = view.weights.of(index) * evidence.factor;
-            found.push(Found { rule, points, evidence });
-        }
-    }
+    let mut found = all(facts, findings, view);
     bound(&mut found);
     let mut symbols: Vec<Hit> = found.into_iter().map(Found::hit).collect();
     symbols.extend(view.listed.iter().cloned());
@@ -185,6 +180,26 @@ pub fn weigh(facts: &Facts, findings: &Findings, view: &View) -> Verdict {
         symbols,
         missing: facts.missing.clone(),
     }
+}
+
+/// Every rule that hit for one view; the points are not bounded yet.
+fn all(facts: &Facts, findings: &Findings, view: &View) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut hits = findings.hits.iter().peekable();
+    for (index, rule) in RULES.iter().enumerate() {
+        let evidence = match rule.check {
+            Check::Facts(_) | Check::Decides(..) | Check::Listed => {
+                hits.next_if(|(hit, _)| *hit == index).map(|(_, evidence)| evidence.clone())
+            }
+            Check::Relation(check) => check(facts, &view.relation),
+            Check::Composite(composite) => composed(&composite, &mut found),
+        };
+        if let Some(evidence) = evidence {
+            let points = view.weights.of(index) * evidence.factor;
+            found.push(Found { rule, points, evidence });
+        }
+    }
+    found
 }
 
 /// A rule that hit, before its points are final.

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::{Directory, Extensions, Lookup, Place, Recipient, Trace};
 use gatepost::mail::{Address, Domain};
 use gatepost::store::{KeyAlgorithm, SigningKey, Store};
 
@@ -114,18 +114,17 @@ pub fn validation(found: &Authentication) -> Option<Validation> {
     }
 }
 
-/// Whether mail for that address leaves again: it is no mailbox here, and its alias leads elsewhere or there is none (a list, a
-/// relayed domain). While the directory cannot be asked it is taken to stay.
+/// Whether mail for that address leaves again: its aliases (of the tutorial's table and of ours: several and outside destinations,
+/// wildcards and patterns, catch-alls, other names of a domain) are followed to their ends, and one of them is relayed or outside; or it is
+/// nothing here, so a list that Postfix knows otherwise.
+///
+/// While the directory cannot be asked, what was last known of the address counts (`database.stale-limit`); what was never known is taken
+/// to stay, as most mail does: unsealed mail is only less believed, while a seal needs a key from the same database.
 async fn goes_on(recipient: &Address, directory: &Directory) -> bool {
-    match directory.owners(recipient).await {
-        Lookup::Found(owners) => {
-            for owner in owners {
-                if directory.hosts(owner.domain()).await.is_none() {
-                    return true;
-                }
-            }
-            false
-        }
+    let Some(recipient) = Recipient::parse(&recipient.written()) else { return false };
+    let extensions = Extensions { delimiters: directory.extension_delimiters(), propagate: false };
+    match directory.route(&recipient, extensions, &mut Trace::default()).await {
+        Lookup::Found(route) => route.leaves.iter().any(|leaf| !matches!(leaf.place, Place::Mailbox(_))),
         Lookup::None => true,
         Lookup::Unavailable(_) | Lookup::Misconfigured(_) => false,
     }

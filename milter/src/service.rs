@@ -17,8 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
-use gatepost::config::{self, Config, Network};
+use gatepost::config::{self, Config, Network, Secret};
 use gatepost::daemon::Parts;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Lookup};
@@ -26,11 +25,13 @@ use gatepost::dkim::Vault;
 use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
+use gatepost::store::history::Record;
 use gatepost::store::{Greylist, Held, Store};
 use gatepost::telemetry::printable;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
 
+use crate::antivirus::{self, Antivirus, OnUnscanned, Sample, Scan};
 use crate::arc::seal::NewSet;
 use crate::authentication::{Authentication, Question, Unsettled, Verifier, results};
 use crate::config::{Actions, Milter, OnTempError, OnUnavailable, VerificationKeys};
@@ -40,8 +41,13 @@ use crate::edits::{
 };
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::Facts;
+use crate::gathering::{Gathered, Gathering};
 use crate::greylisting;
+use crate::history::Journal;
+use crate::history::draft::{Judgement as Reasons, draft};
 use crate::judgement::Judgement;
+use crate::lists::Lists;
+use crate::lists::health::Health;
 use crate::message::{Direction, Envelope, Message};
 use crate::metrics::Metrics;
 use crate::pool::{Panicked, Pool};
@@ -70,6 +76,7 @@ pub struct Service {
     events: Option<mpsc::Sender<Event>>,
     greylist: Option<Greylist>,
     ours: Ours,
+    journal: Option<Journal>,
 }
 
 /// What a reload replaces.
@@ -87,7 +94,8 @@ struct Settings {
     /// The address that DMARC reports come from.
     reporter: Option<Address>,
     bounds: Bounds,
-    verifier: Arc<Verifier>,
+    gathering: Gathering,
+    health: Arc<Health>,
     terms: Arc<Terms>,
     privacy: Privacy,
     sealing: Option<Sealing>,
@@ -108,13 +116,21 @@ pub struct Decision {
     memory: Vec<OwnedSemaphorePermit>,
     /// What DMARC did, and why; empty where it had nothing to say.
     dmarc: (&'static str, String),
+    /// Why, for the history.
+    judgement: Reasons,
 }
 
 impl Service {
     /// Builds the service; no question is asked yet.
-    pub fn new(config: &Config<Milter>, parts: &Parts, vault: Vault) -> Result<Self, SetupError> {
+    pub fn new(
+        config: &Config<Milter>,
+        parts: &Parts,
+        vault: Vault,
+        key: Option<Secret>,
+    ) -> Result<Self, SetupError> {
+        let settings = Settings::new(config, Resolver::new(&config.dns)?, key, Arc::default());
         Ok(Self {
-            settings: ArcSwap::from_pointee(Settings::new(config, Resolver::new(&config.dns)?)),
+            settings: ArcSwap::from_pointee(settings),
             directory: parts.directory.clone(),
             store: parts.store.clone(),
             signer: Signer::new(vault),
@@ -127,6 +143,7 @@ impl Service {
             events: None,
             greylist: None,
             ours: Ours::default(),
+            journal: None,
         })
     }
 
@@ -164,17 +181,32 @@ impl Service {
         self.settings.load().actions.remember_replies.0
     }
 
+    /// Records each decision there.
+    #[must_use]
+    pub fn recorded_in(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
     /// Takes over everything that is not built once.
-    pub fn reload(&self, config: &Config<Milter>, vault: Vault) -> Result<(), SetupError> {
-        let resolver = self.settings.load().resolver_for(&config.dns)?;
-        self.settings.store(Arc::new(Settings::new(config, resolver)));
+    pub fn reload(
+        &self,
+        config: &Config<Milter>,
+        vault: Vault,
+        key: Option<Secret>,
+    ) -> Result<(), SetupError> {
+        let before = self.settings.load_full();
+        let resolver = before.resolver_for(&config.dns)?;
+        // Another resolver may be served by lists that refused the one before.
+        let health = if config.dns == before.dns { Arc::clone(&before.health) } else { Arc::default() };
+        self.settings.store(Arc::new(Settings::new(config, resolver, key, health)));
         self.signer.reload(vault);
         Ok(())
     }
 
     /// The resolver of the process, for other questions than those about messages.
     pub fn resolver(&self) -> Resolver {
-        self.settings.load().verifier.resolver().clone()
+        self.settings.load().gathering.verifier.resolver().clone()
     }
 
     /// A number for the next connection, for the log.
@@ -216,12 +248,20 @@ impl Service {
         let (direction, queue_id) = (envelope.direction, envelope.queue_id.clone());
         let described = described(&envelope);
         let recipients = envelope.recipients.len();
-        let decision = match direction {
+        let wanted = self.journal.as_ref().and_then(|journal| Some((journal, journal.wants()?)));
+        let record =
+            wanted.map(|(journal, wanted)| (journal, draft(&received.message, &envelope, &host, wanted)));
+        let mut decision = match direction {
             Direction::Inbound => self.inbound(&settings, received, envelope, host).await,
             Direction::Submitted | Direction::Local => {
                 self.outgoing(&settings, received, envelope, &host).await
             }
         };
+        if let Some((journal, mut record)) = record {
+            decision.tell(&mut record);
+            record.milliseconds = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+            journal.push(record);
+        }
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.decided(direction.as_str(), decision.action, seconds);
         info!(
@@ -270,10 +310,7 @@ impl Service {
             complete,
             host: host.clone(),
         };
-        let (verifier, pool) = (Arc::clone(&settings.verifier), self.pool.clone());
-        // A panic in there costs the facts of this message, not the connection. Nothing of it is used afterwards but the resolver, whose
-        // memory holds whole answers only.
-        let verify = AssertUnwindSafe(verifier.verify(&question, &pool)).catch_unwind();
+        let message = Arc::new(message);
         // What is set for the recipients is asked meanwhile.
         let known = async {
             match settings.rules {
@@ -281,12 +318,13 @@ impl Service {
                 false => Knowledge::default(),
             }
         };
-        let (verified, knowledge) = tokio::join!(verify, known);
+        let (gathered, knowledge) =
+            tokio::join!(settings.gathering.gather(&message, &envelope, &question, &self.pool), known);
         drop((question, memory));
-        let authentication = verified.unwrap_or_else(|_| {
-            error!("verification failed; judged without it");
-            Authentication::not_asked()
-        });
+        let Gathered { authentication, facts, scan } = gathered;
+        if let Some(decision) = self.unscanned(settings, scan.as_ref()) {
+            return decision;
+        }
         self.metrics.dns_failures(authentication.dns_failures());
         if settings.verification.on_temperror == OnTempError::Tempfail
             && let Some(unsettled) = Unsettled::of(&authentication)
@@ -304,6 +342,9 @@ impl Service {
             .then(|| received_spf(&authentication, &envelope, &host))
             .flatten();
         let mut edits = foreign_copies(&message, &host);
+        if settings.gathering.antivirus.is_some() {
+            remove(&mut edits, &message, antivirus::HEADER, |_| true);
+        }
         if received_spf.is_some() {
             remove(&mut edits, &message, RECEIVED_SPF, |value| names(value, &host));
         }
@@ -328,10 +369,7 @@ impl Service {
             ..Held::default()
         };
         let subject = subject(&message);
-        let judged = match settings.rules {
-            true => self.judge(settings, message, envelope, authentication, knowledge).await,
-            false => None,
-        };
+        let judged = facts.and_then(|facts| judged(settings, &facts, &knowledge));
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
         let is_judged = judged.is_some();
         let mut judged = judged.unwrap_or_else(|| Judgement::unjudged(settings.view.thresholds));
@@ -351,7 +389,10 @@ impl Service {
             verdict.action = Action::AddHeader;
         }
         let note = match (is_judged, settings.rules) {
-            (true, _) => report::summary(&verdict),
+            (true, _) => match &scan {
+                Some(Scan::Infected(name)) => format!("infected: {name}; {}", report::summary(&verdict)),
+                _ => report::summary(&verdict),
+            },
             (false, true) => "internal error; see above".to_owned(),
             (false, false) => String::new(),
         };
@@ -362,8 +403,10 @@ impl Service {
             Action::NoAction if !is_judged => "not judged",
             action => action.as_str(),
         };
+        let reasons = Reasons::new(&verdict, &results);
         let decided = |edits, reply, note| {
-            let decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
+            let mut decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
+            decision.judgement = reasons;
             if is_judged { decision.score(verdict.score) } else { decision }
         };
         match &verdict.action {
@@ -404,6 +447,7 @@ impl Service {
         if verdict.action != Action::Quarantine {
             edits.extend(judged.for_each().into_iter().map(|value| insert(report::FOR, value)));
         }
+        edits.extend(settings.unchecked(scan.as_ref()));
         if let Some(value) = received_spf {
             edits.push(insert(RECEIVED_SPF, value));
         }
@@ -509,6 +553,16 @@ impl Service {
         envelope: Envelope,
         host: &str,
     ) -> Decision {
+        let scan = match envelope.direction {
+            Direction::Submitted => self.scan_outgoing(settings, &received).await,
+            Direction::Inbound | Direction::Local => None,
+        };
+        if let Some(Scan::Infected(name)) = &scan {
+            return refused(name);
+        }
+        if let Some(decision) = self.unscanned(settings, scan.as_ref()) {
+            return decision;
+        }
         let Received { message, raw, complete, headers_complete, body_start, memory, .. } = received;
         let mut draft = if received.abilities.headers {
             Draft::new(&message, &envelope, &settings.privacy, |header| is_foreign(header, host))
@@ -596,6 +650,38 @@ impl Service {
         }
     }
 
+    /// What becomes of a message because of the antivirus alone, whether rules judge or not: none where it goes on.
+    fn unscanned(&self, settings: &Settings, scan: Option<&Scan>) -> Option<Decision> {
+        match scan? {
+            Scan::Clean | Scan::TooBig => None,
+            // Where rules judge, theirs decides, and the report explains it.
+            Scan::Infected(_) if settings.rules => None,
+            Scan::Infected(name) => Some(refused(name)),
+            Scan::Unavailable(why) => {
+                let choice = settings.gathering.antivirus.as_ref()?.on_unavailable;
+                self.complain(why, || warn!(on_unavailable = ?choice, "cannot scan for viruses now: {why}"));
+                let note = format!("not scanned: {why}");
+                (choice == OnUnscanned::Tempfail).then(|| {
+                    Decision::new(Vec::new(), Reply::Smtp(antivirus::unscanned()), "tempfail").note(note)
+                })
+            }
+        }
+    }
+
+    /// Mail of our logins is scanned like any other: a stolen login, or a virus on a computer of ours.
+    async fn scan_outgoing(&self, settings: &Settings, received: &Received) -> Option<Scan> {
+        let antivirus = settings.gathering.antivirus.as_ref()?;
+        let mut head = Vec::new();
+        for header in &received.message.headers {
+            header.write_to(&mut head);
+        }
+        head.extend_from_slice(b"\r\n");
+        let body = received.raw.get(received.body_start..).unwrap_or_default();
+        let size = received.message.body_size.saturating_add(head.len() as u64);
+        let sample = Sample { pieces: &[&head, body], size, complete: received.complete };
+        Some(antivirus.scan(sample, tokio::time::Instant::now() + settings.gathering.deadline).await)
+    }
+
     /// Judges on the pool; none when our own code panicked, which is logged by the panic itself.
     async fn judge(
         &self,
@@ -633,8 +719,10 @@ impl Service {
 }
 
 impl Settings {
-    fn new(config: &Config<Milter>, resolver: Resolver) -> Self {
+    fn new(config: &Config<Milter>, resolver: Resolver, key: Option<Secret>, health: Arc<Health>) -> Self {
         let (dns, config) = (config.dns.clone(), &config.service);
+        let lists = (config.rules && config.lists.enabled)
+            .then(|| Lists::new(config.lists.lists(), config.lists.limits(), key, Arc::clone(&health)));
         Self {
             authserv_id: config.authserv_id.clone(),
             view: config.view(),
@@ -648,17 +736,39 @@ impl Settings {
             reporter: config.reports.from.clone(),
             bounds: config.bounds(),
             terms: Arc::new(Terms::new(&config.signing, Alignment::new(resolver.clone(), config.deadline.0))),
-            verifier: Arc::new(Verifier::with(resolver, config.verification())),
+            gathering: Gathering {
+                verifier: Arc::new(Verifier::with(resolver, config.verification())),
+                lists,
+                antivirus: Antivirus::new(&config.antivirus),
+                reads: config.rules,
+                deadline: config.deadline.0,
+            },
+            health,
             privacy: config.privacy.clone(),
             sealing: Sealing::new(&config.arc),
             dns,
         }
     }
 
+    /// What says that a message was not scanned, where the operator wants it said.
+    fn unchecked(&self, scan: Option<&Scan>) -> Option<Edit> {
+        let wanted = self
+            .gathering
+            .antivirus
+            .as_ref()
+            .is_some_and(|antivirus| antivirus.on_unavailable == OnUnscanned::Header);
+        let why = match scan? {
+            Scan::Unavailable(_) => "scanner unavailable",
+            Scan::TooBig => "too big",
+            Scan::Clean | Scan::Infected(_) => return None,
+        };
+        wanted.then(|| insert(antivirus::HEADER, format!(" Unchecked ({why})")))
+    }
+
     /// The resolver with its memory, if nothing about it has changed; the servers of `/etc/resolv.conf` may have.
     fn resolver_for(&self, dns: &config::Dns) -> Result<Resolver, SetupError> {
         if *dns == self.dns && !dns.servers.is_empty() {
-            return Ok(self.verifier.resolver().clone());
+            return Ok(self.gathering.verifier.resolver().clone());
         }
         Resolver::new(dns)
     }
@@ -674,7 +784,23 @@ impl Decision {
             note: String::new(),
             memory: Vec::new(),
             dmarc: ("", String::new()),
+            judgement: Reasons::default(),
         }
+    }
+
+    /// Completes a record with what was decided.
+    fn tell(&mut self, record: &mut Record) {
+        record.action = self.action.to_owned();
+        record.score = self.score;
+        if let Reply::Smtp(reply) = &self.reply {
+            record.reply = Some(reply.to_string());
+        }
+        let judged = self.score.is_some();
+        let notes = [Some(&self.note).filter(|note| !note.is_empty() && !judged), Some(&self.dmarc.1)];
+        let notes: Vec<&str> =
+            notes.into_iter().flatten().map(String::as_str).filter(|note| !note.is_empty()).collect();
+        record.note = Some(notes.join(", ")).filter(|note| !note.is_empty());
+        std::mem::take(&mut self.judgement).complete(record);
     }
 
     fn score(mut self, score: f64) -> Self {
@@ -694,6 +820,18 @@ impl Decision {
         }
         self
     }
+}
+
+/// Asks the rules for every recipient; none when our own code panicked, which is logged by the panic itself.
+fn judged(settings: &Settings, facts: &Facts, knowledge: &Knowledge) -> Option<Judgement> {
+    let judge = || Judgement::new(facts, knowledge, &settings.view);
+    let judged = catch_unwind(AssertUnwindSafe(judge)).map_err(|_| Panicked);
+    judged.inspect_err(|panicked| error!(%panicked, "judging failed; the message passes unjudged")).ok()
+}
+
+/// An infected message that no rule speaks of.
+fn refused(virus: &str) -> Decision {
+    Decision::new(Vec::new(), Reply::Smtp(antivirus::infected()), "reject").note(format!("infected: {virus}"))
 }
 
 /// Whether submitted mail could be the test message of spam filters, so that the rules must look: its words stand there as they are, or

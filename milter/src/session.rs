@@ -4,7 +4,7 @@
 //! decided in `service`, how it is spelled in `protocol`.
 //!
 //! Time: Postfix gives us 30 s for each command (`milter_command_timeout`) and 300 s from DATA on (`milter_content_timeout`);
-//! everything before the end of the message is answered at once, and while a message is judged a progress notice goes out every
+//! whatever is answered before the end of the message is answered at once, and while a message is judged a progress notice goes out every
 //! `PROGRESS`. We wait for Postfix longer than Postfix lets its clients idle (`smtpd_timeout`, 300 s): a milter that
 //! hangs up costs every later message of that SMTP session a 451.
 //!
@@ -45,15 +45,21 @@ const SILENCE_IN_MESSAGE: Duration = Duration::from_secs(600);
 /// The longest silence between messages: no SMTP session idles for an hour; a peer that died unnoticed does.
 const SILENCE_BETWEEN: Duration = Duration::from_secs(3600);
 
-/// What is asked of the MTA. Headers, their end and the body are not answered (4.4 times fewer waits); the envelope and DATA are,
-/// because over TCP an unanswered step in front of the body costs 40 ms (Nagle's algorithm at Postfix's end).
+/// What is asked of the MTA. Nothing is decided before the end of the message, so nothing is answered before it but DATA: Postfix
+/// then writes connection, HELO and envelope together with DATA and waits once for all of them. DATA is answered because Postfix hands
+/// the connection from smtpd(8) to cleanup(8) behind it, and over TCP an unanswered step there costs 40 ms (Nagle's algorithm at
+/// Postfix's end). Whoever decides something at an earlier step takes its bit out of here; [`Session::answer_unless`] then answers it.
 const REQUESTS: Requests = Requests {
     actions: actions::ADD_HEADERS
         | actions::CHANGE_HEADERS
         | actions::CHANGE_BODY
         | actions::QUARANTINE
         | actions::SET_MACRO_LIST,
-    steps: steps::NO_REPLY_HEADER
+    steps: steps::NO_REPLY_CONNECT
+        | steps::NO_REPLY_HELO
+        | steps::NO_REPLY_MAIL
+        | steps::NO_REPLY_RCPT
+        | steps::NO_REPLY_HEADER
         | steps::NO_REPLY_END_OF_HEADERS
         | steps::NO_REPLY_BODY
         | steps::NO_UNKNOWN
@@ -191,20 +197,20 @@ where
             Command::Macros { command, pairs } => self.macros.announce(command, pairs),
             Command::Connect { hostname, peer } => {
                 self.client = Client { hostname, peer, helo: None };
-                return self.answer(&Reply::Continue).await;
+                return self.answer_unless(steps::NO_REPLY_CONNECT, Reply::Continue).await;
             }
             Command::Helo(helo) => {
                 self.client.helo = Some(helo);
-                return self.answer(&Reply::Continue).await;
+                return self.answer_unless(steps::NO_REPLY_HELO, Reply::Continue).await;
             }
             Command::Mail(arguments) => {
                 let sender = Transaction::new(address(&arguments));
                 self.transaction = Some(sender.with_reverse_path(reverse_path(&arguments)));
-                return self.answer(&Reply::Continue).await;
+                return self.answer_unless(steps::NO_REPLY_MAIL, Reply::Continue).await;
             }
             Command::Rcpt(arguments) => {
                 self.recipient(&arguments);
-                return self.answer(&Reply::Continue).await;
+                return self.answer_unless(steps::NO_REPLY_RCPT, Reply::Continue).await;
             }
             Command::Data | Command::Unknown(_) => return self.answer(&Reply::Continue).await,
             Command::Header { name, value } => {

@@ -9,6 +9,7 @@
 //! | header fields | [`MAX_FIELDS`], [`MAX_HEADER_BYTES`] | further fields are not looked at; DKIM is neither verified nor signed |
 //! | body kept for the rules | `limits.rules-body` (4 MiB) | the rules see the beginning |
 //! | body kept for DKIM verification | `limits.message` (64 MiB), and all connections together `limits.memory` | the fact `dkim` is missing |
+//! | body kept for the antivirus | `antivirus.message` (25 MiB) and `limits.memory` | it is not scanned |
 //! | body kept to be mended before it is signed | the same | it is signed as it is |
 //! | body signed | none: the hash is computed while it arrives | |
 //! | recipients | [`MAX_RECIPIENTS`] | further ones are not listed |
@@ -44,6 +45,8 @@ pub struct Bounds {
     pub message: usize,
     /// Whether mail from outside is hashed too, because it may be sealed.
     pub hash_inbound: bool,
+    /// For the antivirus; 0 where there is none.
+    pub scan: usize,
 }
 
 /// Memory for long bodies, shared by all connections, in steps of 1 MiB.
@@ -261,7 +264,7 @@ impl Body {
         self.purpose = purpose;
         self.keep = match purpose {
             _ if whole => bounds.message.max(bounds.rules_body),
-            Purpose::Verify | Purpose::JudgeAndSign => bounds.rules_body,
+            Purpose::Verify | Purpose::JudgeAndSign => bounds.rules_body.max(bounds.scan),
             Purpose::Sign => 0,
         };
         self.hash = (purpose != Purpose::Verify || bounds.hash_inbound).then(BodyHash::new);
@@ -326,7 +329,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { rules_body: 10, message: 4 * STEP, hash_inbound: false };
+    const BOUNDS: Bounds = Bounds { rules_body: 10, message: 4 * STEP, hash_inbound: false, scan: 0 };
 
     fn header(transaction: &mut Transaction, name: &'static str, value: &'static str) {
         transaction.header(&Bytes::from_static(name.as_bytes()), &Bytes::from_static(value.as_bytes()), true);

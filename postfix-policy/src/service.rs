@@ -65,6 +65,7 @@ impl Daemon for PostfixPolicy {
         "Answers Postfix's socketmap lookups and policy requests from the database mail_server";
     type Section = Settings;
     type Ask = Ask;
+    type More = std::convert::Infallible;
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
         let srs = config.service.srs.open()?;

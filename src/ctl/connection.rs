@@ -29,6 +29,11 @@ impl Settings {
         Ok(Self { config })
     }
 
+    /// Connections beside the one of [`Settings::connect`], for `LISTEN`.
+    pub(super) fn pool(&self) -> Result<sqlx::PgPool, config::ConfigError> {
+        Ok(Database::new(&self.config.database, "gatepost")?.pool().clone())
+    }
+
     /// Connects; the statement timeout of the daemons does not bind the admin.
     pub(super) async fn connect(&self) -> anyhow::Result<PoolConnection<Postgres>> {
         let database = &self.config.database;

@@ -4,9 +4,12 @@
 //! stdin, never from the command line, where every process of the host can read them.
 
 mod access;
+mod account;
 mod addresses;
 mod alias;
 mod allow_deny;
+mod apppassword;
+mod auth;
 mod bcc;
 mod check;
 mod connection;
@@ -15,15 +18,22 @@ mod dmarc;
 mod domain;
 mod domain_dns;
 mod greylist;
+mod group;
+mod history;
 mod limits;
+mod logins;
+mod master;
 mod quarantine;
+mod quota;
 mod schema;
 mod sendas;
 mod settings;
 mod share;
+mod stats;
 mod terminal;
 mod transport;
 mod user;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,7 +66,7 @@ enum Noun {
     /// Hosted domains: add, remove, list, dns
     #[command(subcommand)]
     Domain(domain::Verb),
-    /// Mailboxes: add, remove, list, password
+    /// Mailboxes: add, remove, list, password, lock, unlock, show
     #[command(subcommand)]
     User(user::Verb),
     /// Aliases: add, remove, list
@@ -65,7 +75,11 @@ enum Noun {
     /// Rights to send as an address that is another's: add, remove, list
     #[command(subcommand)]
     Sendas(sendas::Verb),
-    /// What happens to a sender, recipient, client or HELO name: add, remove, list
+    /// Restrictions of Postfix's own, for its check_*_access maps: add, remove, list
+    ///
+    /// For what main.cf asks by check_sender_access, check_recipient_access, check_client_access and check_helo_access, where
+    /// any action of access(5) may follow (ok, hold, discard …). Whom to let through or refuse, for the policy daemon's
+    /// check allow-deny and for the milter, is kept by `gatepost allow` and `gatepost deny`: begin with those.
     #[command(subcommand)]
     Access(access::Verb),
     /// Copies of mail: add, remove, list
@@ -77,6 +91,12 @@ enum Noun {
     /// Mailboxes shared to other users: add, remove, list
     #[command(subcommand)]
     Share(share::Verb),
+    /// Groups of users to whom mailboxes can be shared: add, remove, list
+    #[command(subcommand)]
+    Group(group::Verb),
+    /// How much mailboxes may hold, and how full they are: set, unset, list
+    #[command(subcommand)]
+    Quota(quota::Verb),
     /// DKIM signing keys: generate, rotate, activate, retire, remove, list, dns, check, import, encrypt
     #[command(subcommand)]
     Dkim(dkim::Verb),
@@ -104,9 +124,27 @@ enum Noun {
     /// How much may be sent, and locked logins: show, reset, set, unset
     #[command(subcommand)]
     Limits(limits::Verb),
+    /// Where logins may log in, and with what: set, unset, list
+    #[command(subcommand)]
+    Logins(logins::Verb),
+    /// Passwords beside the main one, each for one program: add, remove, list
+    #[command(subcommand)]
+    Apppassword(apppassword::Verb),
+    /// Who may log in as somebody else: add, remove, list, log
+    #[command(subcommand)]
+    Master(master::Verb),
+    /// Wrong passwords: failures, unblock
+    #[command(subcommand)]
+    Auth(auth::Verb),
     /// DMARC: policies of your own for single domains, and who forwards to you
     #[command(subcommand)]
     Dmarc(dmarc::Verb),
+    /// What was decided about which message
+    History(history::Which),
+    /// Why it was decided so, and what would have changed it
+    Why(why::Which),
+    /// What was decided, counted by day, action or symbol
+    Stats(stats::Which),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
     Check,
 }
@@ -162,6 +200,8 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Bcc(verb) => bcc::run(verb, &mut connection).await?,
         Noun::Transport(verb) => transport::run(verb, &mut connection).await?,
         Noun::Share(verb) => share::run(verb, &mut connection).await?,
+        Noun::Group(verb) => group::run(verb, &mut connection).await?,
+        Noun::Quota(verb) => quota::run(verb, &mut connection).await?,
         Noun::Dkim(verb) => return dkim::run(verb, &mut connection, &settings).await,
         Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
         Noun::Allow(verb) => allow_deny::run("allow", verb, &mut connection).await?,
@@ -171,6 +211,13 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Settings(verb) => settings::run(verb, &mut connection).await?,
         Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
         Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
+        Noun::Logins(verb) => logins::run(verb, &mut connection).await?,
+        Noun::Apppassword(verb) => apppassword::run(verb, &mut connection).await?,
+        Noun::Master(verb) => master::run(verb, &mut connection).await?,
+        Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
+        Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
+        Noun::Why(which) => why::run(which, &mut connection).await?,
+        Noun::Stats(which) => stats::run(which, &mut connection).await?,
         Noun::Quarantine(_) | Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -2,12 +2,13 @@
 
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
+use gatepost::config::Seconds;
 use gatepost::mail::{Address, Domain};
 use gatepost::password::{Scheme, StoredHash};
 use sqlx::PgConnection;
 
 use super::connection::{explain, violates};
-use super::{domain, terminal};
+use super::{account, domain, terminal};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -40,6 +41,30 @@ pub(super) enum Verb {
         /// The address
         address: Address,
     },
+    /// Let it receive but not log in, at once
+    Lock {
+        /// The address
+        address: Address,
+        /// What its user is told; without it, that the account is locked
+        #[arg(long, value_name = "TEXT", conflicts_with = "silent")]
+        reason: Option<String>,
+        /// Tell it nothing: the same as for a wrong password
+        #[arg(long)]
+        silent: bool,
+        /// Only for so long, such as 2h; then it is told to try later
+        #[arg(long = "for", value_name = "SPAN", value_parser = super::apppassword::span, conflicts_with = "silent")]
+        span: Option<Seconds>,
+    },
+    /// Let it log in again
+    Unlock {
+        /// The address
+        address: Address,
+    },
+    /// Show locks, rules, app passwords and last logins
+    Show {
+        /// The address
+        address: Address,
+    },
 }
 
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
@@ -49,6 +74,11 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
         }
         Verb::Remove { address, yes } => remove(connection, &address, yes).await,
         Verb::List { domain } => list(connection, domain.as_ref()).await,
+        Verb::Lock { address, reason, silent, span } => {
+            account::lock(connection, &address, reason, silent, span).await
+        }
+        Verb::Unlock { address } => account::unlock(connection, &address).await,
+        Verb::Show { address } => account::show(connection, &address).await,
         Verb::Password { address } => {
             let (local, domain) = require(connection, &address).await?;
             let hash = hash_of_new_password(&address)?;
@@ -125,9 +155,10 @@ async fn remove(connection: &mut PgConnection, address: &Address, yes: bool) -> 
     sqlx::query("DELETE FROM public.users WHERE domain = $1 AND local = $2")
         .bind(domain)
         .bind(local)
-        .execute(connection)
+        .execute(&mut *connection)
         .await
         .map_err(explain)?;
+    account::forget(connection, address).await?;
     println!("{address} removed, with {aliases} alias(es); its mail on disk stays");
     Ok(())
 }

@@ -52,6 +52,8 @@ pub trait Daemon: Send + Sync + Sized + 'static {
     type Section: Section;
     /// The arguments of `ask`.
     type Ask: Args + Send;
+    /// Verbs that this daemon alone has; [`Infallible`](std::convert::Infallible) for none.
+    type More: Subcommand + Send;
 
     /// Builds everything that `run` needs; `check` builds the same and stops there.
     fn build(
@@ -84,6 +86,14 @@ pub trait Daemon: Send + Sync + Sized + 'static {
 
     /// Puts one question through the same code as the wire.
     fn ask(source: ConfigSource, ask: Self::Ask) -> impl Future<Output = anyhow::Result<ExitCode>> + Send;
+
+    /// Does what a verb of its own says.
+    fn more(
+        _source: ConfigSource,
+        _more: Self::More,
+    ) -> impl Future<Output = anyhow::Result<ExitCode>> + Send {
+        std::future::ready(Ok(ExitCode::SUCCESS))
+    }
 }
 
 /// Where the configuration comes from.
@@ -125,16 +135,16 @@ impl ConfigSource {
 
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
-struct CommandLine<A: Args> {
+struct CommandLine<A: Args, M: Subcommand> {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    verb: Verb<A>,
+    verb: Verb<A, M>,
 }
 
 #[derive(Subcommand)]
-enum Verb<A: Args> {
+enum Verb<A: Args, M: Subcommand> {
     /// Serve until SIGTERM; SIGHUP reloads the configuration
     Run,
     /// Build everything that `run` would, report, and exit: 0, or 78 if the configuration is wrong
@@ -143,20 +153,23 @@ enum Verb<A: Args> {
     List,
     /// Put one question through the same code as the wire
     Ask(A),
+    #[command(flatten)]
+    More(M),
 }
 
 /// The whole program: a daemon's `main` is one call of this.
 pub fn main<D: Daemon>() -> ExitCode {
-    let command = CommandLine::<D::Ask>::command().name(D::NAME).about(D::ABOUT);
-    let line =
-        match command.try_get_matches().and_then(|matches| CommandLine::<D::Ask>::from_arg_matches(&matches))
-        {
-            Ok(line) => line,
-            Err(error) => {
-                let _ = error.print();
-                return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
-            }
-        };
+    let command = CommandLine::<D::Ask, D::More>::command().name(D::NAME).about(D::ABOUT);
+    let parsed = command
+        .try_get_matches()
+        .and_then(|matches| CommandLine::<D::Ask, D::More>::from_arg_matches(&matches));
+    let line = match parsed {
+        Ok(line) => line,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
     if let Verb::List = line.verb {
         print_table(&D::list());
         return ExitCode::SUCCESS;
@@ -175,6 +188,7 @@ pub fn main<D: Daemon>() -> ExitCode {
             Verb::Run => lifecycle::run::<D>(source).await,
             Verb::Check => check::<D>(source).await,
             Verb::Ask(ask) => D::ask(source, ask).await,
+            Verb::More(more) => D::more(source, more).await,
             Verb::List => Ok(ExitCode::SUCCESS),
         }
     });

@@ -23,11 +23,14 @@ pub(crate) enum Class {
     Keys,
     Dmarc,
     Rules,
+    Access,
+    Accounts,
+    Guesses,
     Spam,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::Domains,
         Self::Users,
         Self::Aliases,
@@ -35,6 +38,9 @@ impl Class {
         Self::Keys,
         Self::Dmarc,
         Self::Rules,
+        Self::Access,
+        Self::Accounts,
+        Self::Guesses,
         Self::Spam,
     ];
 
@@ -46,11 +52,15 @@ impl Class {
             "aliases" => Some(Self::Aliases),
             "shared_mailboxes" => Some(Self::Shares),
             "dkim_keys" => Some(Self::Keys),
+            "access_rules" => Some(Self::Access),
             "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
-            "settings" | "access_rules" => Some(Self::Spam),
+            "settings" => Some(Self::Spam),
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }
+            "login_rules" | "app_passwords" | "master_users" | "login_locks" | "wide_shares" | "groups"
+            | "quota_limits" | "user_fields" => Some(Self::Accounts),
+            "login_guesses" => Some(Self::Guesses),
             _ => None,
         }
     }
@@ -122,7 +132,7 @@ impl Freshness {
     }
 
     pub(crate) fn flush(&self) {
-        Class::ALL.into_iter().for_each(|class| self.flush_class(class));
+        Class::ALL.iter().copied().for_each(|class| self.flush_class(class));
     }
 
     /// Everything known of a class may be out of date. It is kept, for as long as nobody can be asked: an answer under way now is
@@ -142,6 +152,11 @@ impl Freshness {
     /// Waits until rows of a class may have changed since the last call; for one follower of each class.
     pub(crate) async fn changed(&self, class: Class) {
         self.mark(class).changed.notified().await;
+    }
+
+    /// Whether what was learnt at that time still counts because every change since would have been announced.
+    pub(crate) fn is_followed(&self, class: Class, learnt: Instant) -> bool {
+        self.is_notified() && learnt >= self.since(class) && learnt.elapsed() <= self.ttl_notified
     }
 
     /// Whether the whole list of a class was loaded, and every later change announced, up to the loss of contact.

@@ -8,6 +8,7 @@
 //! Refuses to write, but for shares, which Dovecot's ACL plugin owns.
 
 pub mod access;
+pub mod account;
 mod cache;
 mod hosted;
 mod kept;
@@ -57,6 +58,9 @@ struct Inner {
     rules: Table<(), Arc<Rules>>,
     kept: Kept,
     credentials: Table<Address, (Address, Option<StoredHash>)>,
+    usual_hashes: Table<Domain, StoredHash>,
+    accounts: Table<Address, Arc<account::Account>>,
+    accounts_installed: Table<(), bool>,
     shares: Table<(), Arc<Shares>>,
 }
 
@@ -76,6 +80,10 @@ impl Directory {
             rules: Table::new(Class::Rules, 1, &freshness),
             kept: Kept::default(),
             credentials: Table::new(Class::Users, entries, &freshness),
+            usual_hashes: Table::new(Class::Accounts, account::MAX_DOMAINS, &freshness)
+                .with_ttl(account::USUAL_TTL),
+            accounts: Table::new(Class::Accounts, entries, &freshness),
+            accounts_installed: Table::new(Class::Accounts, 1, &freshness),
             shares: Table::new(Class::Shares, 1, &freshness),
             freshness,
         }))
@@ -113,8 +121,9 @@ impl Directory {
     /// One change that a trigger announced: a class of rows and the address or domain, or `*` for all.
     fn changed(&self, class: Class, key: &str) {
         let inner = &self.0;
-        let address =
-            matches!(class, Class::Users | Class::Aliases).then(|| Address::parse(key).ok()).flatten();
+        let address = matches!(class, Class::Users | Class::Aliases | Class::Accounts)
+            .then(|| Address::parse(key).ok())
+            .flatten();
         let Some(address) = address else {
             inner.freshness.flush_class(class);
             if class == Class::Aliases {
@@ -125,6 +134,10 @@ impl Directory {
             }
             return;
         };
+        inner.accounts.forget(class, &address);
+        if class == Class::Accounts {
+            return;
+        }
         inner.mailboxes.forget(class, &address);
         inner.credentials.forget(class, &address);
         inner.aliases.forget(class, &address);

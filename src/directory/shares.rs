@@ -33,6 +33,21 @@ impl Directory {
         self.write_share(include_str!("queries/share.sql"), from, to).await
     }
 
+    /// Whether that record is there, asked of the database.
+    pub async fn is_shared(&self, from: &Address, to: &Address) -> Lookup<()> {
+        let database = &self.0.database;
+        let question = async {
+            let (Some(from), Some(to)) = (self.stored_forms(from).await?, self.stored_forms(to).await?)
+            else {
+                return Ok(None);
+            };
+            let query =
+                sqlx::query_scalar::<_, i32>(include_str!("queries/is_shared.sql")).bind(from).bind(to);
+            database.ask(query.fetch_optional(database.pool())).await
+        };
+        Lookup::from(question.await).map(|_| ())
+    }
+
     /// Removes that record, if it is there.
     pub async fn unshare(&self, from: &Address, to: &Address) -> Lookup<()> {
         self.write_share(include_str!("queries/unshare.sql"), from, to).await

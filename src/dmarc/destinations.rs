@@ -149,7 +149,7 @@ pub async fn organization(resolver: &Resolver, domain: &str) -> Lookup<String> {
                 }
                 top = Some(here);
             }
-            // Several records are none (RFC 9989, 4.7).
+            // Several records are none (RFC 9989, 4.10).
             Lookup::Found(_) | Lookup::None => {}
             Lookup::Unavailable(why) | Lookup::Misconfigured(why) => return Lookup::Unavailable(why),
         }

@@ -4,6 +4,7 @@
 
 mod address;
 mod domain;
+pub mod quoting;
 mod reply;
 
 pub use address::{Address, written};

@@ -12,6 +12,7 @@
 use std::fmt::Write;
 
 use super::{Client, SpfOutcome, SpfResult, SpfScope};
+use crate::mail::quoting;
 
 /// The value of the field with its leading space, folds as `"\n\t"`. `reverse_path` is MAIL FROM without brackets, empty when null.
 pub fn received_spf(outcome: &SpfOutcome, client: Client<'_>, reverse_path: &str) -> String {
@@ -44,32 +45,12 @@ pub fn received_spf(outcome: &SpfOutcome, client: Client<'_>, reverse_path: &str
     out
 }
 
-/// A dot-atom as it is (RFC 5322, 3.2.3), anything else as a quoted string.
 fn value(text: &str) -> String {
-    let atom = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
-    };
-    if text.len() <= MAX_VALUE && text.split('.').all(atom) {
-        return text.to_owned();
-    }
-    let mut out = String::from("\"");
-    for character in text.chars().filter(|character| !character.is_control()).take(MAX_VALUE) {
-        if matches!(character, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
-    out.push('"');
-    out
+    quoting::dot_atom(text, MAX_VALUE)
 }
 
-/// Text inside parentheses: what would end the comment or the line is left out.
 fn comment(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control() && !matches!(character, '(' | ')' | '\\'))
-        .take(MAX_VALUE)
-        .collect()
+    quoting::comment(text, MAX_VALUE)
 }
 
 /// The longest address has 64 + 1 + 255 bytes (RFC 5321, 4.5.3.1).

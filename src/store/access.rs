@@ -1,7 +1,7 @@
 //! The allow and deny lists that all daemons share: `gatepost.access_rules`, held in memory as one value.
 //!
-//! One row tells whether the list has changed; it is read at most every few seconds, so a decision costs no round trip. While the
-//! database is away the list of before counts. Refuses to decide: whoever asks says which identities are proven.
+//! Changes are announced. Where nobody listens (a replica, triggers not installed), one row tells whether the list has changed, and is read at
+//! most every few seconds; so a decision costs no round trip. While the database is away the list of before counts. Refuses to decide: whoever asks says which identities are proven.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::Store;
 use crate::config::Network;
 use crate::database::Trouble;
-use crate::directory::Lookup;
+use crate::directory::{Class, Lookup};
 use crate::mail::Address;
 
 /// What a rule says of a client, a sender or a recipient.
@@ -213,7 +213,12 @@ impl Store {
             let mut held = self.held();
             let known = held.rules.clone().map(|rules| (rules, held.version));
             if let Some((rules, _)) = &known {
-                if held.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+                let freshness = &self.0.freshness;
+                let counts = |looked: Instant| {
+                    looked.elapsed() < FRESH && !freshness.is_notified()
+                        || freshness.is_followed(Class::Access, looked)
+                };
+                if held.looked.is_some_and(counts) {
                     return Lookup::Found(Arc::clone(rules));
                 }
                 held.looked = Some(Instant::now());
@@ -223,7 +228,8 @@ impl Store {
         match self.look_at_access(known).await {
             Ok(rules) => Lookup::Found(rules),
             Err(Trouble::Away(why)) => {
-                let held = self.held();
+                let mut held = self.held();
+                held.looked = None;
                 match &held.rules {
                     Some(rules) if held.loaded.is_some_and(|loaded| loaded.elapsed() < STALE) => {
                         Lookup::Found(Arc::clone(rules))
@@ -240,6 +246,8 @@ impl Store {
         known: Option<(Arc<AccessRules>, i64)>,
     ) -> Result<Arc<AccessRules>, Trouble> {
         let database = &self.0.database;
+        // Before the question: a change that is announced while it is under way makes the answer old.
+        let asked = Instant::now();
         let version = sqlx::query_as::<_, (i64,)>(include_str!("queries/access_version.sql"));
         let (version,) = database.ask(version.fetch_one(database.pool())).await?;
         let rules = match known {
@@ -249,8 +257,8 @@ impl Store {
                 Arc::new(list(database.ask(query.fetch_all(database.pool())).await?))
             }
         };
-        let now = Some(Instant::now());
-        *self.held() = Held { rules: Some(Arc::clone(&rules)), version, looked: now, loaded: now };
+        *self.held() =
+            Held { rules: Some(Arc::clone(&rules)), version, looked: Some(asked), loaded: Some(asked) };
         Ok(rules)
     }
 

@@ -88,10 +88,11 @@ impl Store {
     }
 
     /// Writes it down, all or nothing.
-    pub async fn remember(&self, what: &Correspondence) -> Lookup<()> {
+    pub async fn remember_correspondence(&self, what: &Correspondence) -> Lookup<()> {
         let database = &self.0.database;
         let question = async {
-            let mut transaction = database.pool().begin().await?;
+            let mut connection = database.pool().acquire().await?;
+            let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
             if !what.correspondents.is_empty() {
                 let (mut mailboxes, mut addresses, mut names, mut counts) =
                     (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -5,10 +5,7 @@
 
 use std::time::Duration;
 
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 use super::Store;
 use crate::database::{Database, Trouble};
@@ -161,17 +158,11 @@ pub fn steady_sender(sender: &str, delimiters: &str) -> String {
 }
 
 async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
-    let mut connection = None;
     let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        match timeout(KEPT, questions.recv()).await {
-            Ok(Some(question)) => batch.push(question),
-            Ok(None) => return,
-            Err(_) => {
-                connection = None;
-                continue;
-            }
-        }
+    while let Some(question) = questions.recv().await {
+        batch.push(question);
+        // Whoever is about to ask comes along too: the other connections have their turn first.
+        tokio::task::yield_now().await;
         // What came while the last batch was under way goes along.
         while batch.len() < BATCH
             && let Ok(question) = questions.try_recv()
@@ -185,7 +176,7 @@ async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
             batch = later;
             // In one order on every host, so that no two wait for each other's rows.
             now.sort_by(|a, b| a.attempt.order().cmp(&b.attempt.order()));
-            let decisions = decide(&database, &mut connection, &now, &patience).await;
+            let decisions = decide(&database, &now, &patience).await;
             for (place, question) in now.into_iter().enumerate() {
                 let answer = match &decisions {
                     Ok(decisions) => decisions
@@ -201,10 +192,9 @@ async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
     }
 }
 
-/// One batch, one round trip. The connection stays with the task while it is busy: the pool would ask it how it is each time.
+/// One batch, one round trip.
 async fn decide(
     database: &Database,
-    connection: &mut Option<PoolConnection<Postgres>>,
     batch: &[Question],
     patience: &Patience,
 ) -> Result<Vec<Greylisted>, Trouble> {
@@ -228,16 +218,7 @@ async fn decide(
             passes => i32::try_from(passes).unwrap_or(i32::MAX),
         })
         .bind(patience.score);
-    let question = async {
-        let mut held = match connection.take() {
-            Some(held) => held,
-            None => database.pool().acquire().await?,
-        };
-        let rows = query.fetch_all(&mut *held).await?;
-        *connection = Some(held);
-        Ok(rows)
-    };
-    Ok(database.ask(question).await?.into_iter().map(Greylisted::from).collect())
+    Ok(database.ask(query.fetch_all(database.pool())).await?.into_iter().map(Greylisted::from).collect())
 }
 
 impl From<Row> for Greylisted {
@@ -263,8 +244,6 @@ impl Attempt {
 const BATCH: usize = 64;
 /// So many wait at the most: the database decides about 20,000 a second on one core, and a question may take 2 s.
 const MOST_WAITING: usize = 4096;
-/// How long a connection is kept without a question; so long it is believed to live (`database`).
-const KEPT: Duration = Duration::from_secs(1);
 /// Some tenths of a second's work, far below the deadline of a question.
 const AT_ONCE: i64 = 20_000;
 

@@ -3,33 +3,41 @@
 //! Everything that needs it says so, and why, where it is missing; lookups and logins never need it.
 
 pub mod access;
+mod account;
 mod correspondents;
+mod dict;
 mod dmarc;
 mod greylist;
 mod habits;
+pub mod history;
 pub mod key_life;
 mod keys;
+pub mod logins;
 mod mta_sts;
 mod quota;
 pub mod reports;
 pub mod schema;
 mod sent;
 mod spam;
+mod wide_shares;
 
+pub use account::Account;
 pub use correspondents::{Author, Correspondence, Held, Relation};
+pub use dict::{DictChange, DictOutcome};
 pub use greylist::{Attempt, Greylist, Greylisted, Patience, steady_sender};
 pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use mta_sts::KeptPolicy;
 pub use quota::Quota;
 pub use sent::{Exceeded, Limit, Scope, Sending, Sent};
+pub use wide_shares::{SharedTo, WideShares};
 
 use std::sync::Arc;
 
 use crate::database::Database;
 use crate::directory::{Class, Directory, Freshness, Table};
 use crate::dmarc::{Forwarder, Overrides};
-use crate::mail::Domain;
+use crate::mail::{Address, Domain};
 use crate::spam::{Lists, Settings};
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
@@ -47,6 +55,8 @@ struct Inner {
     forwarders: Table<(), Arc<Vec<Forwarder>>>,
     spam_settings: Table<(), Arc<Settings>>,
     spam_lists: Table<(), Arc<Lists>>,
+    accounts: Table<Address, Arc<Account>>,
+    wide_shares: Table<(), Arc<WideShares>>,
 }
 
 impl Store {
@@ -62,10 +72,14 @@ impl Store {
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
             spam_settings: Table::new(Class::Spam, 1, directory.freshness()),
-            spam_lists: Table::new(Class::Spam, 1, directory.freshness()),
+            spam_lists: Table::new(Class::Access, 1, directory.freshness()),
+            accounts: Table::new(Class::Accounts, MAX_ACCOUNTS, directory.freshness()),
+            wide_shares: Table::new(Class::Accounts, 1, directory.freshness()),
         }))
     }
 }
 
 /// How many domains' signing keys are kept: more domains than a server of this kind hosts.
 const MAX_DOMAINS: u64 = 10_000;
+/// How many users' fields are kept, a few hundred bytes each: those that are active at a time.
+const MAX_ACCOUNTS: u64 = 20_000;

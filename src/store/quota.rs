@@ -33,4 +33,22 @@ impl Store {
             limit_messages: limit_messages.map(size),
         })
     }
+
+    /// Takes down how full a mailbox is: set where a number is given, then changed by the steps.
+    pub async fn set_quota(
+        &self,
+        login: &Address,
+        bytes: Option<i64>,
+        messages: Option<i64>,
+        steps: (i64, i64),
+    ) -> Lookup<()> {
+        let database = &self.0.database;
+        let query = sqlx::query(include_str!("queries/set_quota.sql"))
+            .bind(login.to_string())
+            .bind(bytes)
+            .bind(messages)
+            .bind(steps.0)
+            .bind(steps.1);
+        Lookup::from(database.ask(query.execute(database.pool())).await.map(|_| Some(())))
+    }
 }

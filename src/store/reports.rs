@@ -89,7 +89,8 @@ impl Store {
     ) -> Lookup<Collected> {
         let database = &self.0.database;
         let question = async {
-            let mut transaction = database.pool().begin().await?;
+            let mut connection = database.pool().acquire().await?;
+            let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
             let begun = sqlx::query(include_str!("queries/begin_batch.sql"))
                 .bind(batch.to_owned())
                 .execute(&mut *transaction)

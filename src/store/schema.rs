@@ -55,7 +55,9 @@ pub async fn install(
         .fetch_one(&mut *transaction)
         .await?
         .try_get(0)?;
-    for (version, migration) in (1..).zip(MIGRATIONS).skip(usize::try_from(from).unwrap_or_default()) {
+    for (version, migration) in
+        (1..).zip(MIGRATIONS.iter().copied()).skip(usize::try_from(from).unwrap_or_default())
+    {
         sqlx::raw_sql(migration).execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO gatepost.schema_version (version) VALUES ($1)")
             .bind(version)
@@ -155,7 +157,7 @@ const BOOTSTRAP: &str = "
         version integer PRIMARY KEY, installed_at timestamptz NOT NULL DEFAULT now())";
 
 /// In order; a migration is never changed once it is released.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_base.sql"),
     include_str!("migrations/002_dkim_key_life.sql"),
     include_str!("migrations/003_dmarc.sql"),
@@ -163,5 +165,10 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/005_addresses.sql"),
     include_str!("migrations/006_policy.sql"),
     include_str!("migrations/007_mta_sts.sql"),
+    include_str!("migrations/008_greylist_bytes.sql"),
+    include_str!("migrations/010_accounts.sql"),
+    include_str!("migrations/011_dicts.sql"),
+    include_str!("migrations/013_history.sql"),
+    // After 013, which databases may have had before it: the place here is the version.
     include_str!("migrations/012_settings.sql"),
 ];

@@ -1,8 +1,11 @@
 //! Asks a socketmap over many connections, and says how fast it answered. For `tests/benchmarks/socketmap`, which compiles it alone:
-//! `load SOCKET MAP KEYS CONNECTIONS SECONDS [RATE]`. Without RATE each connection asks as fast as it is answered; with it all together ask
-//! so many keys a second, which is how latency is measured: at full speed it says how many wait for their turn.
+//! `load SOCKET MAP KEYS CONNECTIONS SECONDS [RATE]`.
+//!
+//! Without RATE a thread for each connection asks as fast as it is answered. With it one thread asks so many keys a second over all connections in
+//! turn, at set times, and measures each answer from the time its question was due: at full speed latency says only how many wait for
+//! their turn, and many sleeping threads measure their own waking up. That thread never sleeps, so it needs a core of its own.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -12,48 +15,80 @@ fn main() {
     let [_, socket, map, keys, connections, seconds, rest @ ..] = &arguments[..] else {
         panic!("load SOCKET MAP KEYS CONNECTIONS SECONDS [RATE]")
     };
-    let keys: Vec<String> = std::fs::read_to_string(keys).unwrap().lines().map(str::to_owned).collect();
-    let (connections, seconds): (usize, f64) = (connections.parse().unwrap(), seconds.parse().unwrap());
-    let rate: Option<f64> = rest.first().map(|rate| rate.parse().unwrap());
-    let pause = rate.map(|rate| Duration::from_secs_f64(connections as f64 / rate));
-    let requests: Arc<Vec<Vec<u8>>> = Arc::new(
-        keys.iter().map(|key| format!("{}:{map} {key},", map.len() + 1 + key.len()).into_bytes()).collect(),
-    );
-    let barrier = Arc::new(Barrier::new(connections));
-    let threads: Vec<_> = (0..connections)
-        .map(|number| {
-            let (requests, barrier, socket) = (Arc::clone(&requests), Arc::clone(&barrier), socket.clone());
-            std::thread::Builder::new()
-                .stack_size(64 * 1024)
-                .spawn(move || {
-                    let mut stream = UnixStream::connect(socket).unwrap();
-                    let mut answer = [0; 4096];
-                    let mut took = Vec::new();
-                    barrier.wait();
-                    let begun = Instant::now();
-                    let mut at = number * requests.len() / connections.max(1);
-                    // Spread, so that the connections do not all ask at the same instant.
-                    let mut next = begun + pause.map_or(Duration::ZERO, |pause| pause.mul_f64(number as f64 / connections as f64));
-                    while begun.elapsed().as_secs_f64() < seconds {
-                        if let Some(pause) = pause {
-                            std::thread::sleep(next.saturating_duration_since(Instant::now()));
-                            next += pause;
-                        }
-                        let asked = Instant::now();
-                        stream.write_all(&requests[at % requests.len()]).unwrap();
-                        let length = stream.read(&mut answer).unwrap();
-                        took.push(asked.elapsed().as_nanos() as u64);
-                        let text = &answer[..length];
-                        assert!(text.ends_with(b",") && text.windows(4).any(|w| w == b":OK " || w == b":NOT"), "{:?}", String::from_utf8_lossy(text));
-                        at += 1;
-                    }
-                    took
-                })
-                .unwrap()
-        })
-        .collect();
-    let mut all: Vec<u64> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-    all.sort_unstable();
-    let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize] / 1000;
-    println!("{} {:.0} {} {} {}", all.len(), all.len() as f64 / seconds, at(0.5), at(0.99), at(0.999));
+    let keys = std::fs::read_to_string(keys).unwrap();
+    let requests: Vec<Vec<u8>> =
+        keys.lines().map(|key| format!("{}:{map} {key},", map.len() + 1 + key.len()).into_bytes()).collect();
+    let connections: Vec<UnixStream> =
+        (0..connections.parse().unwrap()).map(|_| UnixStream::connect(socket).unwrap()).collect();
+    let seconds: f64 = seconds.parse().unwrap();
+    let mut took = match rest.first() {
+        Some(rate) => at_rate(connections, &requests, seconds, rate.parse().unwrap()),
+        None => at_full_speed(connections, requests, seconds),
+    };
+    took.sort_unstable();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize] / 1000;
+    println!("{} {:.0} {} {} {}", took.len(), took.len() as f64 / seconds, at(0.5), at(0.99), at(0.999));
+}
+
+fn at_full_speed(connections: Vec<UnixStream>, requests: Vec<Vec<u8>>, seconds: f64) -> Vec<u64> {
+    let (requests, count) = (Arc::new(requests), connections.len());
+    let barrier = Arc::new(Barrier::new(count));
+    let ask = |(number, mut stream): (usize, UnixStream)| {
+        let (requests, barrier) = (Arc::clone(&requests), Arc::clone(&barrier));
+        let work = move || {
+            let (mut answer, mut took) = ([0; 4096], Vec::new());
+            barrier.wait();
+            let begun = Instant::now();
+            let mut at = number * requests.len() / count;
+            while begun.elapsed().as_secs_f64() < seconds {
+                let asked = Instant::now();
+                stream.write_all(&requests[at % requests.len()]).unwrap();
+                let length = stream.read(&mut answer).unwrap();
+                took.push(asked.elapsed().as_nanos() as u64);
+                check(&answer[..length]);
+                at += 1;
+            }
+            took
+        };
+        std::thread::Builder::new().stack_size(64 * 1024).spawn(work).unwrap()
+    };
+    let threads: Vec<_> = connections.into_iter().enumerate().map(ask).collect();
+    threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+}
+
+fn at_rate(mut connections: Vec<UnixStream>, requests: &[Vec<u8>], seconds: f64, rate: f64) -> Vec<u64> {
+    for stream in &connections {
+        stream.set_nonblocking(true).unwrap();
+    }
+    let pause = Duration::from_secs_f64(1.0 / rate);
+    // Which connections wait for an answer, and since when it is due.
+    let mut waiting: Vec<(usize, Instant)> = Vec::new();
+    let (mut took, mut answer, mut asked) = (Vec::new(), [0; 4096], 0);
+    let begun = Instant::now();
+    let mut due = begun;
+    while begun.elapsed().as_secs_f64() < seconds || !waiting.is_empty() {
+        let number = asked % connections.len();
+        let free = waiting.iter().all(|(busy, _)| *busy != number);
+        if due.elapsed() > Duration::ZERO && free && begun.elapsed().as_secs_f64() < seconds {
+            connections[number].write_all(&requests[asked % requests.len()]).unwrap();
+            waiting.push((number, due));
+            asked += 1;
+            due += pause;
+        }
+        waiting.retain(|(number, due)| match connections[*number].read(&mut answer) {
+            Ok(length) => {
+                took.push(due.elapsed().as_nanos() as u64);
+                check(&answer[..length]);
+                false
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+            Err(error) => panic!("{error}"),
+        });
+    }
+    took
+}
+
+fn check(text: &[u8]) {
+    let good = text.ends_with(b",") && text.windows(4).any(|w| w == b":OK " || w == b":NOT");
+    assert!(good, "{:?}", String::from_utf8_lossy(text));
 }

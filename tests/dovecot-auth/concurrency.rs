@@ -1,6 +1,7 @@
 //! What goes on at the same time: slow hashes, quick ones, lookups, bounds, and the end of the daemon in the middle of it.
 
-use crate::instance::{Instance, plain};
+use crate::instance::{Held, Instance, install, plain, until};
+use crate::postgres::Database;
 
 /// bcrypt at a cost that takes a good part of a second: long beside everything else here, and short enough for several of them, on a machine
 /// that has other things to do, within the 8 s that a login is given. Nobody knows its password.
@@ -190,4 +191,90 @@ async fn an_accepted_login_is_still_handed_over_at_the_end() {
     master.hear().await;
     assert!(master.hear().await.starts_with("USER\t1\talice@example.com\t"));
     assert_eq!(instance.stop().await, 0);
+}
+
+/// Two lookups that both wait are numbered; a commit lets nothing pass; an old client gets one answer after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_a_dictionary_are_numbered_where_there_are_several() {
+    let database = Database::create().await;
+    install(&database).await;
+    let section = format!("{}timeout = \"20s\"\n", database.toml());
+    let instance = Instance::on(database, &section, "").await;
+    instance.database.sql("INSERT INTO gatepost.dict_values (dict, key, value, writer) VALUES ('key_value', 'shared/a', '1', ''), ('key_value', 'shared/b', '2', '')").await;
+    let held = Held::lock(&instance.database, "gatepost.dict_values").await;
+    let (mut dict, mut old) = (instance.lines("dict").await, instance.lines("dict").await);
+    let two = ["Lshared/a\tbob@example.com", "I1\t0\tshared/\tbob@example.com"];
+    dict.say(&["H3\t2\t0\t\tkey_value", two[0], two[1]]).await;
+    old.say(&["H3\t0\t0\t\tkey_value", two[0], two[1]]).await;
+    assert_eq!([dict.hear().await, dict.hear().await], ["*1", "*2"]);
+    held.release().await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(dict.hear().await);
+    }
+    answers.sort();
+    assert_eq!(answers, ["+1\tO1", "+2\t", "+2\tOshared/a\t1", "+2\tOshared/b\t2"]);
+    let in_order = ["O1", "Oshared/a\t1", "Oshared/b\t2", ""];
+    for expected in in_order {
+        assert_eq!(old.hear().await, expected);
+    }
+    // What is behind a commit sees what it wrote, and is not begun before.
+    let held = Held::lock(&instance.database, "gatepost.dict_values").await;
+    dict.say(&["B1\tbob@example.com", "S1\tshared/a\t3", "C1", two[0], "C9"]).await;
+    held.release().await;
+    assert_eq!(dict.hear().await, "O1");
+    let mut rest = vec![dict.hear().await];
+    if rest[0] == "O3" {
+        assert_eq!(dict.hear().await, "F9\tno such transaction");
+    } else {
+        while rest.len() < 4 {
+            rest.push(dict.hear().await);
+        }
+        rest.sort();
+        assert_eq!(rest, ["*4", "*5", "+4\tO3", "+5\tF9\tno such transaction"]);
+    }
+    instance.stop().await;
+}
+
+/// Dovecot rebuilds shares by taking back and giving again: no row goes meanwhile, and one that is taken back goes in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_is_taken_back_and_given_again_never_goes() {
+    let instance = Instance::start("").await;
+    instance.database.sql("CREATE TABLE gone (n int); CREATE RULE gone AS ON DELETE TO shared_mailboxes DO ALSO INSERT INTO gone VALUES (1)").await;
+    let mut alice = instance.lines("dict").await;
+    alice.say(&["H3\t2\t0\t\tacl"]).await;
+    let key = "shared/shared-boxes/user/bob@example.com/alice@example.com";
+    for id in 1..=20 {
+        let (take, give) = (2 * id, 2 * id + 1);
+        alice
+            .say(&[&format!("B{take}\talice@example.com"), &format!("U{take}\t{key}"), &format!("C{take}")])
+            .await;
+        assert_eq!(alice.hear().await, format!("O{take}"));
+        alice
+            .say(&[
+                &format!("B{give}\talice@example.com"),
+                &format!("S{give}\t{key}\t1"),
+                &format!("C{give}"),
+            ])
+            .await;
+        assert_eq!(alice.hear().await, format!("O{give}"));
+    }
+    // Longer than a promise waits.
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    assert_eq!(instance.database.sql("SELECT count(*) FROM gone").await, "0");
+    assert_eq!(instance.database.sql("SELECT count(*) FROM shared_mailboxes").await, "1");
+    alice.say(&["B100\talice@example.com", &format!("U100\t{key}"), "C100"]).await;
+    assert_eq!(alice.hear().await, "O100");
+    until("it goes", async || instance.database.sql("SELECT count(*) FROM shared_mailboxes").await == "0")
+        .await;
+    // The daemon that ends does what it has promised.
+    instance
+        .database
+        .sql("INSERT INTO shared_mailboxes VALUES ('alice', 'example.com', 'bob', 'example.com')")
+        .await;
+    alice.say(&["B101\talice@example.com", &format!("U101\t{key}"), "C101"]).await;
+    assert_eq!(alice.hear().await, "O101");
+    let database = instance.database.clone();
+    instance.stop().await;
+    assert_eq!(database.sql("SELECT count(*) FROM shared_mailboxes").await, "0");
 }

@@ -14,7 +14,7 @@ use crate::instance::{Instance, plain, soon, until};
 struct Dovecot {
     gatepost: Instance,
     directory: tempfile::TempDir,
-    ports: [u16; 3],
+    ports: [u16; 5],
     process: Child,
 }
 
@@ -26,19 +26,40 @@ impl Dovecot {
         std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let (uid, gid, users) = owners(dir);
         let mail = dir.join("mail");
-        let settings =
-            format!("uid = \"{uid}\"\ngid = \"{gid}\"\nhome = \"{}/{{domain}}/{{local}}\"", mail.display());
-        let gatepost = Instance::start(&settings).await;
-        let ports = free_ports();
-        for (from, to) in [(configuration, "dovecot.conf"), ("2.3-dict.conf", "dict.conf")] {
-            let text = std::fs::read_to_string(folder().join(from)).unwrap();
+        let (ports, sink) = (free_ports(), sink().await);
+        let settings = format!(
+            "listen-auth-policy = [\"inet:127.0.0.1:{}\"]\nuid = \"{uid}\"\ngid = \"{gid}\"\nhome = \"{}/{{domain}}/{{local}}\"\nshare-to-anyone = \"everybody\"\n{FIELDS}",
+            ports[4],
+            mail.display()
+        );
+        let gatepost = Instance::with_schema(&settings).await;
+        let examples = folder().join("../../../examples");
+        let (own_auth, dict) =
+            (examples.join(format!("dovecot-{configuration}")), examples.join("dovecot-2.3-own-auth.dict"));
+        for (from, to) in [(folder().join(configuration), "dovecot.conf"), (dict, "dict.conf")] {
+            let text = std::fs::read_to_string(from).unwrap();
+            let own_auth = std::fs::read_to_string(&own_auth).unwrap_or_default();
             let filled = [
+                ("@OWN_AUTH@", own_auth),
+                // What is another's on a real host.
+                ("/etc/dovecot/gatepost-auth.dict", dir.join("dict.conf").display().to_string()),
+                ("/run/gatepost/dict-auth", gatepost.socket("dict-auth").display().to_string()),
+                ("/run/postgresql", gatepost.database.socket().display().to_string()),
+                ("user = mail_user", "user = postgres".to_owned()),
+                ("dbname = mail_server", format!("dbname = {}", gatepost.database.name())),
+                (
+                    "5000 AS uid, 5000 AS gid, '/var/vmail/'",
+                    format!("{uid} AS uid, {gid} AS gid, '{}/'", mail.display()),
+                ),
+                ("127.0.0.1:4001", format!("127.0.0.1:{}", ports[4])),
                 ("@DIR@", dir.display().to_string()),
                 ("@SOCKETS@", gatepost.directory().display().to_string()),
                 ("@USERS@", users.clone()),
                 ("@IMAP@", ports[0].to_string()),
                 ("@POP3@", ports[1].to_string()),
                 ("@SIEVE@", ports[2].to_string()),
+                ("@SUBMISSION@", ports[3].to_string()),
+                ("@SINK@", sink.to_string()),
             ]
             .into_iter()
             .fold(text, |text, (mark, value)| text.replace(mark, &value));
@@ -228,8 +249,39 @@ fn owners(dir: &Path) -> (u32, u32, String) {
     (own.as_raw(), group.as_raw(), users)
 }
 
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+/// For both versions; each ignores the other's.
+const FIELDS: &str = r#"[dovecot-auth.fields]
+quota_rule = "*:bytes={quota}"
+"quota/User quota/quota_storage_size" = "{quota}B"
+acl_groups = "{groups}"
+"#;
+
+/// An SMTP server that says yes: submission passes on what it gets. Its port.
+async fn sink() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut talk = Talk::new(stream);
+                talk.say("220 sink").await;
+                loop {
+                    let mut line = String::new();
+                    match talk.stream.read_line(&mut line).await {
+                        Ok(1..) => {
+                            let _ = talk.stream.get_mut().write_all(b"250 yes\r\n").await;
+                        }
+                        _ => return,
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+fn free_ports() -> [u16; 5] {
+    let listeners = [(); 5].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
@@ -312,7 +364,7 @@ async fn a_database_that_is_away_is_never_a_wrong_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pop3_and_managesieve_log_in_too() {
+async fn pop3_managesieve_and_submission_log_in_too() {
     let dovecot = Dovecot::start(release().configuration()).await;
     let mut pop3 = Talk::new(TcpStream::connect(("127.0.0.1", dovecot.ports[1])).await.unwrap());
     assert!(pop3.hear().await.starts_with("+OK"));
@@ -331,6 +383,17 @@ async fn pop3_and_managesieve_log_in_too() {
     let answer = sieve.ask(&format!("AUTHENTICATE \"PLAIN\" \"{right}\"")).await;
     assert!(answer.starts_with("OK"), "{answer}\n{}", dovecot.log());
     assert!(sieve.ask("LISTSCRIPTS").await.starts_with("OK"));
+
+    let mut submission = Talk::new(TcpStream::connect(("127.0.0.1", dovecot.ports[3])).await.unwrap());
+    assert!(submission.hear().await.starts_with("220"));
+    submission.say("EHLO test").await;
+    while !submission.hear().await.starts_with("250 ") {}
+    let wrong = plain("bob@example.com", "wrong");
+    assert!(submission.ask(&format!("AUTH PLAIN {wrong}")).await.starts_with("535"));
+    let right = plain("bob@example.com", "bob123");
+    let answer = submission.ask(&format!("AUTH PLAIN {right}")).await;
+    assert!(answer.starts_with("235"), "{answer}\n{}", dovecot.log());
+    assert_eq!(dovecot.gatepost.metric("logins_total{service=\"submission\",result=\"ok\"}"), 1);
     assert_eq!(dovecot.gatepost.metric("logins_total{service=\"sieve\",result=\"ok\"}"), 1);
 }
 
@@ -465,10 +528,20 @@ async fn doveadm_acl_and_dict_speak_to_our_dictionary() {
     let (ok, text) = dovecot.tool(&["acl", "recalc", "-u", "bob@example.com"]).await;
     assert!(ok, "{text}\n{}", dovecot.log());
     assert_eq!(dovecot.sql(SHARES).await, "bob@example.com carl@123qwe.com");
+    // Made again and again while it is there: the row is never away.
+    dovecot.sql("CREATE TABLE gone (n int); CREATE RULE gone AS ON DELETE TO shared_mailboxes DO ALSO INSERT INTO gone VALUES (1)").await;
+    for _ in 0..3 {
+        let (ok, text) = dovecot.tool(&["acl", "recalc", "-u", "bob@example.com"]).await;
+        assert!(ok, "{text}\n{}", dovecot.log());
+    }
+    // Longer than a share that is taken back stays.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(dovecot.sql(SHARES).await, "bob@example.com carl@123qwe.com");
+    assert_eq!(dovecot.sql("SELECT count(*) FROM gone").await, "0");
     let (ok, text) =
         dovecot.tool(&["acl", "delete", "-u", "bob@example.com", "INBOX", "user=carl@123qwe.com"]).await;
     assert!(ok, "{text}");
-    assert_eq!(dovecot.sql(SHARES).await, "");
+    until("the share is gone", async || dovecot.sql(SHARES).await.is_empty()).await;
 
     // 2.4 names a place of its configuration instead of a dictionary.
     let uri = match release() {
@@ -509,23 +582,105 @@ async fn doveadm_acl_and_dict_speak_to_our_dictionary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dovecots_own_auth_reads_hashes_from_our_dictionary() {
-    if release() != Release::V2_3 {
-        eprintln!("not run: Dovecot 2.4 has no passdb of this kind any more");
-        return;
+async fn quota_metadata_and_last_login_are_kept() {
+    let dovecot = Dovecot::start(release().configuration()).await;
+    dovecot.sql("INSERT INTO gatepost.quota_limits (scope, bytes) VALUES ('*', 1048576), ('alice@example.com', 20480)").await;
+    let mut alice = dovecot.imap_as("alice@example.com", "alice123").await;
+    let answer = alice.command("GETQUOTAROOT INBOX").await;
+    assert!(answer.contains("(STORAGE 0 20)"), "{answer}\n{}", dovecot.log());
+    let mut bob = dovecot.imap_as("bob@example.com", "bob123").await;
+    let answer = bob.command("GETQUOTAROOT INBOX").await;
+    assert!(answer.contains("(STORAGE 0 1024)"), "{answer}\n{}", dovecot.log());
+    let letter = "Subject: small\r\n\r\nhello\r\n";
+    let answer = alice.command_with(&format!("APPEND INBOX {{{}}}", letter.len()), &[letter]).await;
+    assert!(answer.contains(" OK "), "{answer}");
+    let large = format!("Subject: large\r\n\r\n{}\r\n", "x".repeat(70).repeat(400));
+    let answer = alice.command_with(&format!("APPEND INBOX {{{}}}", large.len()), &[&large]).await;
+    assert!(answer.contains("[OVERQUOTA]"), "{answer}");
+    // What the policy daemon reads before it takes mail.
+    until("the policy daemon can know", async || {
+        let row = "SELECT messages, bytes > 0 AND bytes < 1000 FROM gatepost.quota WHERE login = 'alice@example.com'";
+        dovecot.sql(row).await == "1|t"
+    })
+    .await;
+    let (ok, text) = dovecot.tool(&["-f", "tab", "quota", "get", "-u", "alice@example.com"]).await;
+    assert!(ok && text.contains("STORAGE\t1\t20\t"), "{text}");
+
+    for (mailbox, entry) in [("INBOX", "/private/comment"), ("INBOX", "/shared/comment")] {
+        let answer = alice.command(&format!("SETMETADATA {mailbox} ({entry} \"said of {entry}\")")).await;
+        assert!(answer.contains(" OK "), "{answer}\n{}", dovecot.log());
+        let answer = alice.command(&format!("GETMETADATA {mailbox} {entry}")).await;
+        assert!(answer.contains(&format!("said of {entry}")), "{answer}");
     }
-    let dovecot = Dovecot::start("2.3-own-auth.conf").await;
+    let answer = alice.command("SETMETADATA INBOX (/private/comment NIL)").await;
+    assert!(answer.contains(" OK "), "{answer}");
+    let owners = "SELECT count(*) FILTER (WHERE owner = ''), count(*) FROM gatepost.dict_values WHERE dict = 'metadata'";
+    assert_eq!(dovecot.sql(owners).await, "1|1");
+    let known = "SELECT count(*) FROM gatepost.dict_values WHERE dict = 'last_login' AND key = 'shared/last-login/alice@example.com/imap' AND value ~ '^[0-9]{10}$'";
+    assert_eq!(dovecot.sql(known).await, "1");
+
+    // To everybody, and to a group.
+    assert!(rcpt(&dovecot, "bob@example.com").await.starts_with("250"));
+    dovecot
+        .sql("DELETE FROM shared_mailboxes; INSERT INTO gatepost.groups VALUES ('staff', 'carl@123qwe.com')")
+        .await;
+    for folder in ["All", "Staff"] {
+        assert!(bob.command(&format!("CREATE {folder}")).await.contains(" OK "));
+    }
+    assert!(bob.command("SETACL All anyone lr").await.contains(" OK "));
+    assert!(bob.command("SETACL Staff $staff lr").await.contains(" OK "));
+    until("both are known", async || {
+        let shares = dovecot
+            .sql("SELECT kind, name FROM gatepost.wide_shares WHERE owner = 'bob@example.com' ORDER BY 1")
+            .await;
+        shares == "anyone|\ngroup|staff"
+    })
+    .await;
+    let mut alice = dovecot.imap_as("alice@example.com", "alice123").await;
+    let mut carl = dovecot.imap_as("carl@123qwe.com", "carl123").await;
+    let (of_alice, of_carl) = (alice.command("LIST \"\" \"*\"").await, carl.command("LIST \"\" \"*\"").await);
+    let log = dovecot.log();
+    assert!(
+        of_alice.contains("shared/bob@example.com/All") && !of_alice.contains("Staff"),
+        "{of_alice}\n{log}"
+    );
+    assert!(
+        of_carl.contains("bob@example.com/All") && of_carl.contains("bob@example.com/Staff"),
+        "{of_carl}\n{log}"
+    );
+    assert!(!log.contains("Error: "), "{log}");
+}
+
+/// A Dovecot that keeps its own auth process: 2.3 reads hashes from our dictionary, 2.4 by SQL; both ask for advice. As `examples/` have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn dovecots_own_auth_reads_hashes_and_asks_for_advice() {
+    let release = release();
+    let dovecot = Dovecot::start(&release.configuration().replace(".conf", "-own-auth.conf")).await;
     drop(dovecot.imap_as("alice@example.com", "alice123").await);
     for user in ["alice@example.com", "nobody@example.com"] {
         let answer = dovecot.imap().await.command(&format!("LOGIN {user} wrong")).await;
-        assert!(answer.contains("[AUTHENTICATIONFAILED]"), "{answer}");
+        assert!(answer.contains("[AUTHENTICATIONFAILED]"), "{answer}\n{}", dovecot.log());
     }
     assert!(dovecot.processes().iter().any(|name| name == "auth"));
     let (ok, text) = dovecot.tool(&["user", "bob@example.com"]).await;
     assert!(ok && text.contains("mail/example.com/bob"), "{text}\n{}", dovecot.log());
     let (ok, text) = dovecot.tool(&["user", "*"]).await;
     assert!(ok && text.contains("carl@123qwe.com"), "{text}\n{}", dovecot.log());
+    let test = async |remote: &str, password: &str| {
+        let remote = format!("rip={remote}");
+        dovecot
+            .tool(&["auth", "test", "-x", "service=imap", "-x", &remote, "bob@example.com", password])
+            .await
+    };
+    for guess in 0..10 {
+        let (ok, text) = test("192.0.2.7", &format!("guess{guess}")).await;
+        assert!(!ok, "{text}");
+    }
+    // Dovecot tells how a login ended when it has answered it.
+    until("who guesses is turned away, and nobody else", async || !test("192.0.2.7", "bob123").await.0).await;
+    let (ok, text) = test("192.0.2.8", "bob123").await;
+    assert!(ok, "{text}\n{}", dovecot.log());
     dovecot.gatepost.database.take_away().await;
-    let answer = dovecot.imap().await.command("LOGIN bob@example.com bob123").await;
+    let answer = dovecot.imap().await.command("LOGIN carl@123qwe.com carl123").await;
     assert!(answer.contains("[UNAVAILABLE]"), "{answer}\n{}", dovecot.log());
 }

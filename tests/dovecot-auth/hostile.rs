@@ -184,3 +184,66 @@ async fn names_that_are_code_are_names_of_nobody() {
     assert_eq!(instance.database.sql("SELECT count(*) FROM shared_mailboxes").await, "1");
     instance.stop().await;
 }
+
+/// Lines that were good once, bent in a few places, on every listener; the same ones each time. Each conversation ends, and the next
+/// peer is served as if nothing had been.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bent_lines_end_their_own_connection_at_the_most() {
+    let instance = Instance::with_schema("failure-delay = \"0s\"").await;
+    let corpus = crate::replay::lines_sent();
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for round in 0..600 {
+        let (listener, opening, ..) = LISTENERS[random.below(LISTENERS.len())];
+        let mut bytes = if random.below(4) > 0 { opening.as_bytes().to_vec() } else { Vec::new() };
+        for _ in 0..=random.below(6) {
+            let (_, line) = &corpus[random.below(corpus.len())];
+            let of_this = corpus.iter().filter(|(kind, _)| kind == listener).collect::<Vec<_>>();
+            let line = if of_this.is_empty() || random.below(8) == 0 {
+                line
+            } else {
+                &of_this[random.below(of_this.len())].1
+            };
+            bytes.extend(random.bend(line));
+            bytes.push(b'\n');
+        }
+        let mut stream = instance.connect(listener).await;
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let what = format!("round {round}, {listener}: {}", bytes.escape_ascii());
+        let _ = soon(&what, stream.read_to_end(&mut answer)).await;
+        assert!(answer.is_empty() || answer.ends_with(b"\n"), "{what}: half an answer");
+        if round % 100 == 99 {
+            is_served(&instance).await;
+        }
+    }
+    assert_eq!(instance.stop().await, 0);
+}
+
+/// Numbers that are the same each time (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn bend(&mut self, line: &[u8]) -> Vec<u8> {
+        let mut bent = line.to_vec();
+        for _ in 0..self.below(4) {
+            let at = self.below(bent.len() + 1);
+            match self.below(6) {
+                0 => bent.truncate(at),
+                1 => bent.insert(at, b"\t\x01\n\r\0=/\\\xff"[self.below(9)]),
+                2 if at < bent.len() => bent[at] = u8::try_from(self.below(256)).unwrap(),
+                3 if at < bent.len() => drop(bent.remove(at)),
+                4 => bent.extend_from_within(at..),
+                _ => bent.splice(at..at, *b"99999999999").for_each(drop),
+            }
+        }
+        bent
+    }
+}

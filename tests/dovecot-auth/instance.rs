@@ -21,6 +21,44 @@ pub const CONNECTIONS: usize = 500;
 /// A database that is not there.
 pub const NOWHERE: &str = "[database]\nhost = \"/nonexistent\"\ntimeout = \"500ms\"\n";
 
+/// Installs our schema, with its triggers.
+pub async fn install(database: &Database) {
+    // Roles belong to the whole cluster: two installations at once would be in each other's way.
+    let _alone = INSTALLING.lock().await;
+    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = connection.pool().acquire().await.unwrap();
+    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+}
+
+/// A table that nobody can read or write for a while; by psql, so that nothing of ours waits for it.
+pub struct Held(tokio::process::Child);
+
+impl Held {
+    pub async fn lock(database: &Database, table: &str) -> Self {
+        let mut psql = tokio::process::Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-U", "postgres", "-h"])
+            .arg(database.socket())
+            .arg(database.name())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'held';\n");
+        psql.stdin.as_mut().unwrap().write_all(lock.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        let mut output = BufReader::new(psql.stdout.as_mut().unwrap());
+        soon("the lock", output.read_line(&mut said)).await.unwrap();
+        assert_eq!(said, "held\n");
+        Self(psql)
+    }
+
+    pub async fn release(mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().await.unwrap();
+    }
+}
+
 /// One running daemon.
 pub struct Instance {
     pub database: Database,
@@ -36,6 +74,14 @@ impl Instance {
     /// A daemon on a fresh database of the tutorial; `settings` are keys of `[dovecot-auth]`, then whole sections.
     pub async fn start(settings: &str) -> Self {
         let database = Database::create().await;
+        let section = database.toml();
+        Self::on(database, &section, settings).await
+    }
+
+    /// The same with our schema.
+    pub async fn with_schema(settings: &str) -> Self {
+        let database = Database::create().await;
+        install(&database).await;
         let section = database.toml();
         Self::on(database, &section, settings).await
     }
@@ -56,7 +102,8 @@ impl Instance {
                 .unwrap();
         let drain = server.drain();
         let serving = tokio::spawn(server.run(Duration::from_secs(30)));
-        let watching = tokio::spawn(parts.directory.clone().watch());
+        let (follow, beside) = (parts.directory.clone().watch(), Arc::clone(&service).background());
+        let watching = tokio::spawn(async { (_, _) = tokio::join!(follow, beside) });
         Self { database, service, parts, directory, drain, serving, watching }
     }
 
@@ -87,7 +134,9 @@ impl Instance {
     pub async fn stop(self) -> usize {
         self.drain.start();
         self.watching.abort();
-        self.serving.await.unwrap()
+        let cut = self.serving.await.unwrap();
+        self.service.finish().await;
+        cut
     }
 
     /// The value of one series of the metrics.
@@ -167,6 +216,7 @@ pub fn configuration(directory: &Path, database: &str, settings: &str) -> String
         .collect();
     format!("{database}\n[dovecot-auth]\n{sockets}{usual}{settings}\n")
 }
+static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Waits until a condition holds; a minute is "never" on any machine.
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {

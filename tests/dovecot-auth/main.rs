@@ -4,6 +4,7 @@
 //! Dovecot's own processes and tools.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+mod accounts;
 mod concurrency;
 mod dovecot;
 mod failures;

@@ -56,7 +56,7 @@ async fn ask_answers_as_the_wire_does() {
     }
     let (status, text) = run(&config, &["ask", "dict", "alc", share], "").await;
     assert!(
-        status == 70 && text.contains("no dictionary \"alc\", expected one of acl, auth"),
+        status == 70 && text.contains("no dictionary \"alc\", expected one of acl, last_login, quota_clone, metadata, key_value, auth"),
         "{status} {text}"
     );
     // A password in the arguments is a mistake that is not carried out.
@@ -96,7 +96,7 @@ async fn list_and_check_tell_what_is_there() {
         ),
         (
             "home = \"/m/{locl}\"",
-            "home: unknown {locl}, expected {user}, {local} or {domain}; did you mean {local}?",
+            "home: unknown {locl}, expected one of {user} {local} {domain}; did you mean {local}?",
         ),
         ("failure-delay = \"10s\"", "failure-delay = \"10s\" is too long"),
         ("hashing-queu = 5", "did you mean \"hashing-queue\"?"),

@@ -3,6 +3,7 @@
 //! ```text
 //! # text             a comment
 //! config LINE        a line of the configuration, behind `[dovecot-auth]`
+//! schema             schema gatepost is installed, with triggers
 //! nowhere            the database is one that is not there
 //! sql STATEMENT      as the owner of the database, before the next line
 //! connect KIND NAME  a new connection to `login`, `postfix`, `master`, `userdb`, `dict` or `dict-auth`; its name if not the kind
@@ -24,7 +25,7 @@ use std::path::Path;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::instance::{Instance, NOWHERE, soon};
+use crate::instance::{Instance, NOWHERE, install, soon};
 use crate::postgres::Database;
 
 macro_rules! conversations {
@@ -51,15 +52,25 @@ macro_rules! conversations {
 }
 
 conversations! {
+    admission
     cancelled_logins
+    cve_2025_30189
+    cve_2026_24031
+    cve_2026_27855
+    cve_2026_33603
+    cve_2026_42008
     dict_acl
     dict_acl_2_4
     dict_auth
+    guessing
+    dict_values
+    dict_wide_shares
     lines_out_of_order
     login_login
     login_plain
     login_then_request
     malformed_logins
+    masters
     refused_logins
     several_at_once
     unavailable
@@ -77,6 +88,9 @@ async fn replay(name: &str, step: usize) {
     let lines: Vec<&str> = text.lines().collect();
     let settings: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("config ")).collect();
     let database = Database::create().await;
+    if lines.contains(&"schema") {
+        install(&database).await;
+    }
     let section = if lines.contains(&"nowhere") { NOWHERE.to_owned() } else { database.toml() };
     let instance = Instance::on(database, &section, &settings.join("\n")).await;
     let mut known = HashMap::from([("pid".to_owned(), std::process::id().to_string())]);
@@ -87,7 +101,7 @@ async fn replay(name: &str, step: usize) {
         let place = format!("{name}.txt:{} in writes of {step}: {line}", number + 1);
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
-            "" | "#" | "config" | "nowhere" => continue,
+            "" | "#" | "config" | "nowhere" | "schema" => continue,
             "sql" => {
                 instance.database.sql(rest).await;
                 // Without triggers a found answer counts for a second.
@@ -145,6 +159,24 @@ async fn replay(name: &str, step: usize) {
         hang_up_and_drain(peer, &format!("{name}, {called}")).await;
     }
     assert_eq!(instance.stop().await, 0, "{name}: connections had to be cut");
+}
+
+/// Every line that some conversation sends, and to which listener.
+pub fn lines_sent() -> Vec<(String, Vec<u8>)> {
+    let mut sent = Vec::new();
+    let mut files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let mut kind = String::new();
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            if let Some(rest) = line.strip_prefix("connect ") {
+                kind = rest.split(' ').next().unwrap_or_default().to_owned();
+            } else if let Some(line) = line.strip_prefix("> ") {
+                sent.push((kind.clone(), unescape(line)));
+            }
+        }
+    }
+    sent
 }
 
 /// Sends in pieces. The other side may close in the middle, where it refuses the beginning.

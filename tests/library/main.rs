@@ -1,6 +1,7 @@
 //! The library against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test -p gatepost`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+mod accounts;
 mod directory;
 mod dkim;
 mod dmarc;
@@ -8,6 +9,7 @@ mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/dns.rs"]
 mod dns_server;
+mod history;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -165,7 +165,7 @@ async fn whom_a_login_wrote_to_is_known_and_for_that_login_only() {
         held: vec![Held { host: "mx".to_owned(), queue_id: "4X".to_owned(), ..Held::default() }],
     };
     for _ in 0..2 {
-        assert_eq!(world.store.remember(&batch).await, Lookup::Found(()));
+        assert_eq!(world.store.remember_correspondence(&batch).await, Lookup::Found(()));
     }
     let known = Relation { wrote_to: true, answers: true, namesake: None };
     assert_eq!(world.store.relations(&both, &berta).await, Lookup::Found(vec![known, Relation::default()]));
@@ -177,7 +177,7 @@ async fn whom_a_login_wrote_to_is_known_and_for_that_login_only() {
     // Nine tenths of the old mean, one of the new score.
     let low =
         Correspondence { scores: vec![("192.0.2.0/24".to_owned(), 0.0, 1)], ..Correspondence::default() };
-    assert_eq!(world.store.remember(&low).await, Lookup::Found(()));
+    assert_eq!(world.store.remember_correspondence(&low).await, Lookup::Found(()));
     assert_eq!(world.database.sql("SELECT score, messages FROM gatepost.client_scores").await, "9|3");
     world.database.sql("UPDATE gatepost.sent_messages SET sent_at = now() - interval '91 days'").await;
     assert_eq!(world.store.forget_correspondence(Duration::from_secs(90 * 86_400)).await, Lookup::Found(1));

@@ -316,6 +316,51 @@ async fn reports_are_shown_before_they_are_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn quotas_and_groups_come_and_go() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    assert!(tool.refused("quota list").contains("gatepost schema install"));
+    tool.ok("schema install");
+    assert_eq!(tool.ok("quota set * --bytes 1GiB"), "*: 1GiB\n");
+    assert_eq!(
+        tool.ok("quota set @example.com --bytes 5GiB --messages 1000"),
+        "@example.com: 5GiB, 1000 messages\n"
+    );
+    assert_eq!(tool.ok("quota set Alice@example.com --bytes 0B"), "alice@example.com: any amount\n");
+    assert!(tool.refused("quota set bob@example.com").contains("give --bytes, --messages or both"));
+    assert!(tool.refused("quota set nobody@example.com --bytes 1GiB").contains("nobody@example.com"));
+    assert!(tool.refused("quota set @nowhere.test --bytes 1GiB").contains("nowhere.test"));
+    assert!(tool.run("quota set * --bytes 5GB", "").2.contains("bad size \"5GB\""));
+    database.sql("INSERT INTO gatepost.quota (login, bytes, messages) VALUES ('alice@example.com', 2048, 3), ('bob@example.com', 4096, 5)").await;
+    let rows = |listed: String| {
+        listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    let listed = rows(tool.ok("quota list"));
+    for line in [
+        "* 1GiB",
+        "alice@example.com any amount",
+        "bob@example.com 4KiB 5 5GiB, 1000 messages",
+        "alice@example.com 2KiB 3 1000 messages",
+    ] {
+        assert!(listed.iter().any(|row| row == line), "{line}: {listed:?}");
+    }
+    assert!(!tool.ok("quota list bob@example.com").contains("alice"));
+    tool.ok("quota unset @example.com");
+    assert!(tool.refused("quota unset @example.com").contains("no quota of its own"));
+    assert!(rows(tool.ok("quota list bob@example.com")).contains(&"bob@example.com 4KiB 5 1GiB".to_owned()));
+
+    assert_eq!(tool.ok("group add staff Bob@example.com"), "bob@example.com is in group staff\n");
+    tool.ok("group add staff bob@example.com");
+    assert!(rows(tool.ok("group list")).contains(&"staff bob@example.com".to_owned()));
+    assert!(tool.refused("group add staff nobody@example.com").contains("nobody@example.com"));
+    assert!(
+        tool.run("group add Staff! bob@example.com", "").2.contains("a group has at most 64 small letters")
+    );
+    tool.ok("group remove staff bob@example.com");
+    assert!(tool.refused("group remove staff bob@example.com").contains("is not in group staff"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_limits_and_locks_are_kept() {
     let database = Database::create().await;
     let tool = Tool::new(&database);

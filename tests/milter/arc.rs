@@ -188,6 +188,23 @@ const MESSAGE: &str = "From: Sender <sender@client.test>\r\nTo: news@example.com
                        Date: Sat, 21 Nov 2026 09:00:00 +0000\r\nMessage-ID: <1@client.test>\r\n\r\n\
                        Hello  all. \r\n\r\n \r\n";
 
+/// Aliases with several and outside destinations, patterns, a catch-all, a domain's other name, and one that leads to itself.
+const ALIASES: &str = "
+    INSERT INTO public.domains VALUES ('caught.test');
+    INSERT INTO gatepost.hosted_domains (domain, kind, target) VALUES ('other.test', 'alias', 'example.com');
+    INSERT INTO gatepost.aliases (local, domain, destination) VALUES
+        ('team', 'example.com', 'alice@example.com'), ('team', 'example.com', 'bob@example.com'),
+        ('friends', 'example.com', 'friend@elsewhere.test'),
+        ('both', 'example.com', 'alice@example.com'), ('both', 'example.com', 'friend@elsewhere.test'),
+        ('chain', 'example.com', 'friends@example.com'),
+        ('alice+list', 'example.com', 'list@elsewhere.test'),
+        ('loop', 'example.com', 'loop@example.com');
+    INSERT INTO gatepost.alias_patterns (domain, kind, pattern, destination) VALUES
+        ('example.com', 'regex', 'project-[0-9]+', 'projects@elsewhere.test'),
+        ('example.com', 'wildcard', 'support-*', 'bob@example.com'),
+        ('caught.test', 'catch-all', '', 'friend@elsewhere.test');
+";
+
 /// Mail for `recipient` as Postfix delivers it, with our edits.
 fn passed_on(daemon: &Daemon, recipient: &str, mailer: &str, message: &[u8]) -> Vec<u8> {
     let mut peer = daemon.connect();
@@ -214,7 +231,7 @@ fn passed_on(daemon: &Daemon, recipient: &str, mailer: &str, message: &[u8]) -> 
 }
 
 /// What dkimpy says of the chain.
-fn arc_verify(message: &[u8], name: &str, key: &Key) -> String {
+pub(crate) fn arc_verify(message: &[u8], name: &str, key: &Key) -> String {
     const PROGRAM: &str = "import sys, dkim\n\
         dns = lambda name, timeout=5: sys.argv[2].encode() if (name if isinstance(name, str) else name.decode()).rstrip('.') == sys.argv[1] else None\n\
         print(dkim.arc_verify(sys.stdin.buffer.read(), dnsfunc=dns)[::2])\n";
@@ -234,6 +251,7 @@ async fn what_we_pass_on_is_sealed_and_dkimpy_agrees() {
     let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
     let mut connection = connection.pool().acquire().await.unwrap();
     gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+    database.sql(ALIASES).await;
     let key = Key::rsa();
     activate(&database, "example.com", "arc", "rsa-sha256", &key).await;
     let dns = Dns::serve(&format!("{ZONE}arc._domainkey.example.com TXT {}\n", key.record));
@@ -272,6 +290,25 @@ async fn what_we_pass_on_is_sealed_and_dkimpy_agrees() {
         assert!(said.contains("ARC-Seal[3] reported failure"), "{said}");
         let again = passed_on(&daemon, recipient, mailer, &marked);
         assert!(!String::from_utf8_lossy(&again).contains("i=4"), "{}", String::from_utf8_lossy(&again));
+    }
+    // Where aliases of ours lead decides, not what Postfix delivers their domain with; one way out is enough.
+    let aliases = [
+        ("team@example.com", false),
+        ("friends@example.com", true),
+        ("both@example.com", true),
+        ("chain@example.com", true),
+        ("project-7@example.com", true),
+        ("support-7@example.com", false),
+        ("friends@other.test", true),
+        ("team@other.test", false),
+        ("alice+list@example.com", true),
+        ("alice+none@example.com", false),
+        ("anybody@caught.test", true),
+        ("loop@example.com", false),
+    ];
+    for (recipient, leaves) in aliases {
+        let delivered = passed_on(&daemon, recipient, "lmtp", MESSAGE.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&delivered).contains("ARC-Seal"), leaves, "{recipient}");
     }
     // Without the database mail goes on as it came.
     database.take_away().await;

@@ -217,7 +217,7 @@ impl Peer {
     }
 
     pub(crate) fn negotiate(&mut self) {
-        assert!(self.send(b"O\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff"));
+        assert!(self.send(b"O\0\0\0\x06\0\0\x01\xff\0\x1f\x0f\xff"));
         assert_eq!(self.receive().unwrap()[0], b'O');
     }
 

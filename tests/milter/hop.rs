@@ -23,13 +23,13 @@ use crate::signing::{Key, activate, unverified, world_with};
 type Arrived = (String, Vec<u8>);
 
 /// The next server on the way.
-struct Server {
-    port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     arrived: Arc<Mutex<Vec<Arrived>>>,
 }
 
 impl Server {
-    fn start(eight_bit: bool) -> Self {
+    pub(crate) fn start(eight_bit: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let arrived = Arc::new(Mutex::new(Vec::new()));
@@ -44,7 +44,7 @@ impl Server {
         Self { port, arrived }
     }
 
-    fn wait_for(&self, number: usize, postfix: &Postfix) -> Vec<Arrived> {
+    pub(crate) fn wait_for(&self, number: usize, postfix: &Postfix) -> Vec<Arrived> {
         let end = Instant::now() + Duration::from_secs(180);
         loop {
             let arrived = self.arrived.lock().unwrap();
@@ -102,15 +102,21 @@ fn data(lines: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
 }
 
 /// A Postfix of its own, in a directory of its own.
-struct Postfix {
+pub(crate) struct Postfix {
     directory: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
     /// A second port, whose `Received:` fields are hidden as the README tells.
     hidden: u16,
 }
 
 impl Postfix {
     fn start(daemon: &Daemon, seven: &Server, eight: &Server) -> Self {
+        open(daemon);
+        Self::start_with(|folder| main_cf(folder, &daemon.socket(), seven.port, eight.port))
+    }
+
+    /// One with a main.cf of its own, made for its directory. A milter's socket must be [`open`].
+    pub(crate) fn start_with(main_cf: impl FnOnce(&Path) -> String) -> Self {
         let id = Command::new("id").arg("-u").output().unwrap();
         assert_eq!(
             id.stdout, b"0\n",
@@ -119,10 +125,7 @@ impl Postfix {
         let directory = tempfile::Builder::new().prefix("gatepost-hop.").tempdir().unwrap();
         let folder = directory.path();
         let [port, hidden] = [(); 2].map(|()| free_port());
-        for open in [folder, daemon.directory()] {
-            std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
-        }
-        std::fs::set_permissions(daemon.socket(), PermissionsExt::from_mode(0o666)).unwrap();
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
         for (name, owner) in [("queue", "root"), ("data", "postfix"), ("log", "root")] {
             std::fs::create_dir(folder.join(name)).unwrap();
             run(Command::new("chown").arg(owner).arg(folder.join(name)));
@@ -134,8 +137,7 @@ impl Postfix {
                 std::thread::spawn(move || say_yes(stream).ok());
             }
         });
-        std::fs::write(folder.join("main.cf"), main_cf(folder, &daemon.socket(), seven.port, eight.port))
-            .unwrap();
+        std::fs::write(folder.join("main.cf"), main_cf(folder)).unwrap();
         std::fs::write(folder.join("master.cf"), master_cf(port, hidden)).unwrap();
         run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
         let postfix = Self { directory, port, hidden };
@@ -147,17 +149,23 @@ impl Postfix {
         postfix
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
     }
 
-    /// A session of a client that is logged in as alice, on one of the two ports.
-    fn login(&self, port: u16) -> Client<'_> {
+    /// A session of a client that has greeted.
+    pub(crate) fn greet(&self, port: u16) -> Client<'_> {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut client = Client { stream: BufReader::new(stream), postfix: self };
         client.expect("220");
         client.say("EHLO client.test", "250");
+        client
+    }
+
+    /// A session of a client that is logged in as alice, on one of the two ports.
+    fn login(&self, port: u16) -> Client<'_> {
+        let mut client = self.greet(port);
         // NUL alice@example.com NUL x
         client.say("AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=", "235");
         client
@@ -171,13 +179,13 @@ impl Drop for Postfix {
     }
 }
 
-struct Client<'a> {
+pub(crate) struct Client<'a> {
     stream: BufReader<TcpStream>,
     postfix: &'a Postfix,
 }
 
 impl Client<'_> {
-    fn say(&mut self, line: &str, answer: &str) {
+    pub(crate) fn say(&mut self, line: &str, answer: &str) {
         self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
         self.expect(answer);
     }
@@ -194,7 +202,11 @@ impl Client<'_> {
     }
 
     fn send(&mut self, recipients: &[&str], message: &[u8]) {
-        self.say("MAIL FROM:<alice@example.com> BODY=8BITMIME", "250");
+        self.send_from("alice@example.com", recipients, message);
+    }
+
+    pub(crate) fn send_from(&mut self, sender: &str, recipients: &[&str], message: &[u8]) {
+        self.say(&format!("MAIL FROM:<{sender}> BODY=8BITMIME"), "250");
         for recipient in recipients {
             self.say(&format!("RCPT TO:<{recipient}>"), "250");
         }
@@ -212,6 +224,12 @@ impl Client<'_> {
         self.stream.get_mut().write_all(&stuffed).unwrap();
         self.say(".", "250");
     }
+}
+
+/// Lets Postfix, which is another user, reach a daemon's socket.
+pub(crate) fn open(daemon: &Daemon) {
+    std::fs::set_permissions(daemon.directory(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(daemon.socket(), PermissionsExt::from_mode(0o666)).unwrap();
 }
 
 fn run(command: &mut Command) {

@@ -10,6 +10,7 @@
 //! - [`miltertest`]: scripts for Debian's `miltertest`.
 //! - [`hostile_dns`]: what strangers may put into DNS, and a DNS that is away.
 //! - [`arc`]: chains of seals: the suite of the draft's authors, dkimpy's, and ours.
+//! - [`passing`]: mail that we pass on and seal, behind the next server (needs root and PostgreSQL).
 //! - [`hop`]: a private Postfix that passes signed mail on to two servers (needs root and PostgreSQL); [`generator`] writes the mail.
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
@@ -18,22 +19,31 @@
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
-//! - [`ask`]: the command line.
+//! - [`ask`], [`evaluate`]: the command line.
+//! - [`history`]: what was decided, in SQL (needs PostgreSQL).
+//! - [`lists`]: lists in DNS; [`antivirus`]: Debian's clamd, and sockets that are none.
+//! - [`bounds`]: what one message may cost.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod antivirus;
 mod arc;
 mod ask;
+mod bounds;
 mod conversations;
 mod daemon;
 mod dmarc;
 mod enforcement;
+mod evaluate;
 mod generator;
+mod history;
 mod hop;
 mod hostile_dns;
 mod key_watch;
+mod lists;
 mod miltertest;
 mod outgoing;
 mod pairs;
+mod passing;
 mod peers;
 #[path = "../support/ports.rs"]
 mod ports;

@@ -39,7 +39,7 @@ fn begin(daemon: &Daemon, login: &str, offer: u32) -> Peer {
     let mut peer = daemon.connect();
     let mut negotiate = b"O\0\0\0\x06".to_vec();
     negotiate.extend_from_slice(&offer.to_be_bytes());
-    negotiate.extend_from_slice(b"\0\x1f\xff\xff");
+    negotiate.extend_from_slice(b"\0\x1f\x0f\xff");
     assert!(peer.send(&negotiate));
     assert_eq!(peer.receive().unwrap()[0], b'O');
     peer.greet();

@@ -60,7 +60,7 @@ const COMMANDS: [&[u8]; 15] = [
     b"DMi\x001\0",
 ];
 
-const OFFER: &[u8] = b"O\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff";
+const OFFER: &[u8] = b"O\0\0\0\x06\0\0\x01\xff\0\x1f\x0f\xff";
 const CONNECT: &[u8] = b"Cclient.test\x004\x30\x39192.0.2.1\0";
 const HELO: &[u8] = b"Hclient.test\0";
 const MAIL: &[u8] = b"M<sender@client.test>\0";

@@ -16,6 +16,7 @@
 //! `\xNN` is that byte, `{{N|text}}` is the text N times; both everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use gatepost::mail::Address;
@@ -25,6 +26,8 @@ use gatepost_milter::authentication::{
     IprevResult, SpfOutcome, SpfResult, SpfScope,
 };
 use gatepost_milter::facts::Facts;
+use gatepost_milter::lists::plan::{Limits, plan, plan_signers};
+use gatepost_milter::lists::presets::LISTS;
 use gatepost_milter::message::{Direction, Envelope, Message};
 use gatepost_milter::report::{self, ReportContext};
 use gatepost_milter::rules::RULES;
@@ -63,6 +66,9 @@ struct Case {
     envelope: Envelope,
     authentication: Authentication,
     relation: Relation,
+    /// What DNS says of names.
+    dns: Vec<(String, Ipv4Addr)>,
+    infection: Option<String>,
 }
 
 impl Case {
@@ -83,6 +89,8 @@ impl Case {
             envelope: Envelope::new(Direction::Inbound),
             authentication: Authentication::not_asked(),
             relation: Relation::default(),
+            dns: Vec::new(),
+            infection: None,
         };
         let end = lines.iter().position(|line| line.is_empty()).unwrap_or(lines.len());
         let mut fields: Vec<String> = Vec::new();
@@ -143,6 +151,11 @@ impl Case {
             "recipient" => self.envelope.recipients.push(address(word(1))),
             "queue" => self.envelope.queue_id = Some(word(1).to_owned()),
             "submitted" => self.envelope.direction = Direction::Submitted,
+            "dns" => {
+                self.dns
+                    .extend(words[2..].iter().map(|address| (word(1).to_owned(), address.parse().unwrap())));
+            }
+            "infected" => self.infection = Some(word(1).to_owned()),
             "asked" => asked.missing.clear(),
             "wrote-to" => self.relation.wrote_to = true,
             "answers" => self.relation.answers = true,
@@ -216,7 +229,18 @@ impl Case {
     }
 
     fn judge(&self) -> Verdict {
-        let facts = Facts::gather(&self.message, &self.envelope, &self.authentication);
+        let mut facts = Facts::gather(&self.message, &self.envelope, &self.authentication);
+        let passed = self.authentication.dkim.iter().filter(|dkim| dkim.result == DkimResult::Pass);
+        let passed: Vec<&str> = passed.map(|dkim| dkim.domain.as_str()).collect();
+        let mut questions = plan(&facts, LISTS, Limits { names: 20 });
+        questions.extend(plan_signers(&passed, LISTS));
+        for question in questions {
+            let list = LISTS[question.list];
+            let name = format!("{}.{}", question.name, list.zone);
+            let answers = self.dns.iter().filter(|(known, _)| *known == name);
+            facts.listed.add(list, &question, &answers.map(|(_, address)| *address).collect::<Vec<_>>());
+        }
+        facts.infection = self.infection.clone();
         let view =
             View { relation: self.relation.clone(), ..View::new(Weights::default(), Thresholds::default()) };
         weigh(&facts, &find(&facts), &view)

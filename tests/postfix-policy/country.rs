@@ -6,6 +6,7 @@ use std::path::Path;
 use gatepost_postfix_policy::protocol::policy::Request;
 
 use crate::instance::{Instance, Setup};
+use crate::postfix::{ALICE, Postfix};
 
 /// A search tree of IPv4 networks, 24 bits a record, and the data that they lead to.
 fn write(path: &Path, kind: &str, networks: &[(&str, Vec<u8>)]) {
@@ -140,6 +141,47 @@ async fn clients_are_judged_by_country_and_network() {
         "554 5.7.1 This login may not send from XX"
     );
     assert_eq!(judge(&instance, "10.1.2.3", "alice@example.com").await, "DUNNO");
+    instance.stop().await;
+}
+
+/// The same asked by a real Postfix, the client's address given by XCLIENT.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_hears_where_it_may_not_come_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let countries = folder.path().join("country.mmdb");
+    write(
+        &countries,
+        "GeoLite2-Country",
+        &[("192.0.2.0/24", country("DE")), ("198.51.100.0/24", country("XX"))],
+    );
+    let settings = format!(
+        "[postfix-policy.country]\ndatabase = \"{}\"\ndeny = [\"XX\"]\nlogin-countries = [\"DE\"]\n",
+        countries.display()
+    );
+    let instance =
+        Instance::start(&Setup { settings, checks: Some("[\"country\"]".into()), ..Setup::default() }).await;
+    let policy = format!("check_policy_service unix:{}", instance.socket("policy").display());
+    let main = format!(
+        "smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_sender_restrictions =\nsmtpd_client_restrictions = {policy}\nsmtpd_data_restrictions =\n"
+    );
+    let postfix = Postfix::start_with(&instance, &main, "").await;
+    for (client, login, answer) in [
+        ("192.0.2.7", false, "250 "),
+        ("198.51.100.7", false, "554 5.7.1 <unknown[198.51.100.7]>: Client host rejected: No mail from XX"),
+        ("10.1.2.3", false, "250 "),
+        ("192.0.2.7", true, "250 "),
+        ("198.51.100.7", true, "554 5.7.1 <unknown[198.51.100.7]>: Client host rejected: This login may not"),
+    ] {
+        let xclient = format!("XCLIENT ADDR={client} NAME=[UNAVAILABLE]");
+        let mut lines =
+            vec![("EHLO proxy.test", "250 "), (xclient.as_str(), "220 "), ("EHLO client.test", "250 ")];
+        if login {
+            lines.push((ALICE, "235 "));
+        }
+        lines.extend([("MAIL FROM:<alice@example.com>", "250 "), ("RCPT TO:<bob@example.com>", answer)]);
+        postfix.session(&lines).await;
+    }
+    postfix.stop().await;
     instance.stop().await;
 }
 

@@ -10,7 +10,7 @@ use crate::postgres::Database;
 const NOWHERE: &str = "[database]\nhost = \"/nonexistent\"\ntimeout = \"500ms\"\n";
 
 /// A key that is there, for each map.
-fn key_of(map: &str) -> &'static str {
+pub fn key_of(map: &str) -> &'static str {
     match map {
         "domains" => "example.com",
         "relay-domains" => "relay.example",
@@ -28,14 +28,14 @@ fn key_of(map: &str) -> &'static str {
 }
 
 /// What is there for these keys beside the tutorial's rows.
-const ROWS: &str = "
+pub const ROWS: &str = "
     INSERT INTO gatepost.hosted_domains (domain, kind, next_hop) VALUES ('relay.example', 'relay', '[192.0.2.1]');
     INSERT INTO gatepost.access VALUES ('sender', 'listed.example', 'reject', 'no'), ('recipient', 'listed.example', 'hold', NULL),
         ('client', '192.0.2.0/24', 'defer', NULL), ('helo', 'listed.example', 'warn', NULL);
     INSERT INTO gatepost.bcc VALUES ('sender', 'alice@example.com', 'bob@example.com'), ('recipient', '@example.com', 'bob@example.com');";
 
 /// Maps that need no database for any key: what was signed here is known by its signature; how to encrypt is asked of DNS (`tls`).
-const WITHOUT_DATABASE: [&str; 3] = ["srs-reverse", "tls", "tls-tlsrpt"];
+pub const WITHOUT_DATABASE: [&str; 3] = ["srs-reverse", "tls", "tls-tlsrpt"];
 
 /// Switches SRS on, with a secret in `folder`.
 fn with_srs(folder: &std::path::Path) -> String {
@@ -46,7 +46,7 @@ fn with_srs(folder: &std::path::Path) -> String {
 }
 
 /// A request that each check asks the database about.
-fn request_of(check: &str) -> Request {
+pub fn request_of(check: &str) -> Request {
     match check {
         "rate-limit" | "stolen-login" | "sender-login" => data("alice@example.com", "i.1"),
         "greylist" | "recipient" | "allow-deny" | "helo" => rcpt("198.51.100.7", "alice@example.com"),
@@ -57,7 +57,7 @@ fn request_of(check: &str) -> Request {
 }
 
 /// What each check does while it cannot ask: the failure column of the table in `service`.
-fn silence_of(check: &str) -> &'static str {
+pub fn silence_of(check: &str) -> &'static str {
     match check {
         "rate-limit" | "sender-login" | "recipient" | "allow-deny" => CANNOT_SAY,
         "greylist" | "helo" | "spf" | "dnsbl" | "country" | "stolen-login" => "DUNNO",
@@ -66,11 +66,11 @@ fn silence_of(check: &str) -> &'static str {
 }
 
 /// Whether it asks the database at all.
-fn asks(check: &str) -> bool {
+pub fn asks(check: &str) -> bool {
     !matches!(check, "spf" | "dnsbl" | "country" | "helo")
 }
 
-fn only(check: &str, settings: &str) -> Setup {
+pub fn only(check: &str, settings: &str) -> Setup {
     let settings = format!(
         "{settings}\n[postfix-policy.spf]\nheader = false\n[postfix-policy.greylist]\nverify = []\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"100ms\"\n"
     );
@@ -100,7 +100,7 @@ async fn judge(instance: &Instance, request: &Request) -> String {
     soon("an action", instance.service.judge(0, request)).await.text()
 }
 
-const CANNOT_SAY: &str = "DEFER_IF_PERMIT 4.3.0 Temporary lookup failure";
+pub const CANNOT_SAY: &str = "DEFER_IF_PERMIT 4.3.0 Temporary lookup failure";
 
 #[tokio::test]
 async fn a_database_that_was_never_there_defers_everything_and_denies_nothing() {

@@ -86,6 +86,11 @@ impl Instance {
         self.directory.path().join(endpoint)
     }
 
+    /// Where its sockets are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub async fn connect(&self, endpoint: &str) -> UnixStream {
         UnixStream::connect(self.socket(endpoint)).await.unwrap()
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod country;
+mod crowd;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/dns.rs"]
 mod dns;
@@ -12,6 +13,7 @@ mod dnsbl;
 mod engine;
 mod failures;
 mod hostile;
+mod hung;
 mod instance;
 mod mutations;
 mod operator;
@@ -25,5 +27,6 @@ mod postfix_maps;
 mod postgres;
 mod postmap;
 mod replay;
+mod restarts;
 mod srs;
 mod tls;

@@ -1,6 +1,7 @@
 //! What the operator changes and reads: a reload, and the manual page.
 
 use std::path::Path;
+use std::time::Duration;
 
 use gatepost::config::{Config, parse};
 use gatepost::daemon::Daemon;
@@ -9,7 +10,7 @@ use gatepost_postfix_policy::config::Settings;
 use gatepost_postfix_policy::maps::MAPS;
 use gatepost_postfix_policy::protocol::policy::Request;
 
-use crate::instance::{Instance, Setup, configuration};
+use crate::instance::{Instance, Setup, configuration, until};
 
 #[tokio::test]
 async fn a_reload_changes_limits_and_modes_at_once_and_sockets_not_at_all() {
@@ -49,6 +50,41 @@ async fn a_reload_changes_limits_and_modes_at_once_and_sockets_not_at_all() {
         .reload(&config(&folder, &Setup { checks: Some("[]".into()), ..Setup::default() }))
         .unwrap();
     assert_eq!(send(7).await, "DUNNO");
+    instance.stop().await;
+}
+
+/// The daemon listens, so it need not look: a rule counts as soon as it is announced, and while nothing is announced nothing is asked.
+#[tokio::test]
+async fn an_access_rule_counts_when_it_is_announced() {
+    let checks = Some("[\"allow-deny\"]".to_owned());
+    let instance = Instance::start(&Setup { checks, schema: true, ..Setup::default() }).await;
+    until("changes are announced", async || instance.parts.directory.roll().is_some()).await;
+    let text = "request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address=198.51.100.9\nsender=s@foreign.test\nrecipient=alice@example.com\n";
+    let request = Request::parse(text.as_bytes()).unwrap();
+    let action = async || instance.service.judge(0, &request).await.text();
+    assert_eq!(action().await, "DUNNO");
+    for (statement, expected) in [
+        (
+            "INSERT INTO gatepost.access_rules (kind, value, action) VALUES ('network', '198.51.100.0/24', 'deny')",
+            "554 5.7.1 ",
+        ),
+        ("DELETE FROM gatepost.access_rules", "DUNNO"),
+    ] {
+        instance.database.sql(statement).await;
+        until(expected, async || action().await.starts_with(expected)).await;
+    }
+    // Longer than the list counts where nobody listens.
+    let looks =
+        "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_user_tables WHERE relname = 'access_version'";
+    // Statistics are told a second later at the latest.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let before = instance.database.sql(looks).await;
+    for _ in 0..12 {
+        assert_eq!(action().await, "DUNNO");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(instance.database.sql(looks).await, before);
     instance.stop().await;
 }
 

@@ -3,7 +3,7 @@
 //! The login server beside it is twenty lines that say yes to everybody: whether a password is right is another daemon's affair.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -33,11 +33,29 @@ impl Postfix {
 
     /// The same on a port that is known before.
     async fn start_on(instance: &Instance, port: u16, main: &str, master: &str) -> Self {
+        Self::start_as(instance.directory(), port, main, master, Command::new("postfix")).await
+    }
+
+    /// The same beside a daemon of another process, whose sockets `socketmap` and `policy` are in this directory.
+    pub async fn start_beside(sockets: &Path, main: &str, master: &str) -> Self {
+        Self::start_as(sockets, free_port(), main, master, Command::new("postfix")).await
+    }
+
+    /// The same in a mount namespace where this is `/etc/resolv.conf`.
+    pub async fn start_resolving(instance: &Instance, main: &str, master: &str, resolv_conf: &Path) -> Self {
+        let mut postfix = Command::new("unshare");
+        postfix
+            .args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec postfix \"$@\""])
+            .arg(resolv_conf);
+        Self::start_as(instance.directory(), free_port(), main, master, postfix).await
+    }
+
+    async fn start_as(sockets: &Path, port: u16, main: &str, master: &str, mut command: Command) -> Self {
         assert!(nix_is_root(), "this test starts a private Postfix, which only root can: run it as root");
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path();
         // Postfix's processes run as user postfix; they must get through these directories.
-        for open in [folder, instance.socket("policy").parent().unwrap()] {
+        for open in [folder, sockets] {
             std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
         }
         for (name, owner) in [("queue", "root"), ("data", "postfix"), ("log", "root")] {
@@ -45,13 +63,13 @@ impl Postfix {
             run(Command::new("chown").arg(owner).arg(folder.join(name)));
         }
         for endpoint in ["socketmap", "policy"] {
-            std::fs::set_permissions(instance.socket(endpoint), PermissionsExt::from_mode(0o666)).unwrap();
+            std::fs::set_permissions(sockets.join(endpoint), PermissionsExt::from_mode(0o666)).unwrap();
         }
         let logins = UnixListener::bind(folder.join("auth")).unwrap();
         std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
-        std::fs::write(folder.join("main.cf"), format!("{}{main}", main_cf(folder, instance))).unwrap();
+        std::fs::write(folder.join("main.cf"), format!("{}{main}", main_cf(folder, sockets))).unwrap();
         std::fs::write(folder.join("master.cf"), format!("{}{master}", master_cf(port))).unwrap();
-        run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
+        run(command.arg("-c").arg(folder).arg("start"));
         let postfix = Self { directory, port, logins: tokio::spawn(say_yes(logins)) };
         until("Postfix listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
         postfix
@@ -97,6 +115,11 @@ impl Postfix {
         std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
     }
 
+    /// Its port for mail.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Waits for a delivery that the log tells of.
     pub async fn delivered(&self, to: &str) {
         until(&format!("{to} in the log:\n{}", self.log()), async || {
@@ -128,9 +151,9 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn main_cf(folder: &Path, instance: &Instance) -> String {
-    let (folder, socketmap) = (folder.display(), socketmap(instance));
-    let policy = instance.socket("policy").display().to_string();
+fn main_cf(folder: &Path, sockets: &Path) -> String {
+    let (folder, socketmap, policy) = (folder.display(), socketmap_in(sockets), sockets.join("policy"));
+    let policy = policy.display();
     format!(
         "compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -165,8 +188,11 @@ smtpd_data_restrictions = check_policy_service unix:{policy}
 }
 
 pub fn socketmap(instance: &Instance) -> String {
-    let path: PathBuf = instance.socket("socketmap");
-    format!("socketmap:unix:{}", path.display())
+    socketmap_in(instance.directory())
+}
+
+fn socketmap_in(sockets: &Path) -> String {
+    format!("socketmap:unix:{}", sockets.join("socketmap").display())
 }
 
 fn master_cf(port: u16) -> String {

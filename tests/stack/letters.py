@@ -51,6 +51,14 @@ def signed(message: EmailMessage, selector: str, domain: str, key: bytes) -> byt
     return signature + wire
 
 
+def sealed(wire: bytes, results: str, domain: str, key: bytes) -> bytes:
+    """A message as a hop of that domain passes it on: what the hop saw is in `results`, and dkimpy seals it (RFC 8617)."""
+    host = f"mx.{domain}"
+    wire = f"Authentication-Results: {host}; {results}\r\n".encode() + wire
+    fields = [b"from", b"to", b"subject", b"date", b"message-id"]
+    return b"".join(dkim.arc_sign(wire, b"s1", domain.encode(), key, host.encode(), include_headers=fields)) + wire
+
+
 def parsed(wire: bytes) -> Message:
     """A stored message; header fields stay as they came."""
     return email.message_from_bytes(wire, policy=email.policy.compat32)

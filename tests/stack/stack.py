@@ -26,6 +26,8 @@ SELECTOR = "gatepost1"
 #: Domains of honest people in whose name others write, and a mailing list.
 BANK, SHOP = "bank.test", "shop.test"
 LIST_IP, LIST_HOST = "192.0.2.26", "mx.list.test"
+#: Another one that seals what it passes on, and whose word nobody takes.
+DOUBTFUL = "doubtful.test"
 
 ZONE = f"""
 outside.test. 3600 IN MX 10 {STRANGER_HOST}.
@@ -189,10 +191,11 @@ class Stack:
         shutil.chown(self.directory / "etc/gatepost/roles", "postgres")
 
     def _make_zone(self) -> None:
-        """The DNS of the scenes: the stranger's records, ours, and the keys as `gatepost dkim dns` prints them."""
+        """The DNS of the scenes: the stranger's records (one key for him and the two lists), and ours as `gatepost dkim dns` prints them."""
         self.stranger_key = run("openssl", "genrsa", "-traditional", "2048").encode()
         public = run("openssl", "rsa", "-pubout", stdin=self.stranger_key.decode()).splitlines()[1:-1]
         text = f"v=DKIM1; k=rsa; p={''.join(public)}"
         strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
         ours = [self.gatepost("dkim", "dns", domain) for domain in ("example.com", "123qwe.com")]
-        self.outside.zone.write_text("\n".join([ZONE, f"s1._domainkey.outside.test. 3600 IN TXT ( {strings} )", *ours]))
+        theirs = [f"s1._domainkey.{domain}. 3600 IN TXT ( {strings} )" for domain in ("outside.test", "list.test", DOUBTFUL)]
+        self.outside.zone.write_text("\n".join([ZONE, *theirs, *ours]))

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One database with the tutorial's objects and test data; dropped with the cluster.
+#[derive(Clone)]
 pub struct Database {
     name: String,
     socket: PathBuf,
@@ -16,13 +17,22 @@ impl Database {
         tokio::task::spawn_blocking(Self::create_blocking).await.unwrap()
     }
 
+    /// The same in another cluster.
+    pub async fn create_in(socket: PathBuf) -> Self {
+        tokio::task::spawn_blocking(move || Self::create_at(socket)).await.unwrap()
+    }
+
     fn create_blocking() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let socket = std::env::var_os("GATEPOST_TEST_PG").expect(
             "GATEPOST_TEST_PG is not set: run this test by tests/run, or by tests/with-postgres cargo test …",
         );
+        Self::create_at(socket.into())
+    }
+
+    fn create_at(socket: PathBuf) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let database = Self { name, socket: socket.into() };
+        let database = Self { name, socket };
         database.psql(
             "postgres",
             &["-c", &format!("CREATE DATABASE {} TEMPLATE mail_server_template", database.name)],

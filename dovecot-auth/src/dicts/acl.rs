@@ -3,23 +3,26 @@
 //!
 //! ```text
 //! shared/shared-boxes/user/<to>/<from>          1     <from> shares something to <to>
-//! shared/shared-boxes/anyone/<from>                   never there: see below
-//! shared/shared-boxes/group/<group>/<from>            never there: there are no groups
+//! shared/shared-boxes/anyone/<from>             1     <from> shares something to anyone, where `share-to-anyone` lets it
+//! shared/shared-boxes/group/<group>/<from>      1     <from> shares something to a group of `gatepost group`
 //! shared/shared-user-boxes-rev/<from>/<to>      1     the same shares by their giver (2.4.2 and later, `acl_dict_index = yes`)
 //! ```
 //!
-//! A key says that *something* is shared; what, and with which rights, is in the `dovecot-acl` files. Dovecot sets and unsets every
-//! share of a user at each change, so both can be repeated without harm.
+//! A key says that *something* is shared; what, and with which rights, is in the `dovecot-acl` files. Dovecot unsets and sets every
+//! share of a user at each change, so both can be repeated without harm, and what is unset goes a moment later ([`super::retraction`]).
+//! Shares to anyone and to groups stand in our own schema, as the tutorial's table has no place for them.
 //!
 //! Refuses to show a user shares that are not its own, given or received (the plugin drops them anyway); to write shares in somebody
-//! else's name; and to share to anyone, as the tutorial's table has no place for it (CVE-2026-40020: the plugin's own check could be passed by).
+//! else's name; and to share to anyone unless the operator says so (CVE-2026-40020: the plugin's own check could be passed by).
 
 use std::collections::HashMap;
 
 use gatepost::directory::Lookup;
 use gatepost::mail::Address;
+use gatepost::store::SharedTo;
 
-use super::{Change, Dict, Place, Refused, Sources};
+use super::retraction::{Receiver, Share, remove};
+use super::{Anyone, Change, Dict, Place, Refused, Sources, Writer, known};
 use crate::protocol::dict::key;
 
 /// The dictionary.
@@ -29,18 +32,16 @@ pub(super) const ACL: Dict = Dict {
     place: Place::Mail,
     look_up: |sources, key, user| Box::pin(look_up(sources, key, user)),
     iterate: |sources, path, user| Box::pin(iterate(sources, path, user)),
-    change: |sources, changes, user| Box::pin(change(sources, changes, user)),
+    change: |sources, changes, writer| Box::pin(change(sources, changes, writer)),
 };
 
 /// What a key is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Key {
     /// A share.
-    Share { from: Address, to: Address },
+    Share(Share),
     /// Something that is never there.
     Nothing,
-    /// A share to everybody.
-    Anyone,
 }
 
 impl Key {
@@ -48,16 +49,22 @@ impl Key {
     fn parse(text: &str) -> Option<Self> {
         let components = key::components(text);
         let components: Vec<&str> = components.iter().map(String::as_str).collect();
-        let share = |from: &str, to: &str| match (Address::parse(from), Address::parse(to)) {
-            (Ok(from), Ok(to)) => Self::Share { from, to },
-            // Rights can be given to any name; a name that is no address is no user here.
+        // Rights can be given to any name; a name that is no address is no user here.
+        let share = |from: &str, to: Option<Receiver>| match (Address::parse(from), to) {
+            (Ok(from), Some(to)) => Self::Share(Share { from, to }),
             _ => Self::Nothing,
         };
+        let user = |to: &str| Address::parse(to).ok().map(Receiver::User);
         match components[..] {
-            ["shared", "shared-boxes", "user", to, from] => Some(share(from, to)),
-            ["shared", "shared-user-boxes-rev", from, to] => Some(share(from, to)),
-            ["shared", "shared-boxes", "anyone", _] => Some(Self::Anyone),
-            ["shared", "shared-boxes", "group", _, _] => Some(Self::Nothing),
+            ["shared", "shared-boxes", "user", to, from] => Some(share(from, user(to))),
+            ["shared", "shared-user-boxes-rev", from, to] => Some(share(from, user(to))),
+            ["shared", "shared-boxes", "anyone", from] => {
+                Some(share(from, Some(Receiver::Wide(SharedTo::Anyone))))
+            }
+            ["shared", "shared-boxes", "group", group, from] => {
+                let group = SharedTo::Group(group.to_lowercase());
+                Some(share(from, Some(Receiver::Wide(group))))
+            }
             _ => None,
         }
     }
@@ -65,13 +72,15 @@ impl Key {
 
 async fn look_up(sources: Sources<'_>, key: &str, user: &str) -> Result<Lookup<String>, Refused> {
     let user = known(user)?;
-    let Some(Key::Share { from, to }) = Key::parse(key) else { return Ok(Lookup::None) };
-    if from != user && to != user {
-        return Ok(Lookup::None);
-    }
-    Ok(match sources.directory.shares_of(&from).await {
-        Lookup::Found(shares) if !shares.contains(&to) => Lookup::None,
-        answer => answer.map(|_| SHARED.to_owned()),
+    Ok(match all(sources, &user).await.settled() {
+        Ok(shares) => {
+            let there = match Key::parse(key) {
+                Some(Key::Share(share)) => shares.unwrap_or_default().contains(&share),
+                _ => false,
+            };
+            if there { Lookup::Found(SHARED.to_owned()) } else { Lookup::None }
+        }
+        Err(failure) => failure,
     })
 }
 
@@ -81,33 +90,77 @@ async fn iterate(
     user: &str,
 ) -> Result<Lookup<Vec<(String, String)>>, Refused> {
     let user = known(user)?;
-    let (received, given) =
-        (sources.directory.sharers(&user).await, sources.directory.shares_of(&user).await);
-    let (received, given) = match (received.settled(), given.settled()) {
-        (Ok(received), Ok(given)) => (received.unwrap_or_default(), given.unwrap_or_default()),
-        (Err(failure), _) | (_, Err(failure)) => return Ok(failure),
-    };
-    let me = component(&user);
-    // A mailbox shared to its own owner is in both lists.
-    let received = received.iter().filter(|from| **from != user);
-    let received = received.map(|from| format!("shared/shared-boxes/user/{me}/{}", component(from)));
-    let given = given.iter().flat_map(|to| {
-        let to = component(to);
-        [format!("shared/shared-boxes/user/{to}/{me}"), format!("shared/shared-user-boxes-rev/{me}/{to}")]
-    });
-    // The path may spell the user in another case than we do; Dovecot takes off as many bytes as its path has.
-    let rows = received.chain(given).map(|key| (spelled_as(path, key), SHARED.to_owned()));
-    Ok(Lookup::Found(rows.collect()))
+    Ok(all(sources, &user).await.map(|shares| {
+        let keys = shares.iter().flat_map(|Share { from, to }| {
+            let (from_user, me) = (component(from), *from == user);
+            match to {
+                Receiver::User(to) => {
+                    let to = component(to);
+                    let reverse = me.then(|| format!("shared/shared-user-boxes-rev/{from_user}/{to}"));
+                    [Some(format!("shared/shared-boxes/user/{to}/{from_user}")), reverse]
+                }
+                Receiver::Wide(SharedTo::Anyone) => {
+                    [Some(format!("shared/shared-boxes/anyone/{from_user}")), None]
+                }
+                Receiver::Wide(SharedTo::Group(group)) => {
+                    [Some(format!("shared/shared-boxes/group/{}/{from_user}", key::escape(group))), None]
+                }
+            }
+        });
+        // The path may spell the user in another case than we do; Dovecot takes off as many bytes as its path has.
+        keys.flatten().map(|key| (spelled_as(path, key), SHARED.to_owned())).collect()
+    }))
 }
 
-async fn change(sources: Sources<'_>, changes: &[Change], user: &str) -> Result<Lookup<()>, Refused> {
-    let user = known(user)?;
-    let (wanted, mut possible) = wanted(changes, &user)?;
+/// The shares that a user has given and received; without those of its own that it has just taken back.
+async fn all(sources: Sources<'_>, user: &Address) -> Lookup<Vec<Share>> {
+    let Sources { directory, store, retractions, anyone, .. } = sources;
+    let (received, given) = (directory.sharers(user).await, directory.shares_of(user).await);
+    let (wide, account) = (store.wide_shares().await, store.account(user).await);
+    let (received, given) = match (received.settled(), given.settled()) {
+        (Ok(received), Ok(given)) => (received.unwrap_or_default(), given.unwrap_or_default()),
+        (Err(failure), _) | (_, Err(failure)) => return failure,
+    };
+    let (wide, account) = match (wide.settled(), account.settled()) {
+        (Ok(wide), Ok(account)) => (wide.unwrap_or_default(), account.unwrap_or_default()),
+        (Err(failure), _) | (_, Err(failure)) => return failure,
+    };
+    let own = |to: Receiver| Share { from: user.clone(), to };
+    let given = given.into_iter().map(Receiver::User);
+    let given = given.chain(wide.of(user).cloned().map(Receiver::Wide)).map(own);
+    let mut shares: Vec<Share> = given.filter(|share| !retractions.is_promised(share)).collect();
+    // A mailbox shared to its own owner is in both lists.
+    let others = |from: &&Address| **from != *user;
+    shares.extend(
+        received
+            .iter()
+            .filter(others)
+            .map(|from| Share { from: from.clone(), to: Receiver::User(user.clone()) }),
+    );
+    let groups = account.groups.iter().cloned().map(SharedTo::Group);
+    for to in groups.chain([SharedTo::Anyone]) {
+        let visible = |from: &&Address| to != SharedTo::Anyone || means(anyone, from, user);
+        let owners = wide.owners(&to).iter().filter(others).filter(visible);
+        shares.extend(owners.map(|from| Share { from: from.clone(), to: Receiver::Wide(to.clone()) }));
+    }
+    Lookup::Found(shares)
+}
+
+/// Whether a user is one of those whom another means by "anyone".
+fn means(anyone: Anyone, from: &Address, user: &Address) -> bool {
+    match anyone {
+        Anyone::Nobody => false,
+        Anyone::Domain => from.domain() == user.domain(),
+        Anyone::Everybody => true,
+    }
+}
+
+async fn change(sources: Sources<'_>, changes: &[Change], writer: &Writer) -> Result<Lookup<()>, Refused> {
+    let user = known(&writer.user)?;
+    let (wanted, mut possible) = wanted(changes, &user, sources.anyone)?;
     for (to, set) in wanted {
-        let answer = match set {
-            true => sources.directory.share(&user, &to).await,
-            false => sources.directory.unshare(&user, &to).await,
-        };
+        let share = Share { from: user.clone(), to };
+        let answer = if set { give(sources, &share).await } else { take_back(sources, share).await };
         match answer.settled() {
             Ok(Some(())) => {}
             // Unset, and nothing was there.
@@ -119,11 +172,36 @@ async fn change(sources: Sources<'_>, changes: &[Change], user: &str) -> Result<
     Ok(if possible { Lookup::Found(()) } else { Lookup::None })
 }
 
+async fn give(sources: Sources<'_>, share: &Share) -> Lookup<()> {
+    sources.retractions.recall(share).await;
+    match &share.to {
+        Receiver::User(to) => sources.directory.share(&share.from, to).await,
+        Receiver::Wide(to) => sources.store.share_widely(&share.from, to).await,
+    }
+}
+
+/// Nothing is promised while the database is away: then the answer is that it is.
+async fn take_back(sources: Sources<'_>, share: Share) -> Lookup<()> {
+    let there = match &share.to {
+        Receiver::User(to) => sources.directory.is_shared(&share.from, to).await,
+        Receiver::Wide(to) => sources.store.is_shared_widely(&share.from, to).await,
+    };
+    match there {
+        Lookup::Found(()) if sources.retractions.promise(share.clone()) => Lookup::Found(()),
+        Lookup::Found(()) => remove(sources.directory, sources.store, &share).await,
+        other => other,
+    }
+}
+
 /// The shares to be set (`true`) and unset, each once and in its last state, all looked at before the first is made; and whether all
 /// that is to be set can be there.
-fn wanted(changes: &[Change], user: &Address) -> Result<(Vec<(Address, bool)>, bool), Refused> {
-    let mut wanted: Vec<(Address, bool)> = Vec::new();
-    let mut places: HashMap<Address, usize> = HashMap::new();
+fn wanted(
+    changes: &[Change],
+    user: &Address,
+    anyone: Anyone,
+) -> Result<(Vec<(Receiver, bool)>, bool), Refused> {
+    let mut wanted: Vec<(Receiver, bool)> = Vec::new();
+    let mut places: HashMap<Receiver, usize> = HashMap::new();
     let mut possible = true;
     for change in changes {
         let set = match change {
@@ -132,31 +210,28 @@ fn wanted(changes: &[Change], user: &Address) -> Result<(Vec<(Address, bool)>, b
             Change::Add(key, _) => return Err(Refused(format!("{key} is no number"))),
         };
         match Key::parse(change.key()) {
-            Some(Key::Share { from, to }) if from == *user => match places.get(&to) {
+            Some(Key::Share(Share { from, .. })) if from != *user => {
+                return Err(Refused(format!("{user} must not change the shares of {from}")));
+            }
+            Some(Key::Share(Share { to: Receiver::Wide(SharedTo::Anyone), .. }))
+                if set && anyone == Anyone::Nobody =>
+            {
+                return Err(Refused(
+                    "sharing to anyone is off; share to users by name, or set share-to-anyone".to_owned(),
+                ));
+            }
+            Some(Key::Share(Share { to, .. })) => match places.get(&to) {
                 Some(place) => wanted[*place].1 = set,
                 None => {
                     places.insert(to.clone(), wanted.len());
                     wanted.push((to, set));
                 }
             },
-            Some(Key::Share { from, .. }) => {
-                return Err(Refused(format!("{user} must not change the shares of {from}")));
-            }
-            Some(Key::Anyone) if set => {
-                return Err(Refused("sharing to anyone is off; share to users by name".to_owned()));
-            }
             Some(Key::Nothing) => possible &= !set,
-            Some(Key::Anyone) => {}
             None => return Err(Refused(format!("no key of this dictionary: {}", change.key()))),
         }
     }
     Ok((wanted, possible))
-}
-
-fn known(user: &str) -> Result<Address, Refused> {
-    Address::parse(user).map_err(|_| {
-        Refused(format!("\"{}\" is no user", gatepost::telemetry::printable(user.as_bytes(), USER_SHOWN)))
-    })
 }
 
 fn component(address: &Address) -> String {
@@ -175,8 +250,6 @@ fn spelled_as(path: &str, key: String) -> String {
 
 /// The value of every share: that it is there.
 const SHARED: &str = "1";
-/// How much of a name an answer shows.
-const USER_SHOWN: usize = 80;
 
 #[cfg(test)]
 mod tests {
@@ -185,19 +258,20 @@ mod tests {
 
     #[test]
     fn keys_name_shares_in_both_directions() {
-        let share = Key::Share {
-            from: Address::parse("alice@example.com").unwrap(),
-            to: Address::parse("bob@example.com").unwrap(),
-        };
+        let from = Address::parse("alice@example.com").unwrap();
+        let to = |to| Some(Key::Share(Share { from: from.clone(), to }));
+        let bob = Receiver::User(Address::parse("bob@example.com").unwrap());
         for key in [
             "shared/shared-boxes/user/bob@example.com/alice@example.com",
             "shared/shared-boxes/user/Bob@Example.com/ALICE@example.com",
             "shared/shared-user-boxes-rev/alice@example.com/bob@example.com",
         ] {
-            assert_eq!(Key::parse(key), Some(share.clone()), "{key}");
+            assert_eq!(Key::parse(key), to(bob.clone()), "{key}");
         }
-        assert_eq!(Key::parse("shared/shared-boxes/anyone/alice@example.com"), Some(Key::Anyone));
-        assert_eq!(Key::parse("shared/shared-boxes/group/staff/alice@example.com"), Some(Key::Nothing));
+        let anyone = Receiver::Wide(SharedTo::Anyone);
+        assert_eq!(Key::parse("shared/shared-boxes/anyone/alice@example.com"), to(anyone));
+        let staff = Receiver::Wide(SharedTo::Group("staff".into()));
+        assert_eq!(Key::parse("shared/shared-boxes/group/Staff/alice@example.com"), to(staff));
         assert_eq!(Key::parse("shared/shared-boxes/user/staff/alice@example.com"), Some(Key::Nothing));
         for other in [
             "",
@@ -226,15 +300,17 @@ mod tests {
         let alice = Address::parse("alice@example.com").unwrap();
         let key = |to: &str| format!("shared/shared-boxes/user/{to}/alice@example.com");
         let (set, unset) = (|to: &str| Change::Set(key(to), "1".into()), |to: &str| Change::Unset(key(to)));
+        let wanted = |changes: &[Change], anyone| wanted(changes, &alice, anyone);
         let (shares, possible) =
-            wanted(&[unset("b@x.test"), set("c@x.test"), set("b@x.test")], &alice).unwrap();
-        let shares: Vec<(String, bool)> = shares.into_iter().map(|(to, set)| (to.to_string(), set)).collect();
-        assert_eq!(shares, [("b@x.test".to_owned(), true), ("c@x.test".to_owned(), true)]);
+            wanted(&[unset("b@x.test"), set("c@x.test"), set("b@x.test")], Anyone::Nobody).unwrap();
+        let user = |name: &str| Receiver::User(Address::parse(name).unwrap());
+        assert_eq!(shares, [(user("b@x.test"), true), (user("c@x.test"), true)]);
         assert!(possible);
-        assert!(!wanted(&[set("nobody")], &alice).unwrap().1);
-        assert!(wanted(&[unset("nobody")], &alice).unwrap().1);
+        assert!(!wanted(&[set("nobody")], Anyone::Nobody).unwrap().1);
+        assert!(wanted(&[unset("nobody")], Anyone::Nobody).unwrap().1);
         let anyone = "shared/shared-boxes/anyone/alice@example.com".to_owned();
-        assert!(wanted(&[Change::Unset(anyone.clone())], &alice).is_ok());
+        assert!(wanted(&[Change::Unset(anyone.clone())], Anyone::Nobody).is_ok());
+        assert!(wanted(&[Change::Set(anyone.clone(), "1".into())], Anyone::Domain).is_ok());
         for (bad, sentence) in [
             (Change::Set(anyone, "1".into()), "anyone is off"),
             (
@@ -248,7 +324,7 @@ mod tests {
             (Change::Set("shared/other".into(), "1".into()), "no key of this dictionary"),
             (Change::Add(key("b@x.test"), 1), "is no number"),
         ] {
-            let Refused(why) = wanted(&[set("c@x.test"), bad], &alice).unwrap_err();
+            let Refused(why) = wanted(&[set("c@x.test"), bad], Anyone::Nobody).unwrap_err();
             assert!(why.contains(sentence), "{why}");
         }
     }

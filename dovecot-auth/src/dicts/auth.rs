@@ -41,7 +41,7 @@ async fn look_up(sources: Sources<'_>, key: &str) -> Lookup<String> {
     let object = match with_password {
         true => passdb(sources, &login).await,
         false => match sources.directory.mailbox(&login).await {
-            Lookup::Found(login) => fields(sources, &login, ""),
+            Lookup::Found(login) => fields(sources, &login, "").await,
             other => other.map(|_| Map::new()),
         },
     };
@@ -55,15 +55,19 @@ async fn passdb(sources: Sources<'_>, login: &Address) -> Lookup<Map<String, Val
     };
     // An account without a password looks like none.
     let Some(hash) = credentials.hash else { return Lookup::None };
-    fields(sources, &credentials.login, "userdb_").map(|mut object| {
+    fields(sources, &credentials.login, "userdb_").await.map(|mut object| {
         object.insert("user".to_owned(), credentials.login.to_string().into());
         object.insert("password".to_owned(), hash.with_prefix().expose().into());
         object
     })
 }
 
-fn fields(sources: Sources<'_>, login: &Address, prefix: &str) -> Lookup<Map<String, Value>> {
-    match sources.userdb.fields(login) {
+async fn fields(sources: Sources<'_>, login: &Address, prefix: &str) -> Lookup<Map<String, Value>> {
+    let account = match sources.store.account(login).await {
+        Lookup::Found(account) => account,
+        other => return other.map(|_| Map::new()),
+    };
+    match sources.userdb.fields(login, &account) {
         Ok(fields) => Lookup::Found(
             fields.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value.into())).collect(),
         ),

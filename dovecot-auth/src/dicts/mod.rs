@@ -5,9 +5,20 @@
 
 mod acl;
 mod auth;
+mod kept;
+mod key_value;
+mod last_login;
+mod metadata;
+mod quota_clone;
+mod retraction;
+
+pub use retraction::Retractions;
 
 use futures_util::future::BoxFuture;
 use gatepost::directory::{Directory, Lookup};
+use gatepost::mail::Address;
+use gatepost::store::Store;
+use serde::Deserialize;
 
 use crate::protocol::dict::Flags;
 use crate::userdb::Userdb;
@@ -30,7 +41,14 @@ pub struct Dict {
 }
 
 /// Every dictionary there is.
-pub static DICTS: &[Dict] = &[acl::ACL, auth::AUTH];
+pub static DICTS: &[Dict] = &[
+    acl::ACL,
+    last_login::LAST_LOGIN,
+    quota_clone::QUOTA_CLONE,
+    metadata::METADATA,
+    key_value::KEY_VALUE,
+    auth::AUTH,
+];
 
 /// Which socket a dictionary stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +64,44 @@ pub enum Place {
 pub struct Sources<'a> {
     /// Addresses, hashes, shares.
     pub directory: &'a Directory,
+    /// Our own tables.
+    pub store: &'a Store,
     /// The fields of a user.
     pub userdb: &'a Userdb,
+    /// Who may share to everybody.
+    pub anyone: Anyone,
+    /// Shares that are about to be removed.
+    pub retractions: &'a Retractions,
+}
+
+/// What "anyone" means to a user who shares a mailbox to anyone (`share-to-anyone`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anyone {
+    /// Nobody: such shares are refused.
+    #[default]
+    Nobody,
+    /// Every user of the same domain.
+    Domain,
+    /// Every user.
+    Everybody,
+}
+
+/// Who writes, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writer {
+    /// The user.
+    pub user: String,
+    /// For so many seconds; for ever if `None`. Only dictionaries that keep plain values heed it.
+    pub expires: Option<u32>,
 }
 
 /// A question for the value of a key, by a user.
 pub type LookUp = for<'a> fn(Sources<'a>, &'a str, &'a str) -> Answer<'a, String>;
 /// A question for the keys below a path, by a user.
 pub type Iterate = for<'a> fn(Sources<'a>, &'a str, &'a str) -> Answer<'a, Vec<(String, String)>>;
-/// The changes of one transaction, by a user. [`Lookup::None`] if a key cannot be there.
-pub type Apply = for<'a> fn(Sources<'a>, &'a [Change], &'a str) -> Answer<'a, ()>;
+/// The changes of one transaction. [`Lookup::None`] if a key cannot be there.
+pub type Apply = for<'a> fn(Sources<'a>, &'a [Change], &'a Writer) -> Answer<'a, ()>;
 /// What a dictionary will have answered.
 pub type Answer<'a, T> = BoxFuture<'a, Result<Lookup<T>, Refused>>;
 
@@ -105,6 +151,13 @@ impl Dict {
     }
 }
 
+/// A user by its name, whether there is one or not.
+fn known(user: &str) -> Result<Address, Refused> {
+    Address::parse(user).map_err(|_| {
+        Refused(format!("\"{}\" is no user", gatepost::telemetry::printable(user.as_bytes(), USER_SHOWN)))
+    })
+}
+
 /// The rows that an iteration over `path` asks for: those below it, in its order, no more than it wants.
 pub fn select(
     mut rows: Vec<(String, String)>,
@@ -128,6 +181,8 @@ pub fn select(
 
 /// How much of a name the log shows.
 const NAME_SHOWN: usize = 40;
+/// How much of a user's name an answer shows.
+const USER_SHOWN: usize = 80;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,8 @@
 //! |---|---|---|
 //! | accepted | `OK id user=` | the same |
 //! | refused | `FAIL id user=` | the same |
-//! | unavailable, misconfigured, too busy | `FAIL id user= code=temp_fail`: `[UNAVAILABLE]` | the connection is closed: 454; every FAIL would be 535 |
+//! | barred, and told why | `FAIL id user= code=user_disabled reason=`: `[ALERT]` | the same, and smtpd says 535 |
+//! | deferred, unavailable, misconfigured, too busy | `FAIL id user= code=temp_fail`: `[UNAVAILABLE]` | the connection is closed: 454; every FAIL would be 535 |
 //!
 //! A Dovecot 2.3 whose connection is closed in the middle tells its user that the password was wrong; so its connections are not.
 //! Bounded: requests under way, requests that wait for their client, and the length of every line.
@@ -99,7 +100,7 @@ impl Client {
     }
 
     fn begin(&mut self, request: Request, out: &mut Vec<u8>) -> Result<Option<Work<(u64, Judged)>>, Fault> {
-        let Request { id, mechanism, service, remote, session, nologin, response } = request;
+        let Request { id, mechanism, service, remote, client, session, nologin, response } = request;
         if self.requests.contains_key(&id) {
             return Err(Fault::Protocol(format!("request {id} twice at the same time")));
         }
@@ -108,6 +109,7 @@ impl Client {
             mechanism: mechanism.map_or("unknown", |mechanism| mechanism.name),
             service,
             remote,
+            client,
             session,
             keep: self.kind == Kind::Dovecot && !nologin,
         };
@@ -160,6 +162,9 @@ impl Client {
                 Ok(Some(Box::pin(async move {
                     let (keep, login) = (circumstances.keep, Some(claim.login.clone()));
                     let verdict = service.authenticate(&circumstances, claim).await;
+                    if let (Verdict::Accepted(login), true) = (&verdict, keep) {
+                        service.prepare(login).await;
+                    }
                     (serial, Judged { id, login, keep, verdict, code: None })
                 })))
             }
@@ -191,9 +196,18 @@ impl Client {
                     self.service.logins().add((cpid, id), self.cookie.clone(), login);
                 }
             }
-            Verdict::Refused(_) => Reply::Fail(Failure { id, user, code }).render(out),
-            Verdict::Unavailable(_) | Verdict::Misconfigured(_) => match self.kind {
-                Kind::Dovecot => Reply::Fail(Failure { id, user, code: Some(Code::Temporary) }).render(out),
+            Verdict::Refused(_) => {
+                Reply::Fail(Failure { id, user, code, ..Failure::default() }).render(out);
+            }
+            Verdict::Barred(_, reason) => {
+                let (code, reason) = (Some(Code::Disabled), Some(reason.as_str()));
+                Reply::Fail(Failure { id, user, code, reason }).render(out);
+            }
+            Verdict::Deferred(_) | Verdict::Unavailable(_) | Verdict::Misconfigured(_) => match self.kind {
+                Kind::Dovecot => {
+                    let code = Some(Code::Temporary);
+                    Reply::Fail(Failure { id, user, code, ..Failure::default() }).render(out);
+                }
                 Kind::Postfix => return Err(Fault::Answer),
             },
         }
@@ -276,7 +290,7 @@ impl Conversation for Client {
         if self.kind == Kind::Dovecot {
             for id in self.requests.keys() {
                 let code = Some(Code::Temporary);
-                Reply::Fail(Failure { id: *id, user: None, code }).render(out);
+                Reply::Fail(Failure { id: *id, code, ..Failure::default() }).render(out);
             }
         }
     }

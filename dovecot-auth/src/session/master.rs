@@ -4,13 +4,16 @@
 //! |---|---|
 //! | found | `USER id login uid= gid= home= …` |
 //! | none, or taken already, or too old | `FAIL id` |
-//! | a name that makes no path | `FAIL id reason=`, and an error in the log |
+//! | fields unavailable | `FAIL id reason=` |
+//! | fields misconfigured, a name that makes no path | the same, and an error in the log |
 //!
-//! Needs no database: that the login is there was known a moment ago. Refuses peers that are neither root nor the daemon's own user,
+//! That the login is there was known a moment ago, and its own fields were asked for then. Refuses peers that are neither root nor the daemon's own user,
 //! and processes that speak for another.
 
 use std::sync::Arc;
 
+use gatepost::directory::Lookup;
+use gatepost::mail::Address;
 use gatepost::net::{Credentials, Peer};
 
 use super::{Conversation, Fault, Work};
@@ -30,7 +33,7 @@ impl Master {
         Self { service, peer: peer.credentials, greeted: false }
     }
 
-    fn request(&self, command: Command, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn request(&self, command: Command, out: &mut Vec<u8>) -> Result<Option<Work<Answer>>, Fault> {
         let Command::Request { id, cpid, auth_id, cookie, session_pid } = command else {
             return Err(Fault::Protocol("a command of the userdb socket".to_owned()));
         };
@@ -52,23 +55,27 @@ impl Master {
         let Some(login) = self.service.logins().take((cpid, auth_id), &cookie) else {
             tracing::warn!(cpid, auth_id, "a login that is not known, was given out already, or is too old");
             Reply::Fail(id, "").render(out);
-            return Ok(());
+            return Ok(None);
         };
-        match self.service.fields(&login) {
-            Ok(fields) => Reply::User(id, &login.to_string(), &fields).render(out),
-            Err(error) => {
-                self.service.complain("userdb", &error.to_string());
-                Reply::Fail(id, TRY_LATER).render(out);
-            }
-        }
-        Ok(())
+        let service = Arc::clone(&self.service);
+        Ok(Some(Box::pin(async move {
+            let fields = service.fields(&login).await;
+            Answer { id, login, fields }
+        })))
     }
+}
+
+/// What was found out.
+pub(crate) struct Answer {
+    id: u32,
+    login: Address,
+    fields: Lookup<Vec<(String, String)>>,
 }
 
 impl Conversation for Master {
     const LONGEST: usize = MAX_LINE;
     const AT_ONCE: usize = 1;
-    type Outcome = std::convert::Infallible;
+    type Outcome = Answer;
 
     fn greet(&mut self, out: &mut Vec<u8>) {
         Reply::Version.render(out);
@@ -78,14 +85,19 @@ impl Conversation for Master {
     fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<Self::Outcome>>, Fault> {
         let command = Command::parse(line).map_err(|error| Fault::Protocol(error.to_string()))?;
         in_order(&mut self.greeted, &command)?;
-        if !matches!(command, Command::Version(_)) {
-            self.request(command, out)?;
-        }
-        Ok(None)
+        if matches!(command, Command::Version(_)) { Ok(None) } else { self.request(command, out) }
     }
 
-    fn done(&mut self, outcome: Self::Outcome, _out: &mut Vec<u8>) -> Result<(), Fault> {
-        match outcome {}
+    fn done(&mut self, Answer { id, login, fields }: Answer, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match fields {
+            Lookup::Found(fields) => Reply::User(id, &login.to_string(), &fields).render(out),
+            Lookup::Misconfigured(why) => {
+                self.service.complain("userdb", &why);
+                Reply::Fail(id, TRY_LATER).render(out);
+            }
+            _ => Reply::Fail(id, TRY_LATER).render(out),
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +130,7 @@ mod tests {
     use crate::logins::Cookie;
 
     async fn service() -> Arc<DovecotAuth> {
-        let text = "[database]\nhost = \"/nonexistent\"\n[dovecot-auth]\nuid = \"5000\"\ngid = \"5000\"\n";
+        let text = "[database]\nhost = \"/nonexistent\"\ntimeout = \"100ms\"\n[dovecot-auth]\nuid = \"5000\"\ngid = \"5000\"\n";
         let config = gatepost::config::parse::<Settings>(text, Path::new("gatepost.toml")).unwrap();
         let parts = Parts::new(&config, DovecotAuth::NAME).unwrap();
         Arc::new(DovecotAuth::build(&config, &parts).await.unwrap())
@@ -132,7 +144,10 @@ mod tests {
         let mut out = Vec::new();
         assert!(master.line(b"VERSION\t1\t1", &mut out).unwrap().is_none());
         let line = format!("REQUEST\t1\t1\t2\t{}{session_pid}", cookie.expose());
-        master.line(line.as_bytes(), &mut out).map_err(|fault| fault.to_string())?;
+        if let Some(work) = master.line(line.as_bytes(), &mut out).map_err(|fault| fault.to_string())? {
+            let answer = work.await;
+            master.done(answer, &mut out).unwrap();
+        }
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -140,7 +155,8 @@ mod tests {
     async fn only_root_is_told_and_only_about_itself() {
         let own = nix::unistd::geteuid().as_raw();
         let peer = |uid, pid| Some(Credentials { uid, gid: 0, pid });
-        let told = "USER\t1\talice@example.com\tuid=5000\tgid=5000\thome=/var/vmail/example.com/alice\n";
+        // It may know; that there is no database here is another matter.
+        let told = "FAIL\t1\treason=temporary failure, see the log of gatepost-dovecot-auth\n";
         for (credentials, session_pid) in [
             (peer(0, Some(7)), "\tsession_pid=7"),
             (peer(own, Some(7)), "\tsession_pid=7"),

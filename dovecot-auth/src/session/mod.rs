@@ -7,6 +7,7 @@
 mod client;
 mod dict;
 mod master;
+pub(crate) mod policy;
 mod userdb;
 mod wire;
 
@@ -32,6 +33,10 @@ pub(crate) trait Conversation: Send {
     const LONGEST: usize;
     /// How many requests of one connection are worked on at once; further lines wait unread. 1 keeps the answers in order.
     const AT_ONCE: usize;
+    /// How many of them at this moment.
+    fn room(&self) -> usize {
+        Self::AT_ONCE
+    }
     /// What the work behind a line ends with.
     type Outcome: Send + 'static;
 
@@ -106,7 +111,7 @@ async fn converse<C: Conversation>(
         while let Some(Some(outcome)) = under_way.next().now_or_never() {
             conversation.done(outcome, wire.output())?;
         }
-        while under_way.len() < C::AT_ONCE
+        while under_way.len() < conversation.room()
             && wire.output().len() < OUTPUT_AT_ONCE
             && let Some(line) = wire.buffered()?
         {
@@ -114,7 +119,7 @@ async fn converse<C: Conversation>(
         }
         wire.flush().await?;
         let (busy, may_read, draining) =
-            (!under_way.is_empty(), under_way.len() < C::AT_ONCE, drain.is_started());
+            (!under_way.is_empty(), under_way.len() < conversation.room(), drain.is_started());
         let may_end = draining && !busy && wire.is_between_lines();
         let since = draining.then(|| *draining_since.get_or_insert_with(Instant::now));
         // A peer that is never silent, such as lmtp under a stream of mail, is closed between two lines all the same.

@@ -36,7 +36,7 @@ pub enum ArcResult {
 }
 
 impl ArcResult {
-    /// The word in `Authentication-Results` (RFC 8617, 10.1; RFC 8601, 2.7.1).
+    /// The word in `Authentication-Results` (RFC 8617, 6; RFC 8601, 2.7).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -15,6 +15,7 @@
 use std::fmt::Write;
 
 use gatepost::dmarc::Policy;
+use gatepost::mail::quoting;
 
 use super::{ArcOutcome, ArcResult, Authentication, DkimOutcome, DmarcResult, SpfOutcome, SpfScope};
 use crate::message::Envelope;
@@ -170,7 +171,7 @@ fn dkim(dkim: &DkimOutcome) -> String {
     text
 }
 
-/// Nothing is said about a chain that is not there. `header.oldest-pass` and `smtp.remote-ip` are RFC 8617's (10.1, 10.2).
+/// Nothing is said about a chain that is not there. `header.oldest-pass` and `smtp.remote-ip` are RFC 8617's (6).
 fn arc(arc: &ArcOutcome, envelope: &Envelope) -> Option<String> {
     if arc.result == ArcResult::None {
         return None;
@@ -194,29 +195,12 @@ fn arc(arc: &ArcOutcome, envelope: &Envelope) -> Option<String> {
     Some(text)
 }
 
-/// A token as it is, anything else as a quoted string (RFC 8601, 2.2; RFC 2045, 5.1), cut, without control characters.
 fn value(text: &str) -> String {
-    let token = |byte: u8| byte.is_ascii_graphic() && !br#"()<>@,;:\"/[]?="#.contains(&byte);
-    if !text.is_empty() && text.len() <= MAX_VALUE && text.bytes().all(token) {
-        return text.to_owned();
-    }
-    let mut out = String::from("\"");
-    for character in text.chars().filter(|character| !character.is_control()).take(MAX_VALUE) {
-        if matches!(character, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
-    out.push('"');
-    out
+    quoting::token(text, MAX_VALUE)
 }
 
-/// Text inside parentheses: what would end the comment or the line is left out.
 fn comment(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control() && !matches!(character, '(' | ')' | '\\'))
-        .take(MAX_VALUE)
-        .collect()
+    quoting::comment(text, MAX_VALUE)
 }
 
 /// A domain name has 253 characters at most; nothing here needs more.

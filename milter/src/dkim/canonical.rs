@@ -112,30 +112,54 @@ fn simple_body(body: &[u8], sink: &mut Sink) {
     sink.feed(b"\r\n");
 }
 
-/// Line by line (RFC 6376, 3.4.4). Lines that are empty once their white space is gone count only when something follows.
+/// Line by line (RFC 6376, 3.4.4). Lines that are empty once their white space is gone count only when something follows. Most lines are
+/// in canonical form already; rows of such lines are hashed where they lie, in one piece.
 fn relaxed_body(body: &[u8], sink: &mut Sink) {
-    let mut empty_lines = 0_u64;
-    let mut rest = body;
-    while !rest.is_empty() {
-        let (line, next) = crlf_line(rest);
-        rest = next;
-        let line = line.trim_suffix_space();
-        if line.is_empty() {
+    // Bytes not hashed yet that are as they must be, the empty lines behind them, and whether those are nothing but line ends.
+    let (mut start, mut end, mut empty_lines, mut plain) = (0, 0, 0_u64, true);
+    let mut at = 0;
+    while at < body.len() {
+        let (line, rest) = crlf_line(&body[at..]);
+        let next = body.len() - rest.len();
+        let text = line.trim_suffix_space();
+        if text.is_empty() {
             empty_lines += 1;
+            plain &= line.is_empty();
+            at = next;
             continue;
         }
-        for _ in 0..std::mem::take(&mut empty_lines) {
-            sink.feed(b"\r\n");
+        let as_it_is = text.len() == line.len() && next - at == line.len() + 2 && !has_odd_space(line);
+        if as_it_is && plain {
+            empty_lines = 0;
+            end = next;
+        } else {
+            sink.feed(&body[start..end]);
+            for _ in 0..std::mem::take(&mut empty_lines) {
+                sink.feed(b"\r\n");
+            }
+            (start, end, plain) = (if as_it_is { at } else { next }, next, true);
+            if !as_it_is {
+                words(text, sink);
+                sink.feed(b"\r\n");
+            }
         }
-        words(line, sink);
-        sink.feed(b"\r\n");
+        at = next;
     }
+    sink.feed(&body[start..end]);
+}
+
+/// Whether relaxing would change white space inside of a line. Without a way out, so that it is done many bytes at a time.
+fn has_odd_space(line: &[u8]) -> bool {
+    let pairs = line.iter().zip(line.iter().skip(1));
+    pairs.fold(line.last() == Some(&b'\t'), |odd, (&one, &next)| {
+        odd | (one == b'\t') | ((one == b' ') & (next == b' '))
+    })
 }
 
 /// The first line without its CRLF, and what follows. A bare CR or LF is text.
 fn crlf_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|&byte| byte == b'\n') {
+    while let Some(at) = memchr::memchr(b'\n', &bytes[from..]) {
         let end = from + at;
         if end > 0 && bytes[end - 1] == b'\r' {
             return (&bytes[..end - 1], &bytes[end + 1..]);

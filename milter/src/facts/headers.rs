@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use mail_parser::{DateTime, HeaderForm, HeaderName, Host};
+use mail_parser::{DateTime, HeaderForm, HeaderName, Host, Protocol};
 
 use crate::message::Message;
 
@@ -84,6 +84,8 @@ pub struct Hop {
     pub by: Option<String>,
     /// When, in seconds since 1970.
     pub date: Option<i64>,
+    /// Whether the client had logged in (RFC 3848: ESMTPA, ESMTPSA).
+    pub login: bool,
 }
 
 impl HeaderFacts {
@@ -197,6 +199,9 @@ impl Hop {
             from: name(received.helo()).or_else(|| name(received.from())),
             by: name(received.by()),
             date: received.date().and_then(timestamp),
+            login: received.with().is_some_and(|with| {
+                matches!(with, Protocol::ESMTPA | Protocol::ESMTPSA | Protocol::LMTPA | Protocol::LMTPSA)
+            }),
         }
     }
 }

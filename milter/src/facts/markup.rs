@@ -315,7 +315,7 @@ impl Reader<'_> {
             return;
         }
         let look = self.look();
-        let count = text.chars().filter(|c| !c.is_whitespace()).count();
+        let count = visible_characters(&text);
         if look.hidden {
             self.html.hidden_characters += count;
             return;
@@ -336,8 +336,22 @@ impl Reader<'_> {
             let room = MAX_LINK_TEXT.saturating_sub(link.text.len());
             link.text.push_str(cut(&text, room));
         }
-        if self.html.visible.len() < super::text::MAX_VISIBLE {
-            for c in text.chars() {
+        // One text may be longer than all the room there is.
+        let room = super::text::MAX_VISIBLE.saturating_sub(self.html.visible.len());
+        if room > 0 {
+            let mut rest = cut(&text, room);
+            while let Some(c) = rest.chars().next() {
+                // Most of a text is words; what has no white space goes in at once.
+                let word = rest.bytes().take_while(u8::is_ascii_graphic).count();
+                if word > 0 {
+                    let (word, after) = rest.split_at(word);
+                    self.html.visible.push_str(word);
+                    let letter = word.ends_with(|c: char| c.is_ascii_alphabetic());
+                    self.last = if letter { Last::Letter } else { Last::Other };
+                    rest = after;
+                    continue;
+                }
+                rest = &rest[c.len_utf8()..];
                 // White space collapses (CSS Text 3, 4.1.1); a no-break space is to the reader a space.
                 if c.is_whitespace() {
                     if self.last != Last::Space {
@@ -367,4 +381,12 @@ impl Reader<'_> {
             self.html.links.push(link);
         }
     }
+}
+
+/// Characters that are no white space.
+fn visible_characters(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.bytes().filter(|byte| !matches!(byte, b'\t'..=b'\r' | b' ')).count();
+    }
+    text.chars().filter(|c| !c.is_whitespace()).count()
 }

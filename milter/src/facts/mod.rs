@@ -16,6 +16,7 @@
 //! | text kept for the phrases | [`text::MAX_VISIBLE`] | – |
 //! | URLs | [`urls::MAX_URLS`] | `urls` |
 //! | archive members | [`archives::MAX_MEMBERS`] | `archives` |
+//! | archives in archives | [`archives::MAX_DEPTH`] levels, [`archives::MAX_INFLATED`] bytes | `archives` |
 
 pub mod archives;
 pub mod brands;
@@ -40,6 +41,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mail_parser::MessageParser;
 
 use crate::authentication::Authentication;
+use crate::lists::Listed;
 use crate::message::{Envelope, Message};
 use headers::HeaderFacts;
 use html::Html;
@@ -74,16 +76,33 @@ pub struct Facts {
     pub arrival: Option<i64>,
     /// The size of the whole message in bytes.
     pub size: u64,
+    /// What lists in DNS say of it.
+    pub listed: Listed,
+    /// The name of the virus that the antivirus found.
+    pub infection: Option<String>,
     /// The names of the facts that could not be had, or not completely.
     pub missing: Vec<&'static str>,
 }
 
 impl Facts {
-    /// Reads a message once.
+    /// Reads a message once, and adds what DNS said of its sender.
     ///
     /// Never fails and never panics, whatever the bytes; what cannot be understood is not there.
     pub fn gather(message: &Message, envelope: &Envelope, authentication: &Authentication) -> Self {
-        let mut missing = authentication.missing.clone();
+        Self::read(message, envelope).with(authentication.clone())
+    }
+
+    /// Adds what DNS said of the sender.
+    #[must_use]
+    pub fn with(mut self, authentication: Authentication) -> Self {
+        self.missing.splice(0..0, authentication.missing.iter().copied());
+        self.authentication = authentication;
+        self
+    }
+
+    /// Reads a message once; nothing is known of its sender yet.
+    pub fn read(message: &Message, envelope: &Envelope) -> Self {
+        let mut missing = Vec::new();
         if message.is_cut() {
             missing.push("body");
         }
@@ -109,7 +128,7 @@ impl Facts {
 
         Self {
             envelope: envelope.clone(),
-            authentication: authentication.clone(),
+            authentication: Authentication::default(),
             headers,
             people,
             subject,
@@ -118,6 +137,8 @@ impl Facts {
             text,
             urls,
             arrival,
+            listed: Listed::default(),
+            infection: None,
             size: (raw.len() as u64 - message.body.len() as u64)
                 + message.body_size.max(message.body.len() as u64),
             missing,

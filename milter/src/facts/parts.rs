@@ -1,11 +1,11 @@
 //! The MIME parts: what each claims to be and what it is.
 //!
 //! For the rules of the group `mime`; on the way the text of each text part goes to `text` and `html`. Attachments are decoded only
-//! to look at their first bytes, and zip files (up to `MAX_ARCHIVE`) to list them.
+//! to look at their first bytes, and archives (up to `MAX_ARCHIVE`) to list them.
 
 use mail_parser::{Encoding, MessagePart, PartFlags, PartKind};
 
-use super::archives::Archive;
+use super::archives::{self, Archive, Work};
 use super::headers::is_unreadable;
 use super::html::Html;
 use super::kinds::{self, Kind};
@@ -17,9 +17,9 @@ use super::urls::Finder;
 pub const MAX_PARTS: usize = 1_000;
 /// Nested multiparts and messages.
 pub const MAX_DEPTH: usize = 32;
-/// Zip files up to this size, encoded, are listed.
+/// Archives up to this size, encoded, are listed.
 const MAX_ARCHIVE: usize = 16 << 20;
-/// All zip files together.
+/// All archives together.
 const MAX_ARCHIVES: usize = 32 << 20;
 /// A file name is cut there.
 const MAX_NAME: usize = 512;
@@ -57,7 +57,7 @@ pub struct Part {
     pub size: usize,
     /// What the first bytes say; only of parts that are no text.
     pub kind: Kind,
-    /// What is in it, if it is a zip file.
+    /// What is in it, if it is an archive that can be listed.
     pub archive: Option<Archive>,
     /// Whether it is read as text.
     pub is_text: bool,
@@ -127,13 +127,13 @@ pub(super) fn read(
     missing: &mut Vec<&'static str>,
 ) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    let mut archives = MAX_ARCHIVES;
+    let mut room = Room { encoded: MAX_ARCHIVES, work: Work::default() };
     let limits = PartFlags::LIMIT_REACHED | PartFlags::NESTING_LIMIT;
     if parsed.parts().any(|part| part.flags().intersects(limits)) {
         missing.push("parts");
     }
     for source in parsed.parts().take(MAX_PARTS) {
-        let mut part = one(&source, &parts, &mut archives, missing);
+        let mut part = one(&source, &parts, &mut room, missing);
         if let Some(parent) = part.parent.and_then(|parent| parts.get_mut(parent)) {
             parent.children += 1;
         }
@@ -149,12 +149,7 @@ pub(super) fn read(
     parts
 }
 
-fn one(
-    source: &MessagePart<'_>,
-    known: &[Part],
-    archives: &mut usize,
-    missing: &mut Vec<&'static str>,
-) -> Part {
+fn one(source: &MessagePart<'_>, known: &[Part], room: &mut Room, missing: &mut Vec<&'static str>) -> Part {
     let content_type = source.content_type();
     let unreadable = is_unreadable(source);
     let parameter = |name| content_type.as_ref().and_then(|content| content.attribute(name));
@@ -200,30 +195,37 @@ fn one(
         part.eight_bit = !raw.is_ascii();
     }
     if leaf && (!part.is_text || part.is_file()) {
-        look_inside(source, raw, &mut part, archives, missing);
+        look_inside(source, raw, &mut part, room, missing);
     }
     part
+}
+
+/// What may still be spent on the archives of a message.
+struct Room {
+    encoded: usize,
+    work: Work,
 }
 
 fn look_inside(
     source: &MessagePart<'_>,
     raw: &[u8],
     part: &mut Part,
-    archives: &mut usize,
+    room: &mut Room,
     missing: &mut Vec<&'static str>,
 ) {
     let head = source.encoding().decode(&raw[..raw.len().min(HEAD)]);
     part.kind = Kind::of(&head);
-    if part.kind != Kind::Zip {
+    if !archives::is_listed(&head) {
         return;
     }
-    if raw.len() > MAX_ARCHIVE || raw.len() > *archives {
+    if raw.len() > MAX_ARCHIVE || raw.len() > room.encoded {
         missing.push("archives");
         return;
     }
-    *archives -= raw.len();
-    part.archive = Archive::read(&source.decoded());
-    if part.archive.as_ref().is_none_or(|archive| archive.incomplete) {
+    room.encoded -= raw.len();
+    part.archive = Archive::read(&source.decoded(), &mut room.work);
+    let incomplete = |archive: &Archive| archive.walk().iter().any(|archive| archive.incomplete);
+    if part.archive.as_ref().is_none_or(incomplete) && !missing.contains(&"archives") {
         missing.push("archives");
     }
 }

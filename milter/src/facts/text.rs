@@ -98,6 +98,7 @@ impl Text {
     }
 
     fn count_lines(&mut self, text: &str) {
+        let has_urls = contains(text, "://");
         let mut blank = None;
         for line in text.lines().take(MAX_LINES) {
             let line = line.trim();
@@ -109,10 +110,13 @@ impl Text {
             blank = Some(0);
             self.lines += 1;
             self.quoted_lines += usize::from(line.starts_with('>'));
-            let word = |word: &&str| {
-                !word.contains("://") && word.bytes().any(|byte| byte.is_ascii_alphanumeric() || byte >= 0x80)
+            self.plain_words_besides_urls += if line.is_ascii() && !(has_urls && contains(line, "://")) {
+                ascii_words(line)
+            } else {
+                let of_word = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
+                let word = |word: &&str| !word.contains("://") && word.bytes().any(of_word);
+                line.split_whitespace().filter(word).count()
             };
-            self.plain_words_besides_urls += line.split_whitespace().filter(word).count();
         }
     }
 
@@ -149,10 +153,7 @@ impl Text {
             self.letters += text.bytes().filter(u8::is_ascii_alphabetic).count();
             self.capitals += text.bytes().filter(u8::is_ascii_uppercase).count();
             if self.bitcoin.is_none() {
-                self.bitcoin = text
-                    .split(|c: char| !c.is_ascii_alphanumeric())
-                    .find(|word| is_bitcoin(word))
-                    .map(str::to_owned);
+                self.bitcoin = long_words(text).find(|word| is_bitcoin(word)).map(str::to_owned);
             }
         }
     }
@@ -173,6 +174,11 @@ impl Text {
     pub fn count(&self, theme: Theme) -> usize {
         let found = self.phrases.iter().filter(|phrase| phrase.theme == theme).count();
         found.saturating_sub(self.words() / WORDS_OF_CHANCE)
+    }
+
+    /// How many different phrases of a theme occur, however long the text.
+    pub fn phrases_of(&self, theme: Theme) -> usize {
+        self.phrases.iter().filter(|phrase| phrase.theme == theme).count()
     }
 
     /// The first phrases of a theme, for evidence.
@@ -207,28 +213,69 @@ impl Text {
             part.text_prefix_bytes(room)?
         };
         self.decoded = self.decoded.saturating_add(text.len().max(part.raw_body().len().min(room)));
-        if self.gtube.is_none() && text.contains(GTUBE_TAIL) {
-            self.gtube = if text.contains(GTUBE_REJECT) {
+        if self.gtube.is_none() && contains(&text, GTUBE_TAIL) {
+            self.gtube = if contains(&text, GTUBE_REJECT) {
                 Some(Gtube::Reject)
             } else {
-                text.contains(GTUBE_ADD_HEADER).then_some(Gtube::AddHeader)
+                contains(&text, GTUBE_ADD_HEADER).then_some(Gtube::AddHeader)
             };
         }
         Some(text)
     }
 }
 
+/// `str::contains`, many bytes at a time: the standard library's search looks at each byte.
+fn contains(text: &str, needle: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), needle.as_bytes()).is_some()
+}
+
+/// How many pieces between white space (the ASCII part of Unicode's, U+000B included) have a letter or digit.
+fn ascii_words(line: &str) -> usize {
+    let (mut words, mut counted) = (0, false);
+    for byte in line.bytes() {
+        if matches!(byte, b'\t'..=b'\r' | b' ') {
+            counted = false;
+        } else if !counted && byte.is_ascii_alphanumeric() {
+            counted = true;
+            words += 1;
+        }
+    }
+    words
+}
+
+/// The runs of ASCII letters and digits with at least [`SHORTEST_ADDRESS`] of them. Each has one at every such distance, so only those
+/// places are looked at, and what is around those that fit.
+fn long_words(text: &str) -> impl Iterator<Item = &str> {
+    let bytes = text.as_bytes();
+    let outside = |byte: &u8| !byte.is_ascii_alphanumeric();
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let place = from + SHORTEST_ADDRESS - 1;
+            if outside(bytes.get(place)?) {
+                from = place + 1;
+                continue;
+            }
+            let start = bytes[from..place].iter().rposition(outside).map_or(from, |at| from + at + 1);
+            let end = bytes[place..].iter().position(outside).map_or(bytes.len(), |at| place + at);
+            // The end is no letter, so the next run begins behind it.
+            from = end + 1;
+            if end - start >= SHORTEST_ADDRESS {
+                return text.get(start..end);
+            }
+        }
+    })
+}
+
+/// The shortest bitcoin address in base58; those in bech32 are longer.
+const SHORTEST_ADDRESS: usize = 26;
+
 /// How many percent of the different words are not in both; `None` where there is too little to compare.
 fn difference(plain: &Words, shown: &Words) -> Option<u8> {
     const ENOUGH: usize = 20;
-    let set = |words: &Words| {
-        words
-            .iter()
-            .filter(|word| word.len() > 2)
-            .take(5_000)
-            .map(str::to_owned)
-            .collect::<std::collections::HashSet<_>>()
-    };
+    fn set(words: &Words) -> std::collections::HashSet<&str> {
+        words.iter().filter(|word| word.len() > 2).take(5_000).collect()
+    }
     let (plain, shown) = (set(plain), set(shown));
     if plain.len() < ENOUGH || shown.len() < ENOUGH {
         return None;
@@ -260,7 +307,7 @@ fn is_bitcoin(word: &str) -> bool {
         return matches!(rest.len(), 39 | 59)
             && rest.bytes().all(|byte| BECH32.contains(&byte.to_ascii_lowercase()));
     }
-    if !(26..=35).contains(&word.len()) || !word.starts_with(['1', '3']) {
+    if !(SHORTEST_ADDRESS..=35).contains(&word.len()) || !word.starts_with(['1', '3']) {
         return false;
     }
     let mut number = [0u8; 25];
@@ -303,6 +350,23 @@ mod tests {
         assert!(!is_bitcoin("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb"));
         assert!(!is_bitcoin("1234567890123456789012345678901234"));
         assert!(!is_bitcoin("bc1short"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn long_words_are_those_that_a_walk_finds(text in "([a-c0-9]{0,30}|[ .\u{e4}\n]){0,12}") {
+            let walked: Vec<&str> = text
+                .split(|c: char| !c.is_ascii_alphanumeric())
+                .filter(|word| word.len() >= SHORTEST_ADDRESS)
+                .collect();
+            proptest::prop_assert_eq!(long_words(&text).collect::<Vec<_>>(), walked);
+        }
+
+        #[test]
+        fn words_of_ascii_are_those_between_white_space(line in "[ -~\t\u{b}\u{c}\r\u{1c}]{0,60}") {
+            let word = |word: &&str| word.bytes().any(|byte| byte.is_ascii_alphanumeric());
+            proptest::prop_assert_eq!(ascii_words(&line), line.split_whitespace().filter(word).count());
+        }
     }
 
     #[test]

@@ -35,7 +35,11 @@ pub(super) const THEMES: &[(Theme, &str)] = &[
         your payment, your fund, compensation payment, overdue payment, scam victims, western union, \
         money gram, moneygram, delivery of your, atm visa card, federal reserve, the sum, of this fund, \
         this fund, the funds, the fund, fund owner, kindly reply, kindly respond, urgently, god fearing, \
-        sincerity, reply to my, reply as soon, expecting your, awaiting your"),
+        sincerity, reply to my, reply as soon, expecting your, awaiting your, \
+        spende, meine spende, spende von, gespendet, erbschaft, nachlass, verstorbenen, verstorbener, \
+        geschäftsvorschlag, begünstigter, begünstigten, vertraulich, millionen euro, millionen dollar, \
+        bénéficiaire, héritage, faire un don, un don de, décédé, maladie, millions euros, millions dollars, \
+        donación, beneficiario, herencia, fallecido, millones de"),
     (Theme::Lottery, "\
         you have won, have won the, winning number, winning numbers, lucky number, lucky numbers, \
         lottery, online lottery, email lottery, lottery international, promotion award, \
@@ -212,4 +216,42 @@ pub(super) const THEMES: &[(Theme, &str)] = &[
         find enclosed, sample picture, urgent order, order list, new inquiry, inquiry, enquiry, \
         best price, fedex, dhl, usps, parcel, courier, fax, pdf document, shared with you, \
         archive password"),
+    (Theme::Solicitation, "\
+        our company, your company, our products, your products, our product, your product, \
+        your business, your organization, we offer, we provide, we can offer, we can provide, we are a, \
+        we specialize, we specialise, our website, our web site, visit our, contact us, call us, email us, \
+        send us, are you interested, you are interested, if interested, for more information, \
+        more info, look forward to, looking forward to, hear from you, hearing from you, \
+        our services, our service, our prices, our catalog, our catalogue, our clients, our customers, \
+        high quality, competitive price, competitive prices, we guarantee, we can help, order today, \
+        cooperate, cooperation, manufacturer, manufacturers, supplier, suppliers, introduce our, \
+        introduce ourselves, introduce myself, glad to introduce, samples, free samples, \
+        your inquiry, your enquiry, your requirements, your needs, best offer, business cooperation, \
+        no obligation, free consultation, free trial, price quote, years of experience, years experience, \
+        sales manager, marketing manager, business development, our team, partnership, export, \
+        long term business, reply with, interested in, feel free to contact"),
+    (Theme::Details, "\
+        your name, full name, your full name, full names, your address, home address, contact address, \
+        postal address, shipping address, mailing address, house address, residential address, \
+        phone number, telephone number, your telephone, your phone, cell phone, mobile number, \
+        phone numbers, telephone numbers, contact number, fax number, your country, country of, \
+        your age, your occupation, occupation, marital status, date of birth, identity card, \
+        id card, copy of your, drivers license, driving license, international passport, your passport, \
+        monthly income, your bank name, account number, nationality, zip code, fill out the, fill in the, \
+        fill the, provide us with, send me your, send your, your contact, your information, your personal"),
+    (Theme::Click, "\
+        click here, please click, click here to, click below, click the link, click on the link, \
+        click this link, click on this link, link below, the link below, below link, by clicking, \
+        clicking here, clicking on, click to, follow this link, follow the link, visit the link, go here, \
+        go to http, unable to see, unable to view, cannot see, cant see, cannot view, cant view, \
+        unable to read, cannot read, view it, view this, view as a web page, see images, \
+        copy and paste, the button below, button below, visit here"),
+    (Theme::Greeting, "\
+        dear friend, dear friends, dear sir, dear sirs, dear sir madam, dear sir or madam, sir madam, \
+        dear madam, dear customer, dear customers, dear valued, dear client, dear user, dear member, \
+        dear beneficiary, dear homeowner, dear home owner, dear business owner, dear email user, \
+        dear account, dear webmail, dear reader, dear subscriber, dear winner, dear purchaser, \
+        dear manager, dear ceo, dear purchasing, dear one, dear beloved, my dear, dear good friend, \
+        hello dear, hi dear, hello friend, greetings to you, attention please, dear entrepreneur, \
+        dear investor, dear candidate, dear applicant, dear partner, dear webmaster"),
 ];

@@ -34,6 +34,8 @@ pub enum Origin {
     Image,
     /// In a parameter of another URL.
     Parameter,
+    /// In text, written so that no program takes it for one: `hxxp://`, `evil[.]example`.
+    Disguised,
 }
 
 /// One URL.
@@ -187,7 +189,7 @@ impl Finder {
     }
 
     fn scan(&mut self, text: &str, origin: Origin) {
-        if text.contains("://") {
+        if memchr::memmem::find(text.as_bytes(), b"://").is_some() {
             for link in LinkFinder::new().kinds(&[LinkKind::Url]).links(text) {
                 if self.overflowed {
                     return;
@@ -197,8 +199,10 @@ impl Finder {
                 }
             }
         }
+        self.disguised(text);
         let mut from = 0;
-        while let Some(at) = text[from..].find("www.").map(|at| from + at) {
+        let www = memchr::memmem::Finder::new(b"www.");
+        while let Some(at) = www.find(&text.as_bytes()[from..]).map(|at| from + at) {
             if self.overflowed {
                 return;
             }
@@ -214,6 +218,31 @@ impl Finder {
                 self.add(url);
             }
             from = end.max(at + 4);
+        }
+    }
+
+    /// URLs that are written so that no program sees them, and every reader understands them. At most [`MAX_DISGUISED`] places of a text
+    /// are looked at.
+    fn disguised(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let mut end = 0;
+        let places = memchr::memchr3_iter(b'[', b'(', b'x', bytes).filter(|&at| {
+            DOTS.iter().any(|dot| starts_with(bytes, at, dot)) || starts_with(bytes, at, "xxp")
+        });
+        for at in places.take(MAX_DISGUISED) {
+            if at < end {
+                continue;
+            }
+            let odd =
+                |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'>' | b'"' | b'\'' | b',');
+            let start = bytes[end..at].iter().rposition(odd).map_or(end, |before| end + before + 1);
+            let start = start.max(text.floor_char_boundary(at.saturating_sub(MAX_TEXT)));
+            end = bytes[at..].iter().position(odd).map_or(bytes.len(), |after| at + after);
+            end = end.min(text.floor_char_boundary(start + MAX_TEXT)).max(at + 1);
+            let Some(plain) = text.get(start..end).and_then(undisguised) else { continue };
+            if let Some(url) = Url::parse(&plain, Origin::Disguised).filter(Url::is_named) {
+                self.add(url);
+            }
         }
     }
 
@@ -235,6 +264,35 @@ impl Finder {
         Some(index)
     }
 }
+
+fn starts_with(bytes: &[u8], at: usize, word: &str) -> bool {
+    bytes.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// The URL that a reader understands; none where nothing is disguised.
+fn undisguised(word: &str) -> Option<String> {
+    let mut plain = word.to_ascii_lowercase();
+    for dot in DOTS {
+        if plain.contains(dot) {
+            plain = plain.replace(dot, ".");
+        }
+    }
+    let plain =
+        plain.trim_start_matches(['(', '[', '{']).trim_end_matches(['.', ')', ']', '}', '!', '?', ':', ';']);
+    let scheme = ["hxxps", "hxxp"].iter().find_map(|scheme| plain.strip_prefix(scheme));
+    let plain = match scheme {
+        Some(rest) => format!("http://{}", rest.trim_start_matches([':', '/', '[', ']'])),
+        None if plain.contains("://") => plain.to_owned(),
+        None => format!("http://{plain}"),
+    };
+    // A mail address that is written so is none of ours to follow.
+    (!plain.contains('@')).then_some(plain)
+}
+
+/// How a dot is written so that no program takes it for one.
+const DOTS: [&str; 5] = ["[.]", "(.)", "[dot]", "(dot)", "[.)"];
+/// Places of one text.
+const MAX_DISGUISED: usize = 200;
 
 /// `http`, `https`, `ftp`, and what follows the colon.
 fn split_scheme(text: &str) -> Option<(String, &str)> {
@@ -357,6 +415,25 @@ mod tests {
         finder.text("(www.example.com) http://www.example.org/");
         let hosts: Vec<_> = finder.urls().iter().map(|url| url.host.as_str()).collect();
         assert_eq!(hosts, ["www.example.org", "www.example.com"]);
+    }
+
+    #[test]
+    fn what_no_program_should_see_is_seen() {
+        let mut finder = Finder::default();
+        finder.text("hxxp://evil.com/a (hxxps[:]//other[.]org/b), buy at pills[dot]net! or pills(.)com. f[.]x a(.)b x[.] text(x) me[.]@a[.]com");
+        finder.text(&"[.]".repeat(100_000));
+        finder.text(&"xxp".repeat(100_000));
+        let found: Vec<_> =
+            finder.urls().iter().map(|url| (url.host.as_str(), url.path.as_str(), url.origin)).collect();
+        assert_eq!(
+            found,
+            [
+                ("evil.com", "/a", Origin::Disguised),
+                ("other.org", "/b", Origin::Disguised),
+                ("pills.net", "", Origin::Disguised),
+                ("pills.com", "", Origin::Disguised),
+            ]
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub const RULES: &[Rule] = &[
     VIOLATED_DIRECT_SPF,
     BOUNCE_NO_AUTH,
     FREEMAIL_AFF,
+    FREEMAIL_ELSEWHERE,
     BAD_EXT_WITH_PRETEXT,
     SUSPICIOUS_URL_IN_SUSPICIOUS_MESSAGE,
     PHISHING_FROM_BRAND,
@@ -152,6 +153,38 @@ pub const FREEMAIL_AFF: Rule = Rule {
             ],
         ],
         none: &[lists::MAILLIST.symbol, lists::REPLY_TO_SOMETHING.symbol],
+        replaces: &[],
+    }),
+};
+
+/// Answers go to another freemail account.
+pub const FREEMAIL_ELSEWHERE: Rule = Rule {
+    symbol: "FREEMAIL_ELSEWHERE",
+    group: Group::Composites,
+    weight: 2.5,
+    summary: "answers go to another freemail account; recipients are hidden or little is said",
+    why: "a stolen account writes to thousands, and its owner must not see the answers",
+    check: Check::Composite(Composite {
+        all: &[],
+        any: &[
+            &[replies::FREEMAIL_REPLYTO_NEQ_FROM.symbol, replies::FREEMAIL_REPLYTO_NEQ_FROM_DOM.symbol],
+            &[
+                r::R_UNDISC_RCPT.symbol,
+                r::TO_DN_RECIPIENTS.symbol,
+                r::MISSING_TO.symbol,
+                h::MISSING_SUBJECT.symbol,
+                h::FAKE_REPLY.symbol,
+                subject::EMPTY_SUBJECT.symbol,
+                subject::SUBJECT_SAYS_NOTHING.symbol,
+                s::FROM_NAME_HAS_TITLE.symbol,
+                s::FROM_EQ_TO.symbol,
+                text::ADVANCE_FEE.symbol,
+                text::ASKS_FOR_DETAILS.symbol,
+                text::IMPERSONAL_GREETING.symbol,
+                text::COLD_OFFER.symbol,
+            ],
+        ],
+        none: &[lists::REPLY_TO_SOMETHING.symbol],
         replaces: &[],
     }),
 };

@@ -28,6 +28,7 @@ pub const RULES: &[Rule] = &[
     MAILER_OF_BULK,
     MUA_OBSOLETE,
     PRIORITY_NO_NAME,
+    X_PRIORITY_HIGHEST,
     OBSOLETE_SIGNATURE,
     COMPLETELY_EMPTY,
 ];
@@ -344,6 +345,19 @@ pub const PRIORITY_NO_NAME: Rule = Rule {
                 && !facts.headers.has("x-mimeole")
                 && !is_list(&facts.headers),
         )
+    }),
+};
+
+/// Most urgent.
+pub const X_PRIORITY_HIGHEST: Rule = Rule {
+    symbol: "X_PRIORITY_HIGHEST",
+    group: Group::Headers,
+    weight: 0.7,
+    summary: "says of itself that it has the highest priority",
+    why: "people hardly ever say so, templates of bulk mailers do; no answer to anything of ours",
+    check: Check::Facts(|facts| {
+        let refers = ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'));
+        when(facts.headers.value("x-priority").trim_start().starts_with('1') && !refers)
     }),
 };
 

@@ -151,7 +151,8 @@ pub const MIME_BAD_UNICODE: Rule = Rule {
     check: Check::Facts(|facts| {
         let odd = |c: char| scripts::reverses(c) || matches!(c, '\u{200B}' | '\u{2060}' | '\u{FEFF}');
         let member = |part: &Part| {
-            part.archive.iter().flat_map(|archive| archive.files()).any(|name| name.contains(odd))
+            let archives = part.archive.iter().flat_map(|archive| archive.walk());
+            archives.flat_map(|archive| archive.files()).any(|name| name.contains(odd))
         };
         files(facts)
             .find(|part| part.name.as_deref().is_some_and(|name| name.contains(odd)) || member(part))
@@ -170,7 +171,9 @@ pub const MIME_ENCRYPTED_ARCHIVE: Rule = Rule {
         facts
             .parts
             .iter()
-            .find(|part| part.archive.as_ref().is_some_and(|archive| archive.encrypted))
+            .find(|part| {
+                part.archive.iter().flat_map(|archive| archive.walk()).any(|archive| archive.encrypted)
+            })
             .map(named)
     }),
 };
@@ -456,9 +459,12 @@ fn texts(facts: &Facts) -> impl Iterator<Item = &Part> {
     facts.parts.iter().filter(|part| part.is_text && part.disposition != Disposition::Attachment)
 }
 
-/// Every member of every archive that is no document, with the number of its files.
+/// Every member of every archive and of those inside it, with the number of files beside it.
 fn members(facts: &Facts) -> impl Iterator<Item = (&Part, usize, &str)> {
-    facts.parts.iter().filter_map(|part| Some((part, part.archive.as_ref()?))).flat_map(|(part, archive)| {
+    let archives = facts.parts.iter().filter_map(|part| Some((part, part.archive.as_ref()?)));
+    let all =
+        archives.flat_map(|(part, archive)| archive.walk().into_iter().map(move |archive| (part, archive)));
+    all.flat_map(|(part, archive)| {
         let count = archive.files().count();
         archive.files().map(move |name| (part, count, name))
     })

@@ -10,6 +10,7 @@
 pub mod authentication;
 pub mod composites;
 pub mod correspondents;
+pub mod dns_lists;
 pub mod envelope;
 pub mod headers;
 pub mod html;
@@ -56,6 +57,8 @@ pub enum Check {
     Decides(fn(&Facts) -> Option<Evidence>, Decision),
     /// By the facts, and by how the recipient stands to the author: asked for each recipient.
     Relation(fn(&Facts, &Relation) -> Option<Evidence>),
+    /// By what a list in DNS said: the symbol stands in `Facts::listed`.
+    Listed,
     /// By other symbols.
     Composite(Composite),
 }
@@ -152,6 +155,12 @@ pub enum Group {
     Lists,
     /// Whom the recipient knows.
     Correspondents,
+    /// Lists in DNS that hold addresses, and those of signers.
+    AddressLists,
+    /// Lists in DNS that hold domains and mailboxes.
+    NameLists,
+    /// What the antivirus found.
+    Antivirus,
     /// Symbols made of others.
     Composites,
 }
@@ -173,11 +182,15 @@ impl Group {
             Self::Text => "text",
             Self::Lists => "lists",
             Self::Correspondents => "correspondents",
+            Self::AddressLists => "rbl",
+            Self::NameLists => "surbl",
+            Self::Antivirus => "antivirus",
             Self::Composites => "composites",
         }
     }
 
-    /// The most points a group can give. Rspamd bounds headers (8), MIME (10), subject (6), phishing (10) and URLs (9); the others
+    /// The most points a group can give. Rspamd bounds headers (8), MIME (10), subject (6), phishing (10), URLs (9) and
+    /// lists of names (12.5); the others
     /// are bounded so that no group alone reaches the 15 points of a rejection.
     pub fn cap(self) -> f64 {
         match self {
@@ -192,7 +205,9 @@ impl Group {
             | Self::Text
             | Self::Lists
             | Self::Correspondents
+            | Self::Antivirus
             | Self::Composites => 10.0,
+            Self::AddressLists | Self::NameLists => 12.5,
         }
     }
 }
@@ -201,7 +216,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 16] = [
+const TABLES: [&[Rule]; 17] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -217,6 +232,7 @@ const TABLES: [&[Rule]; 16] = [
     text::RULES,
     lists::RULES,
     correspondents::RULES,
+    dns_lists::RULES,
     composites::RULES,
 ];
 

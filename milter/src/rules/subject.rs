@@ -23,6 +23,7 @@ pub const RULES: &[Rule] = &[
     RCPT_LOCAL_IN_SUBJECT,
     SUBJECT_TRACKING_NUMBER,
     SUBJECT_ADV,
+    SUBJECT_SAYS_NOTHING,
     SUBJECT_SELLS,
     SUBJECT_PERCENT_OFF,
     DRUG_NAME_IN_HEADER,
@@ -244,6 +245,103 @@ pub const SUBJECT_TRACKING_NUMBER: Rule = Rule {
             .then(|| Evidence::new(last))
     }),
 };
+
+/// Hello.
+pub const SUBJECT_SAYS_NOTHING: Rule = Rule {
+    symbol: "SUBJECT_SAYS_NOTHING",
+    group: Group::Subject,
+    weight: 1.5,
+    summary: "the subject is a greeting, \"urgent\" or the like, and nothing else",
+    why: "who has something to say to somebody he knows says what it is about; who fishes for an answer does not",
+    check: Check::Facts(|facts| {
+        let refers = ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'));
+        let bare = facts.subject.bare.to_lowercase();
+        let words: Vec<&str> =
+            bare.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let says_nothing = EMPTY_WORDS.contains(&words.join(" ").as_str());
+        (says_nothing && !refers).then(|| Evidence::new(&facts.subject.bare))
+    }),
+};
+
+/// Whole subjects that say nothing, as words.
+const EMPTY_WORDS: &[&str] = &[
+    "hello",
+    "hello dear",
+    "hello friend",
+    "hi",
+    "hi dear",
+    "hey",
+    "dear",
+    "dear friend",
+    "my dear",
+    "good day",
+    "good morning",
+    "greetings",
+    "greeting",
+    "urgent",
+    "very urgent",
+    "urgent response",
+    "urgent reply",
+    "urgent response needed",
+    "urgent message",
+    "attention",
+    "attn",
+    "attention please",
+    "important",
+    "important message",
+    "important notice",
+    "notice",
+    "notification",
+    "message",
+    "ok",
+    "reply",
+    "please reply",
+    "kindly reply",
+    "reply me",
+    "response",
+    "your response",
+    "need your response",
+    "good news",
+    "congratulations",
+    "business",
+    "proposal",
+    "business proposal",
+    "business offer",
+    "offer",
+    "investment",
+    "investment proposal",
+    "inquiry",
+    "enquiry",
+    "urgent inquiry",
+    "new inquiry",
+    "product inquiry",
+    "donation",
+    "confidential",
+    "strictly confidential",
+    "request",
+    "help",
+    "assistance",
+    "urgent help",
+    "dear sir",
+    "dear sir madam",
+    "hallo",
+    "vorschlag",
+    "spende",
+    "dringend",
+    "bonjour",
+    "salut",
+    "urgente",
+    "hola",
+    "saludos",
+    "ciao",
+    "from me",
+    "read",
+    "please read",
+    "read me",
+    "contact me",
+    "get back to me",
+    "fyi",
+];
 
 /// Advertisement, by its own word.
 pub const SUBJECT_ADV: Rule = Rule {

@@ -24,6 +24,10 @@ pub const RULES: &[Rule] = &[
     BULK_TALK,
     MARKETING_TALK,
     PRETEXT_ATTACHMENT,
+    COLD_OFFER,
+    ASKS_FOR_DETAILS,
+    CLICK_TALK,
+    IMPERSONAL_GREETING,
     R_MIXED_CHARSET,
     TEXT_INVISIBLE_CHARACTERS,
     TEXT_GAPPY,
@@ -210,6 +214,53 @@ pub const PRETEXT_ATTACHMENT: Rule = Rule {
     }),
 };
 
+/// A stranger's company.
+pub const COLD_OFFER: Rule = Rule {
+    symbol: "COLD_OFFER",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "a company introduces itself to a stranger",
+    why: "\"we offer\", \"our products\", \"your business\": from three phrases on, all points at seven; no answer to anything of ours",
+    check: Check::Facts(|facts| {
+        if refers(facts) || is_newsletter(facts) { None } else { theme(facts, Theme::Solicitation, 3, 7) }
+    }),
+};
+
+/// Who are you?
+pub const ASKS_FOR_DETAILS: Rule = Rule {
+    symbol: "ASKS_FOR_DETAILS",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "asks for name, address, telephone and the like",
+    why: "who has business with you knows you; from three phrases on, all points at six; no answer to anything of ours",
+    check: Check::Facts(|facts| if refers(facts) { None } else { theme(facts, Theme::Details, 3, 6) }),
+};
+
+/// Click!
+pub const CLICK_TALK: Rule = Rule {
+    symbol: "CLICK_TALK",
+    group: Group::Text,
+    weight: 1.5,
+    summary: "says several times that one must click, without being a proper newsletter",
+    why: "mail that only wants one thing; from two phrases on, all points at four; newsletters have List-Unsubscribe (RFC 2369)",
+    check: Check::Facts(|facts| {
+        if refers(facts) || is_newsletter(facts) { None } else { theme(facts, Theme::Click, 2, 4) }
+    }),
+};
+
+/// To whom it may concern.
+pub const IMPERSONAL_GREETING: Rule = Rule {
+    symbol: "IMPERSONAL_GREETING",
+    group: Group::Text,
+    weight: 1.0,
+    summary: "greets a friend, a customer, a sir or madam, and nobody by name",
+    why: "who writes to one person knows the name; no answer to anything of ours",
+    check: Check::Facts(|facts| {
+        let greets = facts.text.phrases_of(Theme::Greeting) >= 1 && !refers(facts);
+        greets.then(|| Evidence::new(facts.text.examples(Theme::Greeting)))
+    }),
+};
+
 /// Scripts mixed in words.
 pub const R_MIXED_CHARSET: Rule = Rule {
     symbol: "R_MIXED_CHARSET",
@@ -307,6 +358,16 @@ pub const EMPTY_BODY: Rule = Rule {
         when(facts.text.words() == 0 && !files && facts.html.images.is_empty())
     }),
 };
+
+/// Whether it answers something, by what it says itself.
+fn refers(facts: &Facts) -> bool {
+    ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'))
+}
+
+/// Whether it can be left as bulk mail should (RFC 2369), or comes from a mailing list.
+fn is_newsletter(facts: &Facts) -> bool {
+    facts.headers.has("list-unsubscribe") || crate::facts::headers::is_list(&facts.headers)
+}
 
 /// A share of the points that grows from `least` phrases (half) to `most` (all).
 fn theme(facts: &Facts, theme: Theme, least: usize, most: usize) -> Option<Evidence> {

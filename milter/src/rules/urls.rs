@@ -1,5 +1,7 @@
 //! Group `urls`: URLs that are odd in themselves, wherever they stand in the text.
 
+use std::cell::LazyCell;
+
 use super::{Check, Evidence, Group, Rule};
 use crate::facts::headers::is_list;
 use crate::facts::urls::{Origin, Url};
@@ -30,6 +32,7 @@ pub const RULES: &[Rule] = &[
     URL_HOST_SELLS,
     URL_TLD_NOT_OF_TEXT,
     URL_WILDCARD_HOSTS,
+    URL_DISGUISED,
 ];
 
 /// A name before the host.
@@ -41,6 +44,19 @@ pub const URL_USER_PASSWORD: Rule = Rule {
     why: "RFC 3986, 7.6: what stands before @ looks like the host and is not",
     check: Check::Facts(|facts| {
         found(facts, |url| (1..=128).contains(&user_length(url)) && url.address.is_none())
+    }),
+};
+
+/// Written so that no program sees it.
+pub const URL_DISGUISED: Rule = Rule {
+    symbol: "URL_DISGUISED",
+    group: Group::Urls,
+    weight: 0.5,
+    summary: "a URL that is written so that no program takes it for one",
+    why: "hxxp://, evil[.]example: to get past filters, or among those who write about such URLs",
+    check: Check::Facts(|facts| {
+        let url = facts.urls.iter().find(|url| url.origin == Origin::Disguised)?;
+        Some(Evidence::new(&url.host))
     }),
 };
 
@@ -298,11 +314,13 @@ pub const URL_TLD_NOT_OF_TEXT: Rule = Rule {
         if is_list(&facts.headers) {
             return None;
         }
-        let cyrillic = foreign("ru", |c| ('\u{400}'..='\u{4FF}').contains(&c));
-        let han = foreign("cn", |c| ('\u{4E00}'..='\u{9FFF}').contains(&c));
-        found(facts, |url| {
-            url.is_named() && matches!(hosts::top_level(&url.host), "ru" | "su") && cyrillic
-                || hosts::top_level(&url.host) == "cn" && han
+        // The whole text is looked through, so once, and only where such a link is.
+        let cyrillic = LazyCell::new(|| foreign("ru", |c| ('\u{400}'..='\u{4FF}').contains(&c)));
+        let han = LazyCell::new(|| foreign("cn", |c| ('\u{4E00}'..='\u{9FFF}').contains(&c)));
+        found(facts, |url| match hosts::top_level(&url.host) {
+            "ru" | "su" => url.is_named() && *cyrillic,
+            "cn" => *han,
+            _ => false,
         })
     }),
 };

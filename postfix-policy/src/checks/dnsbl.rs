@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use gatepost::config::Seconds;
 use gatepost::directory::Lookup;
 use gatepost::dns::Resolver;
+use gatepost::dns::lists::{Condition, is_listing, is_refusal, reversed, try_list};
 use serde::Deserialize;
 
 use super::spf::Consequence;
@@ -256,25 +257,23 @@ impl Experience {
 
     /// RFC 5782, 5: 127.0.0.2 is on every list, 127.0.0.1 on none.
     async fn try_list(&self, zone: &str, resolver: &Resolver) {
-        let listed = addresses(resolver, &question(Ipv4Addr::new(127, 0, 0, 2).into(), zone)).await;
-        let unlisted = addresses(resolver, &question(Ipv4Addr::LOCALHOST.into(), zone)).await;
-        let (ill, what) = match (&listed, &unlisted) {
-            (Lookup::Found(answers), _) | (_, Lookup::Found(answers)) if answers.iter().any(is_refusal) => (
+        let listed = reversed(Ipv4Addr::new(127, 0, 0, 2).into(), zone);
+        let unlisted = reversed(Ipv4Addr::LOCALHOST.into(), zone);
+        let (ill, what) = match try_list(resolver, Some(&listed), &unlisted, is_refusal).await {
+            Condition::Refuses => (
                 false,
                 "the list refuses to answer this resolver; use a resolver of your own, or take the list out",
             ),
-            (_, Lookup::Found(_)) => (
+            Condition::ListsEverything => (
                 true,
                 "the list holds 127.0.0.1, so it lists everybody; its answers do not count until it is well again",
             ),
-            (Lookup::None, _) => (
+            Condition::LacksEntry => (
                 false,
                 "the list does not hold the test entry 127.0.0.2; is it still there, and is its name right?",
             ),
-            (Lookup::Unavailable(_) | Lookup::Misconfigured(_), _) => {
-                (self.is_ill(zone), "the list does not answer")
-            }
-            (Lookup::Found(_), _) => {
+            Condition::Silent => (self.is_ill(zone), "the list does not answer"),
+            Condition::Well => {
                 if self.with(zone, |health| std::mem::replace(&mut health.ill, false)) {
                     tracing::info!(list = zone, "the list is well again");
                 }
@@ -329,7 +328,7 @@ async fn ask_lists(
     let deadline = tokio::time::Instant::now() + settings.deadline.0;
     let mut asking = tokio::task::JoinSet::new();
     for zone in zones {
-        let (resolver, name, zone) = (resolver.clone(), question(client, zone), zone.to_owned());
+        let (resolver, name, zone) = (resolver.clone(), reversed(client, zone), zone.to_owned());
         asking.spawn(async move {
             let answer = tokio::time::timeout_at(deadline, addresses(&resolver, &name)).await;
             (zone, answer.unwrap_or_else(|_| Lookup::Unavailable("no answer in time".to_owned())))
@@ -346,7 +345,7 @@ async fn ask_lists(
                 continue;
             }
         };
-        if answers.iter().any(is_refusal) {
+        if answers.iter().any(|answer| is_refusal(*answer)) {
             experience.warn(
                 &zone,
                 "the list refuses to answer this resolver; use a resolver of your own, or take the list out",
@@ -356,8 +355,7 @@ async fn ask_lists(
         if experience.is_ill(&zone) {
             continue;
         }
-        // RFC 5782, 2.3: a listing is an address in 127.0.0.0/8; anything else is a parked domain or a resolver that sells advertisements.
-        let answers: Vec<Ipv4Addr> = answers.into_iter().filter(|answer| answer.octets()[0] == 127).collect();
+        let answers: Vec<Ipv4Addr> = answers.into_iter().filter(|answer| is_listing(*answer)).collect();
         let weight: i32 = settings
             .lists
             .iter()
@@ -374,28 +372,6 @@ async fn ask_lists(
 
 async fn addresses(resolver: &Resolver, name: &str) -> Lookup<Vec<Ipv4Addr>> {
     resolver.ipv4(name).await.map(|answer| answer.records)
-}
-
-/// The name to ask for (RFC 5782, 2.1 and 2.4): octets or nibbles backwards.
-fn question(client: IpAddr, zone: &str) -> String {
-    match client {
-        IpAddr::V4(four) => {
-            let [a, b, c, d] = four.octets();
-            format!("{d}.{c}.{b}.{a}.{zone}")
-        }
-        IpAddr::V6(six) => {
-            let nibbles = six.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
-            let mut name: String = nibbles.map(|nibble| format!("{nibble:x}.")).collect();
-            name.push_str(zone);
-            name
-        }
-    }
-}
-
-/// 127.255.255.252 to 127.255.255.255: an error of whoever asks, not a listing
-/// (spamhaus.org, "Error return codes": typing error, public resolver, excessive queries).
-fn is_refusal(answer: &Ipv4Addr) -> bool {
-    answer.octets()[..3] == [127, 255, 255]
 }
 
 /// How often a list is tried.
@@ -440,20 +416,5 @@ mod tests {
         ] {
             assert!(bad.parse::<List>().unwrap_err().contains("is no list"), "{bad}");
         }
-    }
-
-    #[test]
-    fn addresses_are_asked_for_backwards() {
-        assert_eq!(question("192.0.2.7".parse().unwrap(), "a.test"), "7.2.0.192.a.test");
-        assert_eq!(
-            question("2001:db8::1".parse().unwrap(), "a.test"),
-            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.a.test"
-        );
-    }
-
-    #[test]
-    fn an_error_code_is_no_listing() {
-        assert!(is_refusal(&Ipv4Addr::new(127, 255, 255, 254)));
-        assert!(!is_refusal(&Ipv4Addr::new(127, 0, 0, 2)));
     }
 }

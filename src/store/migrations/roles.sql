@@ -67,6 +67,39 @@ GRANT SELECT ON public.view_shared_mailboxes TO gatepost_policy;
 -- The policy daemon keeps MTA-STS policies.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.mta_sts TO gatepost_policy;
 
+-- The auth daemon decides by rules, app passwords and locks; a daemon that still connects as the tutorial's role decides by them too.
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['gatepost_auth', 'mail_user'] LOOP
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA gatepost TO %I', role);
+            EXECUTE format('GRANT SELECT ON gatepost.login_rules, gatepost.app_passwords, gatepost.master_users, gatepost.login_locks TO %I', role);
+        END IF;
+    END LOOP;
+END
+$$;
+-- It writes down who logged in and who tried, and lets the app passwords of users that are gone expire.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.app_password_uses, gatepost.last_logins, gatepost.known_networks, gatepost.login_guesses TO gatepost_auth;
+GRANT SELECT, INSERT, DELETE ON gatepost.master_logins TO gatepost_auth;
+GRANT SELECT, DELETE ON gatepost.login_unblocks TO gatepost_auth;
+GRANT UPDATE (expires_at) ON gatepost.app_passwords TO gatepost_auth;
+-- The auth daemon keeps Dovecot's dictionaries, and tells what users are; the policy daemon needs their quotas.
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.dict_values, gatepost.wide_shares TO gatepost_auth;
+GRANT SELECT ON gatepost.groups, gatepost.quota_limits, gatepost.user_fields TO gatepost_auth;
+GRANT SELECT ON gatepost.quota_limits TO gatepost_policy;
+-- A daemon that still connects as the tutorial's role knows them too.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'mail_user') THEN
+        GRANT SELECT ON gatepost.wide_shares, gatepost.groups, gatepost.quota_limits, gatepost.user_fields TO mail_user;
+    END IF;
+END
+$$;
+-- The milter writes the history and forgets it; of what stands there it sees when it was, and nothing else.
+GRANT INSERT, DELETE, SELECT (id, at) ON gatepost.history_messages TO gatepost_milter;
+GRANT INSERT ON gatepost.history_recipients TO gatepost_milter;
 -- The milter reads settings, remembers correspondents and scores, keeps the quarantine, and asks the greylist for mail that looks like spam.
 GRANT SELECT ON gatepost.settings TO gatepost_milter;
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.correspondents, gatepost.sent_messages, gatepost.client_scores TO gatepost_milter;

@@ -1,5 +1,6 @@
 //! How mail must be encrypted on its way out: MTA-STS from a real web server, DANE from a zone that Unbound really validates.
 
+mod deliveries;
 mod peers;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The world around the map `tls`: Unbound, which validates a zone that ldns has signed, and a web server with policies.
 
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,11 @@ pub(crate) struct Unbound {
 impl Unbound {
     /// Serves zone `signed.test`, of which it has the trust anchor, and what [`Unbound::add`] adds without signatures.
     pub(crate) fn start(signed: &str) -> Self {
+        Self::start_also(signed, None)
+    }
+
+    /// The same, which also answers on the usual port of another address of the loopback device: a resolv.conf names no port.
+    pub(crate) fn start_also(signed: &str, address: Option<Ipv4Addr>) -> Self {
         let directory = tempfile::Builder::new().prefix("gatepost-unbound.").tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let head = "$ORIGIN signed.test.\n$TTL 300\n@ IN SOA ns.signed.test. root.signed.test. 1 3600 600 86400 300\n@ IN NS ns\nns IN A 127.0.0.1\n";
@@ -36,8 +42,9 @@ impl Unbound {
         let zone = std::fs::read_to_string(at("zone.signed")).unwrap();
         std::fs::write(at("zone.signed"), zone.replace("192.0.2.66", "192.0.2.67")).unwrap();
         let port = free_port();
+        let also = address.map(|address| format!(" interface: {address}@53\n")).unwrap_or_default();
         let conf = format!(
-            "server:\n interface: 127.0.0.1@{port}\n directory: \"{dir}\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n do-daemonize: no\n \
+            "server:\n interface: 127.0.0.1@{port}\n{also} directory: \"{dir}\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n do-daemonize: no\n \
              use-syslog: no\n logfile: \"\"\n module-config: \"validator iterator\"\n trust-anchor-file: \"{key}.key\"\n do-not-query-localhost: no\n \
              local-zone: \"test.\" nodefault\n local-zone: \"plain.test.\" static\n val-clean-additional: yes\n\
              remote-control:\n control-enable: yes\n control-interface: {dir}/control\n control-use-cert: no\n\
@@ -139,48 +146,13 @@ impl Https {
             "-addext",
             "basicConstraints=critical,CA:TRUE",
         ]);
-        openssl(&[
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            "key",
-            "-out",
-            "request",
-            "-subj",
-            "/CN=mta-sts",
-        ]);
-        let hosts: Vec<String> = names.iter().map(|name| format!("DNS:mta-sts.{name}")).collect();
-        std::fs::write(
-            at("extensions"),
-            format!("subjectAltName={}\nbasicConstraints=CA:FALSE\n", hosts.join(",")),
-        )
-        .unwrap();
-        openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            "request",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-out",
-            "certificate",
-            "-days",
-            "2",
-            "-extfile",
-            "extensions",
-        ]);
+        let hosts: Vec<String> = names.iter().map(|name| format!("mta-sts.{name}")).collect();
+        issue(directory.path(), "web", &hosts);
         std::fs::create_dir(at("policies")).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/postfix-policy/tls/https.py");
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
-            .args([at("policies"), at("certificate"), at("key")])
+            .args([at("policies"), at("web.certificate"), at("web.key")])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -192,6 +164,28 @@ impl Https {
             lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push(line))
         });
         Self { child, directory, port, seen }
+    }
+
+    /// A certificate of the same authority for a host, in one file with its key, and the SHA-256 of its public key in hex.
+    pub(crate) fn certificate(&self, host: &str) -> (PathBuf, String) {
+        issue(self.directory.path(), host, &[host.to_owned()]);
+        let at = |kind: &str| self.directory.path().join(format!("{host}.{kind}"));
+        let (key, certificate) =
+            (std::fs::read(at("key")).unwrap(), std::fs::read(at("certificate")).unwrap());
+        std::fs::write(at("chain"), [key, certificate].concat()).unwrap();
+        let der = at("der");
+        run(Command::new("openssl")
+            .args(["pkey", "-pubout", "-outform", "DER", "-in"])
+            .arg(at("key"))
+            .arg("-out")
+            .arg(&der));
+        let digest = run(Command::new("sha256sum").arg(der));
+        (at("chain"), digest.split(' ').next().unwrap().to_owned())
+    }
+
+    /// The authority's certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
     }
 
     /// What is answered for `mta-sts.NAME`; `kind` as in https.py. What was there before is gone.
@@ -233,7 +227,7 @@ impl Https {
     }
 
     pub(crate) fn elsewhere(&self) -> Elsewhere {
-        let authority = std::fs::read(self.directory.path().join("ca.pem")).unwrap();
+        let authority = std::fs::read(self.authority()).unwrap();
         Elsewhere { port: Some(self.port), authority: Some(authority) }
     }
 }
@@ -243,6 +237,23 @@ impl Drop for Https {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// NAME.key and NAME.certificate, by the authority in the directory.
+fn issue(directory: &Path, name: &str, hosts: &[String]) {
+    let openssl = |words: &str| run(Command::new("openssl").args(words.split(' ')).current_dir(directory));
+    let names: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
+    std::fs::write(
+        directory.join("extensions"),
+        format!("subjectAltName={}\nbasicConstraints=CA:FALSE\n", names.join(",")),
+    )
+    .unwrap();
+    openssl(&format!(
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out request -subj /CN={name}"
+    ));
+    openssl(&format!(
+        "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.certificate -days 2 -extfile extensions"
+    ));
 }
 
 fn run(command: &mut Command) -> String {

@@ -18,7 +18,10 @@ class Scene:
 
 def all_scenes() -> list[Scene]:
     """Every scene."""
-    from scenes import accounts, dmarc, examples, inbound, keys, load, logins, outages, reports, restarts, sharing, spam, submission
+    from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, load, logins, outages, reports, restarts, sharing, spam, submission
 
-    modules = (examples, inbound, spam, dmarc, logins, submission, keys, reports, sharing, accounts, outages, restarts, load)
+    modules = (
+        *(examples, inbound, spam, dmarc, logins, submission, keys, reports, sharing, accounts, admission),
+        *(outages, restarts, faults, load),
+    )
     return [scene for module in modules for scene in module.SCENES]

@@ -1,13 +1,13 @@
-"""Scenes D, F and O: mail that fails DMARC, mail that lists and forwarders bring, and the operator's own word."""
+"""Scenes D, F, O and Y: mail that fails DMARC, mail that lists and forwarders bring, the operator's own word, and that of a sealer."""
 
 from email.message import EmailMessage
 
 from clients import Reply, deliver, outsider
-from letters import STRANGER, letter, signed
+from letters import STRANGER, letter, sealed, signed
 from narrate import Story
 from scenes import Scene
 from scenes.common import arrival, from_outside, settle, where
-from stack import ALICE, BANK, LIST_HOST, LIST_IP, SHOP, Stack
+from stack import ALICE, BANK, DOUBTFUL, LIST_HOST, LIST_IP, SHOP, Stack
 from waiting import until
 
 #: A host of nobody, with which no record agrees.
@@ -85,6 +85,43 @@ def forwarded(stack: Stack, story: Story) -> None:
     stack.gatepost("dmarc", "forwarder", "remove", "spf", "list.test", "--for", "example.com")
 
 
+def sealed_on_the_way(stack: Stack, story: Story) -> None:
+    domain = STRANGER.partition("@")[2]
+    saw = f"dkim=pass header.d={domain}; dmarc=pass header.from={domain}"
+
+    def passed_on(subject: str, sealer: str) -> tuple[EmailMessage, bytes]:
+        """The stranger's mail after a list that wrote into its subject and sealed it."""
+        message = letter(f"Berta <{STRANGER}>", ALICE, subject, List_Id="The members <members.list.test>")
+        wire = signed(message, "s1", domain, stack.stranger_key).replace(subject.encode(), b"[members] " + subject.encode())
+        return message, sealed(wire, saw, sealer, stack.stranger_key)
+
+    story.say(f"A list breaks the signature of {STRANGER} (p=reject) and seals what it saw; its seal is in order, but nobody trusts it:")
+    message, wire = passed_on("Sealed by a stranger", "list.test")
+    refused_for(stack, story, message, from_list(stack, story, wire), domain)
+    before = stack.config.read_text()
+    nobody = "trusted-sealers = []"
+    story.check("nobody is trusted by default", before.count(nobody) == 1)
+    try:
+        story.say('The operator does: trusted-sealers = ["list.test"]')
+        stack.config.write_text(before.replace(nobody, 'trusted-sealers = ["list.test"]'))
+        stack.daemons["milter"].reload()
+        message, wire = passed_on("Sealed by a list that we trust", "list.test")
+        reply = from_list(stack, story, wire)
+        arrives(stack, story, message, reply, "INBOX", "dmarc=fail (p=reject dis=none)")
+        results = arrival(stack, ALICE, message["Message-ID"])[1]["Authentication-Results"] if reply.accepted else ""
+        story.check("the results name the sealer", "arc=pass (i=1 list.test)" in results, results)
+        story.say("Somebody else's seal, though in order as well, saves nothing:")
+        message, wire = passed_on("Sealed by somebody else", DOUBTFUL)
+        refused_for(stack, story, message, from_list(stack, story, wire), domain)
+        story.say("Nor does the trusted one's once the message is another:")
+        message, wire = passed_on("Changed behind the seal", "list.test")
+        wire = wire.replace(b"as you remember them", b"as I tell you")
+        refused_for(stack, story, message, from_list(stack, story, wire), domain)
+    finally:
+        stack.config.write_text(before)
+        stack.daemons["milter"].reload()
+
+
 def accepted(reply: Reply) -> Reply | None:
     """The reply, once it is a yes."""
     return reply if reply.accepted else None
@@ -111,5 +148,6 @@ def override(stack: Stack, story: Story) -> None:
 SCENES = [
     Scene("D", "p=reject → 550 5.7.26; p=quarantine → Junk", enforced),
     Scene("F", "a list that keeps the signature arrives, one that breaks it only if it is known", forwarded),
+    Scene("Y", "a trusted ARC sealer's word saves mail that fails DMARC, another's does not", sealed_on_the_way),
     Scene("O", "the operator's own policy counts as soon as it is set, and no longer than that", override),
 ]

@@ -13,7 +13,7 @@
 //! S: DONE
 //! C: AUTH TAB 1 TAB PLAIN TAB service=imap TAB secured TAB rip=192.0.2.1 TAB resp=AGFsaWNl...
 //! S: OK TAB 1 TAB user=alice@example.com
-//!    FAIL TAB 1 TAB user=alice@example.com [TAB code=temp_fail]
+//!    FAIL TAB 1 TAB user=alice@example.com [TAB code=temp_fail] [TAB code=user_disabled TAB reason=text]
 //!    CONT TAB 1 TAB base64                                then C: CONT TAB 1 TAB base64
 //! C: CANCEL TAB 1                                         no answer (S: CANCELLED TAB 1 since minor version 4)
 //! ```
@@ -62,6 +62,8 @@ pub struct Request {
     pub service: String,
     /// `rip=`: the address of whoever logs in.
     pub remote: String,
+    /// `client_id=`: what the program calls itself (IMAP ID), where Dovecot keeps it (`imap_id_retain`).
+    pub client: String,
     /// `session=`: Dovecot's session, for joining log lines.
     pub session: String,
     /// `nologin`: nobody will ask for this login's user afterwards (Postfix).
@@ -127,6 +129,7 @@ impl Request {
             match name {
                 b"service" | b"protocol" => self.service = text(value).unwrap_or_default(),
                 b"rip" => self.remote = text(value).unwrap_or_default(),
+                b"client_id" => self.client = text(value).unwrap_or_default(),
                 b"session" => self.session = text(value).unwrap_or_default(),
                 b"nologin" => self.nologin = true,
                 _ => {}
@@ -169,6 +172,8 @@ pub struct Failure<'a> {
     pub user: Option<&'a str>,
     /// Why, where the client makes a difference; none is "wrong password".
     pub code: Option<Code>,
+    /// What the user is told; for [`Code::Disabled`].
+    pub reason: Option<&'a str>,
 }
 
 /// What `code=` says.
@@ -178,6 +183,8 @@ pub enum Code {
     Temporary,
     /// The response was not base64.
     InvalidBase64,
+    /// The account may not be used; IMAP's `[ALERT]` and the reason.
+    Disabled,
 }
 
 impl Reply<'_> {
@@ -218,7 +225,7 @@ impl Reply<'_> {
                 add(&id.to_string());
                 add(&format!("user={user}"));
             }
-            Self::Fail(Failure { id, user, code }) => {
+            Self::Fail(Failure { id, user, code, reason }) => {
                 add(&id.to_string());
                 if let Some(user) = user {
                     add(&format!("user={user}"));
@@ -226,7 +233,11 @@ impl Reply<'_> {
                 match code {
                     Some(Code::Temporary) => add("code=temp_fail"),
                     Some(Code::InvalidBase64) => add("code=invalid_base64"),
+                    Some(Code::Disabled) => add("code=user_disabled"),
                     None => {}
+                }
+                if let Some(reason) = reason {
+                    add(&format!("reason={reason}"));
                 }
             }
         }
@@ -315,8 +326,12 @@ mod tests {
         assert_eq!(line(Reply::Cont(3, "")), "CONT\t3\t\n");
         assert_eq!(line(Reply::Ok(3, "a@b")), "OK\t3\tuser=a@b\n");
         assert_eq!(line(Reply::Fail(Failure { id: 3, ..Failure::default() })), "FAIL\t3\n");
-        let failure = Failure { id: 3, user: Some("a\tb\nc"), code: Some(Code::Temporary) };
+        let failure =
+            Failure { id: 3, user: Some("a\tb\nc"), code: Some(Code::Temporary), ..Failure::default() };
         assert_eq!(line(Reply::Fail(failure)), "FAIL\t3\tuser=a\x01tb\x01nc\tcode=temp_fail\n");
+        let failure =
+            Failure { id: 3, user: Some("a@b"), code: Some(Code::Disabled), reason: Some("Un\tpaid") };
+        assert_eq!(line(Reply::Fail(failure)), "FAIL\t3\tuser=a@b\tcode=user_disabled\treason=Un\x01tpaid\n");
     }
 
     proptest! {

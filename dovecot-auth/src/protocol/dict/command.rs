@@ -46,6 +46,8 @@ pub enum Command {
         id: u32,
         /// Who writes.
         user: String,
+        /// For how many seconds its values count; for ever if `None`.
+        expires: Option<u32>,
     },
     /// A key gets a value.
     Set {
@@ -53,8 +55,8 @@ pub enum Command {
         id: u32,
         /// The key.
         key: String,
-        /// The value.
-        value: String,
+        /// The value; `None` if it is no UTF-8.
+        value: Option<String>,
     },
     /// A key goes.
     Unset {
@@ -76,6 +78,8 @@ pub enum Command {
     Remark,
     /// The transaction is to be carried out; answered.
     Commit(u32),
+    /// The same from a client that does not wait; answered all the same, with a mark.
+    CommitAsync(u32),
     /// The transaction is forgotten.
     Rollback(u32),
 }
@@ -85,6 +89,8 @@ pub enum Command {
 pub struct Hello {
     /// The protocol's major version.
     pub major: u32,
+    /// The protocol's minor version.
+    pub minor: u32,
     /// The dictionary's name.
     pub dict: String,
 }
@@ -127,11 +133,11 @@ impl Command {
         match letter {
             b'H' => {
                 let major = parameters.number("the major version")?;
-                parameters.number::<u32>("the minor version")?;
+                let minor = parameters.number("the minor version")?;
                 // Value type and user: Dovecot always sends 0 and nothing.
                 parameters.optional()?;
                 parameters.optional()?;
-                Ok(Self::Hello(Hello { major, dict: parameters.text("the dictionary's name")? }))
+                Ok(Self::Hello(Hello { major, minor, dict: parameters.text("the dictionary's name")? }))
             }
             b'L' => Ok(Self::Lookup { key: parameters.text("the key")?, user: parameters.optional()? }),
             b'I' => {
@@ -145,11 +151,18 @@ impl Command {
                     user: parameters.optional()?,
                 })
             }
-            b'B' => Ok(Self::Begin { id: parameters.number(id)?, user: parameters.optional()? }),
+            b'B' => {
+                let (id, user) = (parameters.number(id)?, parameters.optional()?);
+                let expires = match parameters.0.next() {
+                    Some(seconds) => number(seconds).ok_or(LineError::Parameter("the expiry"))?,
+                    None => 0,
+                };
+                Ok(Self::Begin { id, user, expires: (expires > 0).then_some(expires) })
+            }
             b'S' => Ok(Self::Set {
                 id: parameters.number(id)?,
                 key: parameters.text("the key")?,
-                value: parameters.text("the value")?,
+                value: text(parameters.0.next().ok_or(LineError::Parameter("the value"))?),
             }),
             b'U' => Ok(Self::Unset { id: parameters.number(id)?, key: parameters.text("the key")? }),
             b'A' => {
@@ -159,7 +172,8 @@ impl Command {
                 Ok(Self::Add { id, key, difference })
             }
             b'T' | b'V' => parameters.number::<u32>(id).map(|_| Self::Remark),
-            b'C' | b'D' => parameters.number(id).map(Self::Commit),
+            b'C' => parameters.number(id).map(Self::Commit),
+            b'D' => parameters.number(id).map(Self::CommitAsync),
             b'R' => parameters.number(id).map(Self::Rollback),
             _ => Err(LineError::Unknown),
         }
@@ -206,9 +220,9 @@ mod tests {
 
     #[test]
     fn the_commands_of_both_versions_are_read() {
-        let hello = |major, dict: &str| Ok(Command::Hello(Hello { major, dict: dict.into() }));
-        assert_eq!(Command::parse(b"H3\t2\t0\t\tacl"), hello(3, "acl"));
-        assert_eq!(Command::parse(b"H4\t0\t0\t\tacl"), hello(4, "acl"));
+        let hello = |major, minor| Ok(Command::Hello(Hello { major, minor, dict: "acl".into() }));
+        assert_eq!(Command::parse(b"H3\t2\t0\t\tacl"), hello(3, 2));
+        assert_eq!(Command::parse(b"H4\t0\t0\t\tacl"), hello(4, 0));
         assert_eq!(
             Command::parse(b"Lshared/passdb/a@b\ta@b"),
             Ok(Command::Lookup { key: "shared/passdb/a@b".into(), user: "a@b".into() })
@@ -226,13 +240,15 @@ mod tests {
                 user: "a@b".into()
             })
         );
-        let begin = Ok(Command::Begin { id: 2, user: "a@b".into() });
-        assert_eq!(Command::parse(b"B2\ta@b"), begin);
-        assert_eq!(Command::parse(b"B2\ta@b\t0"), begin);
+        let begin = |expires| Ok(Command::Begin { id: 2, user: "a@b".into(), expires });
+        assert_eq!(Command::parse(b"B2\ta@b"), begin(None));
+        assert_eq!(Command::parse(b"B2\ta@b\t0"), begin(None));
+        assert_eq!(Command::parse(b"B2\ta@b\t60"), begin(Some(60)));
         assert_eq!(
             Command::parse(b"S2\tshared/k\tline\x01none\x01ttwo"),
-            Ok(Command::Set { id: 2, key: "shared/k".into(), value: "line\none\ttwo".into() })
+            Ok(Command::Set { id: 2, key: "shared/k".into(), value: Some("line\none\ttwo".into()) })
         );
+        assert_eq!(Command::parse(b"S2\tk\t\xff"), Ok(Command::Set { id: 2, key: "k".into(), value: None }));
         assert_eq!(Command::parse(b"U2\tshared/k"), Ok(Command::Unset { id: 2, key: "shared/k".into() }));
         assert_eq!(
             Command::parse(b"A2\tpriv/n\t-3"),
@@ -241,7 +257,7 @@ mod tests {
         assert_eq!(Command::parse(b"T2\t1\t2"), Ok(Command::Remark));
         assert_eq!(Command::parse(b"V2\tyes"), Ok(Command::Remark));
         assert_eq!(Command::parse(b"C2"), Ok(Command::Commit(2)));
-        assert_eq!(Command::parse(b"D2"), Ok(Command::Commit(2)));
+        assert_eq!(Command::parse(b"D2"), Ok(Command::CommitAsync(2)));
         assert_eq!(Command::parse(b"R2"), Ok(Command::Rollback(2)));
     }
 
@@ -257,6 +273,7 @@ mod tests {
             (b"I\t0\tx", LineError::Parameter("the flags")),
             (b"I1\t0", LineError::Parameter("the path")),
             (b"B\ta", LineError::Parameter("the transaction's id")),
+            (b"B1\ta\tx", LineError::Parameter("the expiry")),
             (b"S1\tk", LineError::Parameter("the value")),
             (b"S1\t\xff\tv", LineError::Parameter("the key")),
             (b"A1\tk\tmany", LineError::Parameter("the difference")),

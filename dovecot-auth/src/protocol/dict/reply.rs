@@ -27,9 +27,24 @@ pub enum Reply<'a> {
     CommitFailed(u32, &'a str),
     /// `W`: perhaps carried out, perhaps not.
     CommitUncertain(u32, &'a str),
+    /// `A`: one of the answers to a commit, to a client that did not wait for it.
+    Async(&'a Self),
+}
+
+/// `*`: the first command that is unanswered and has no number has this one.
+pub fn number(number: u32, out: &mut Vec<u8>) {
+    out.extend(format!("*{number}\n").bytes());
 }
 
 impl Reply<'_> {
+    /// Appends the line, LF included, as an answer to the command with that number.
+    pub fn render_for(&self, number: Option<u32>, out: &mut Vec<u8>) {
+        if let Some(number) = number {
+            out.extend(format!("+{number}\t").bytes());
+        }
+        self.render(out);
+    }
+
     /// Appends the line, LF included.
     pub fn render(&self, out: &mut Vec<u8>) {
         let id = |id: &u32| id.to_string();
@@ -66,6 +81,10 @@ impl Reply<'_> {
                 out.extend(format!("F{}", id(number)).bytes());
                 push(why.as_bytes(), out);
             }
+            Self::Async(answer) => {
+                out.push(b'A');
+                return answer.render(out);
+            }
             Self::CommitUncertain(number, why) => {
                 out.extend(format!("W{}", id(number)).bytes());
                 push(why.as_bytes(), out);
@@ -79,6 +98,17 @@ impl Reply<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn a_numbered_answer_says_so_on_each_line() {
+        let mut out = Vec::new();
+        number(7, &mut out);
+        Reply::Row("k", "v").render_for(Some(7), &mut out);
+        Reply::End.render_for(Some(7), &mut out);
+        Reply::Async(&Reply::Committed(3)).render_for(Some(8), &mut out);
+        Reply::NotFound.render_for(None, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "*7\n+7\tOk\tv\n+7\t\n+8\tAO3\nN\n");
+    }
 
     #[test]
     fn replies_are_lines_with_everything_escaped() {

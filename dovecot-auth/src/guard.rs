@@ -1,0 +1,434 @@
+//! Against guessing: a growing delay, then "try later", and the state of it shared by all hosts.
+//!
+//! Before a password is looked at, its attempt is counted ([`crate::guesses`]); beyond a limit it is not looked at any more, which
+//! says nothing about it. Where the login has logged in before, only guesses from there count: strangers cannot lock anybody out of
+//! his own place. What was wrong is written down ([`crate::journal`]) and heard by the other hosts within a second (NOTIFY), or within
+//! [`MERGE`] where nothing announces. While the database is away, each host counts alone.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use gatepost::config::{Network, Seconds};
+use gatepost::directory::Lookup;
+use gatepost::mail::Address;
+use gatepost::store::Store;
+use gatepost::store::logins::{Guess, LastLogin, MasterLogin};
+use gatepost::telemetry::printable;
+use serde::Deserialize;
+
+use crate::admission::Service;
+use crate::guesses::{Attempt, Guesses, Known, Limits, places};
+use crate::journal::Journal;
+use crate::verdict::Refusal;
+
+/// `[dovecot-auth.guessing]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Guessing {
+    /// After how many different wrong passwords within `window` a login is told to try later; 0 never. The same wrong password again counts
+    /// once; where the login has logged in before, only guesses from there count.
+    pub user: u32,
+    /// The same for all logins together from one address.
+    pub address: u32,
+    /// The same from one network (/24, /64).
+    pub network: u32,
+    /// How long a wrong password counts.
+    pub window: Seconds,
+    /// Networks whose addresses and networks are never counted, such as those of a web mailer; their logins still are.
+    pub trusted_networks: Vec<Network>,
+}
+
+impl Default for Guessing {
+    fn default() -> Self {
+        let loopback = [([127, 0, 0, 0].into(), 8), (std::net::Ipv6Addr::LOCALHOST.into(), 128)];
+        Self {
+            user: 20,
+            address: 30,
+            network: 100,
+            window: Seconds::new(3600),
+            trusted_networks: loopback.map(|(address, prefix)| Network::around(address, prefix)).to_vec(),
+        }
+    }
+}
+
+impl Guessing {
+    fn limits(&self) -> Limits {
+        Limits { user: self.user, address: self.address, network: self.network, window: self.window.0 }
+    }
+
+    fn trusts(&self, address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| self.trusted_networks.iter().any(|network| network.contains(address)))
+    }
+
+    /// What the types alone cannot say.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        if self.window.0 < SHORTEST_WINDOW || self.window.0 > LONGEST_WINDOW {
+            return Err(format!("guessing.window = \"{}\" is out of range, expected 1m to 7d", self.window));
+        }
+        Ok(())
+    }
+}
+
+/// How far a reading came.
+enum Merged {
+    All,
+    More,
+    Nothing,
+}
+
+/// The guard of one process.
+pub(crate) struct Guard {
+    store: Store,
+    guesses: Guesses,
+    journal: Journal,
+    /// How far the tables were read: `noted_at`, and the last unblock.
+    read: Mutex<(f64, i64)>,
+}
+
+/// One attempt under way. One that nobody waits for to the end counts as wrong: hanging up saves no guess.
+pub(crate) struct Trial<'a> {
+    guesses: &'a Guesses,
+    settled: bool,
+    attempt: Attempt,
+    login: String,
+    address: Option<IpAddr>,
+    guess: u64,
+    /// How close the limits are; above 1.0 the password is not to be looked at.
+    share: f64,
+}
+
+/// How a login got in.
+pub(crate) struct Entrance<'a> {
+    pub(crate) login: &'a Address,
+    pub(crate) service: Service,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) mechanism: &'a str,
+    pub(crate) client: &'a str,
+    pub(crate) app_password: Option<&'a (i64, String)>,
+    pub(crate) master: Option<&'a Address>,
+}
+
+impl Guard {
+    pub(crate) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            guesses: Guesses::default(),
+            journal: Journal::new(),
+            read: Mutex::default(),
+        }
+    }
+
+    /// Counts an attempt of that login (folded, or as typed) with a password.
+    pub(crate) async fn begin(
+        &self,
+        settings: &Guessing,
+        login: &str,
+        address: Option<IpAddr>,
+        password: &gatepost::config::Secret,
+    ) -> Trial<'_> {
+        let guess = self.guesses.guess(login, password);
+        let trusted = settings.trusts(address);
+        let attempt = self.guesses.attempt(login, address, trusted, guess, settings.limits());
+        let share = match self.known(login, address, attempt.share() > 1.0).await {
+            Some(Known { address: true, .. }) => attempt.own_address,
+            Some(Known { network: true, .. }) => attempt.own_network,
+            Some(_) => attempt.share(),
+            // Nobody is locked out by strangers because nobody can say who is one; a whole place that guesses still is.
+            None => attempt.place.max(attempt.own_network),
+        };
+        Trial {
+            guesses: &self.guesses,
+            settled: false,
+            attempt,
+            login: login.to_owned(),
+            address,
+            guess,
+            share,
+        }
+    }
+
+    /// Whether the login has logged in from there before; the database is asked only if it matters. `None` where nobody can say.
+    async fn known(&self, login: &str, address: Option<IpAddr>, ask: bool) -> Option<Known> {
+        let Some(places) = address.map(places) else { return Some(Known::default()) };
+        let here = places.map(|place| self.guesses.is_known(login, place));
+        let known_here = Known { address: here[0] == Some(true), network: here[1] == Some(true) };
+        if !ask || here.iter().all(Option::is_some) || known_here.address {
+            return Some(known_here);
+        }
+        match self.store.known_networks(login, &places).await {
+            Lookup::Found(known) => {
+                let [address, network] = places.map(|place| {
+                    let is_known = known.contains(&place) || known_here.network && place == places[1];
+                    self.guesses.note_known(login, place, is_known);
+                    is_known
+                });
+                Some(Known { address, network })
+            }
+            Lookup::Unavailable(_) => (known_here.network).then_some(known_here),
+            // Without the tables only what was seen here is known.
+            Lookup::None | Lookup::Misconfigured(_) => {
+                places
+                    .iter()
+                    .zip(here)
+                    .filter(|(_, known)| known.is_none())
+                    .for_each(|(place, _)| self.guesses.note_known(login, *place, false));
+                Some(known_here)
+            }
+        }
+    }
+
+    /// The password was not looked at.
+    pub(crate) fn give_up(&self, trial: &mut Trial<'_>) {
+        trial.settled = true;
+        self.guesses.take_back(&trial.attempt);
+    }
+
+    /// The password was wrong, or that is what the client is told.
+    pub(crate) fn was_wrong(&self, trial: &mut Trial<'_>, service: &str, refusal: Refusal) {
+        trial.settled = true;
+        self.guesses.confirm(&trial.attempt);
+        let login = trial.login.chars().take(SHOWN).collect();
+        self.journal.guess(Guess {
+            login,
+            address: trial.address,
+            guess: trial.guess,
+            service: printable(service.as_bytes(), SERVICE_SHOWN),
+            result: refusal.word(),
+            times: 1,
+            ago: Duration::ZERO,
+        });
+    }
+
+    /// The password was right.
+    pub(crate) fn was_right(&self, trial: &mut Trial<'_>) {
+        trial.settled = true;
+        self.guesses.was_right(&trial.attempt);
+    }
+
+    /// A login got in: that is written down.
+    pub(crate) fn entered(&self, entrance: &Entrance<'_>) {
+        let Entrance { login, service, address, mechanism, client, app_password, master } = *entrance;
+        let service = service.word().to_owned();
+        if let Some(master) = master {
+            let (master, login, ago) = (master.to_string(), login.to_string(), Duration::ZERO);
+            self.journal.master(MasterLogin { master, login, service, ago, address });
+            return;
+        }
+        let login = login.to_string();
+        let mut networks = address.map(places).map(Vec::from).unwrap_or_default();
+        networks.dedup();
+        networks.iter().for_each(|network| self.guesses.note_known(&login, *network, true));
+        let last = LastLogin {
+            login,
+            service,
+            ago: Duration::ZERO,
+            address,
+            mechanism: mechanism.to_owned(),
+            client: client.chars().filter(|c| !c.is_control()).take(CLIENT_SHOWN).collect(),
+            app_password: app_password.map(|(_, label)| label.clone()).unwrap_or_default(),
+        };
+        self.journal.login(last, &networks, app_password.map(|(id, _)| *id));
+    }
+
+    /// How long after its beginning a wrong attempt is answered: from `base` on, growing to [`LONGEST_DELAY`] as the nearest limit comes
+    /// near. `base` of 0 is none at all.
+    pub(crate) fn delay(trial: &Trial<'_>, base: Duration) -> Duration {
+        if base.is_zero() {
+            return base;
+        }
+        base + LONGEST_DELAY.saturating_sub(base).mul_f64(trial.share.clamp(0.0, 1.0))
+    }
+
+    /// How many guesses are remembered, and how many lines wait to be written.
+    pub(crate) fn figures(&self) -> (usize, usize) {
+        (self.guesses.len(), self.journal.waiting())
+    }
+
+    /// Writes and reads for as long as the process lives.
+    pub(crate) async fn keep(&self, settings: impl Fn() -> Guessing) {
+        let merging = async {
+            loop {
+                match self.merge(&settings()).await {
+                    Merged::More => {}
+                    Merged::All => {
+                        let _ = tokio::time::timeout(MERGE, self.store.guesses_changed()).await;
+                    }
+                    // No tables, or no right to them: not the database's log, too, is to be filled.
+                    Merged::Nothing => tokio::time::sleep(WITHOUT_TABLES).await,
+                }
+            }
+        };
+        let forgetting = async {
+            loop {
+                tokio::time::sleep(FORGET).await;
+                if let Lookup::Misconfigured(why) = self.store.forget_logins().await {
+                    tracing::debug!(%why, "old logins are not forgotten");
+                }
+            }
+        };
+        tokio::join!(self.journal.keep(&self.store), merging, forgetting);
+    }
+
+    /// Writes down what must not be lost.
+    pub(crate) async fn finish(&self) {
+        self.journal.write(&self.store).await;
+    }
+
+    /// Hears what other hosts heard.
+    async fn merge(&self, settings: &Guessing) -> Merged {
+        let (since, last) = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        // First what is to be forgotten: what came after it counts again.
+        let unblocks = match self.store.unblocks(last).await {
+            Lookup::Found(unblocks) => unblocks,
+            Lookup::Misconfigured(_) => return Merged::Nothing,
+            Lookup::None | Lookup::Unavailable(_) => return Merged::All,
+        };
+        for (_, key) in &unblocks {
+            let count = self.guesses.forget(key);
+            tracing::info!(%key, count, "wrong passwords forgotten");
+        }
+        let last = unblocks.last().map_or(last, |(id, _)| *id);
+        // A transaction that began earlier may be seen later.
+        let from = (since - OVERLAP.as_secs_f64()).max(0.0);
+        let heard = self.store.guesses(self.journal.source(), from, settings.window.0).await.found();
+        let heard = heard.unwrap_or_default();
+        for guess in &heard {
+            let trusted = settings.trusts(guess.address);
+            self.guesses.heard(&guess.login, guess.address, trusted, guess.guess, guess.ago);
+        }
+        let newest = heard.iter().map(|guess| guess.noted_at).fold(since, f64::max);
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = (newest, last);
+        if heard.len() >= FULL && newest > since { Merged::More } else { Merged::All }
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.guesses.confirm(&self.attempt);
+        }
+    }
+}
+
+impl Trial<'_> {
+    /// Whether this password was not tried for this login before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.attempt.is_new()
+    }
+
+    /// Whether there were too many wrong passwords to look at another.
+    pub(crate) fn is_too_much(&self) -> bool {
+        self.share > 1.0
+    }
+}
+
+/// Of the 8 s that a login may take (`verdict`), of the 10 s that Postfix waits.
+const LONGEST_DELAY: Duration = Duration::from_secs(7);
+/// How often the tables are read where nothing announces that they changed.
+const MERGE: Duration = Duration::from_secs(5);
+/// How long nothing is read or written where there are no tables.
+pub(crate) const WITHOUT_TABLES: Duration = Duration::from_secs(60);
+/// How often old rows are looked for.
+const FORGET: Duration = Duration::from_secs(3600);
+/// Longer than a batch takes to be committed.
+const OVERLAP: Duration = Duration::from_secs(5);
+/// As many as `guesses.sql` gives at once.
+const FULL: usize = 10_000;
+const SHORTEST_WINDOW: Duration = Duration::from_secs(60);
+const LONGEST_WINDOW: Duration = Duration::from_secs(7 * 86_400);
+/// How many characters of a peer's text are written down.
+const SHOWN: usize = 320;
+const SERVICE_SHOWN: usize = 32;
+const CLIENT_SHOWN: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::path::Path;
+
+    use gatepost::config::Secret;
+    use gatepost::daemon::Parts;
+
+    use super::*;
+
+    fn guard() -> Guard {
+        let text = "[database]\nhost = \"/nonexistent\"\n";
+        let config =
+            gatepost::config::parse::<crate::config::Settings>(text, Path::new("gatepost.toml")).unwrap();
+        Guard::new(&Parts::new(&config, "gatepost-dovecot-auth").unwrap().store)
+    }
+
+    async fn wrong<'a>(
+        guard: &'a Guard,
+        settings: &Guessing,
+        login: &str,
+        address: &str,
+        password: &str,
+    ) -> Trial<'a> {
+        let password = Secret::new(password.to_owned());
+        guard.begin(settings, login, address.parse().ok(), &password).await
+    }
+
+    #[tokio::test]
+    async fn the_delay_grows_and_stays_below_postfixs_patience() {
+        let (guard, settings) = (guard(), Guessing::default());
+        let base = Duration::from_secs(2);
+        let mut last = Duration::ZERO;
+        for n in 0..settings.user {
+            let trial = wrong(&guard, &settings, "alice@example.com", "192.0.2.1", &n.to_string()).await;
+            let delay = Guard::delay(&trial, base);
+            assert!(
+                !trial.is_too_much() && delay > last && delay >= base && delay <= LONGEST_DELAY,
+                "{delay:?}"
+            );
+            last = delay;
+            assert_eq!(Guard::delay(&trial, Duration::ZERO), Duration::ZERO);
+        }
+        assert_eq!(last, LONGEST_DELAY);
+    }
+
+    #[tokio::test]
+    async fn hanging_up_saves_no_guess() {
+        let (guard, settings) = (guard(), Guessing::default());
+        for n in 0..settings.user {
+            drop(wrong(&guard, &settings, "alice@example.com", "192.0.2.1", &n.to_string()).await);
+        }
+        assert_eq!(guard.figures(), (settings.user as usize, 0));
+        let mut one_more = wrong(&guard, &settings, "alice@example.com", "192.0.2.1", "one more").await;
+        assert!(one_more.is_too_much());
+        guard.give_up(&mut one_more);
+        drop(one_more);
+        assert_eq!(guard.figures().0, settings.user as usize);
+    }
+
+    #[tokio::test]
+    async fn strangers_lock_nobody_out_of_his_own_place_while_the_database_is_away_too() {
+        let (guard, settings) = (guard(), Guessing::default());
+        let alice = Address::parse("alice@example.com").unwrap();
+        guard.entered(&Entrance {
+            login: &alice,
+            service: Service::Imap,
+            address: "192.0.2.1".parse().ok(),
+            mechanism: "PLAIN",
+            client: "",
+            app_password: None,
+            master: None,
+        });
+        for n in 0..60 {
+            let from = format!("203.0.113.{n}");
+            wrong(&guard, &settings, "alice@example.com", &from, &format!("guess {n}")).await;
+        }
+        assert!(!wrong(&guard, &settings, "alice@example.com", "192.0.2.1", "alice123").await.is_too_much());
+        // Another address of the same network is as good as known.
+        assert!(!wrong(&guard, &settings, "alice@example.com", "192.0.2.9", "alice123").await.is_too_much());
+        // But who guesses from there is stopped like anybody.
+        let mut last = false;
+        for n in 0..=settings.user {
+            last = wrong(&guard, &settings, "alice@example.com", "192.0.2.1", &n.to_string())
+                .await
+                .is_too_much();
+        }
+        assert!(last);
+    }
+}

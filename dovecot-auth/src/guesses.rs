@@ -1,0 +1,459 @@
+//! How many different wrong passwords were tried: for each login, from each address, from each network (/24, /64), within a window.
+//!
+//! The fast view of this process; `guard` shares it with the other hosts. A guess is a MAC of login and password under a key that only this
+//! process has (SipHash-1-3, std's `RandomState`): the same wrong password again is the same guess, and nobody who reads the numbers can
+//! test a password with them. Keys of all tables are such numbers too.
+//!
+//! A guess counts from the moment it is tried, so that many at once do not slip through, until it is settled: [`Guesses::confirm`],
+//! [`Guesses::take_back`] or [`Guesses::was_right`]. Right passwords leave nothing behind.
+//! Refuses to grow without bound: beyond [`MOST`] guesses the oldest are forgotten.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gatepost::config::{Network, Secret};
+
+/// How many different wrong passwords are too many; 0 for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For one login.
+    pub user: u32,
+    /// From one address.
+    pub address: u32,
+    /// From one network.
+    pub network: u32,
+    /// Within which time.
+    pub window: Duration,
+}
+
+/// The view.
+#[derive(Debug, Default)]
+pub struct Guesses {
+    key: RandomState,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tallies: HashMap<u64, HashMap<u64, Instant>>,
+    /// What was wrong, by time, for expiry; a guess that is repeated stands here once a minute at the most.
+    order: VecDeque<Record>,
+    /// Where logins have, or have not, logged in before.
+    known: HashMap<u64, (Instant, bool)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    at: Instant,
+    guess: u64,
+    whom: Whom,
+}
+
+/// The tables that a guess counts in.
+#[derive(Clone, Copy, Debug)]
+struct Whom {
+    user: u64,
+    address: Option<u64>,
+    network: Option<u64>,
+    own_address: Option<u64>,
+    own_network: Option<u64>,
+}
+
+/// One attempt: what it counts for, and how close it is to the limits (1.0 is at the limit; above, it is too much).
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    record: Record,
+    /// In which of its tables it was not before, a bit for each.
+    new: u8,
+    /// Whether it stands there with the time of this attempt.
+    dated: bool,
+    /// Counted for this login, from everywhere.
+    pub user: f64,
+    /// Counted for this address or its network, whichever is closer to its limit; 0 for a trusted one.
+    pub place: f64,
+    /// Counted for this login from this address only: what strangers do does not matter.
+    pub own_address: f64,
+    /// The same for this login from this network.
+    pub own_network: f64,
+}
+
+impl Attempt {
+    /// Whether this password was not tried for this login before.
+    pub fn is_new(&self) -> bool {
+        self.new & USER != 0
+    }
+
+    /// The closest limit of all.
+    pub fn share(&self) -> f64 {
+        self.user.max(self.place)
+    }
+}
+
+/// Where a login logs in from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// It has logged in from this address before (an IPv6 address is its /64).
+    pub address: bool,
+    /// From this network.
+    pub network: bool,
+}
+
+impl Guesses {
+    /// The MAC of a login and a password.
+    pub fn guess(&self, login: &str, password: &Secret) -> u64 {
+        self.key.hash_one(("guess", login, password.expose()))
+    }
+
+    /// Counts an attempt before it is decided. An address that is not counted is trusted.
+    pub fn attempt(
+        &self,
+        login: &str,
+        address: Option<IpAddr>,
+        trusted: bool,
+        guess: u64,
+        limits: Limits,
+    ) -> Attempt {
+        let now = Instant::now();
+        let record = Record { at: now, guess, whom: self.whom(login, address, trusted) };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.expire(now, limits.window);
+        let (new, dated) = state.add(record);
+        let share = |whom: Option<u64>, limit: u32| match whom.and_then(|whom| state.tallies.get(&whom)) {
+            Some(tally) if limit > 0 => ratio(tally.len(), limit),
+            _ => 0.0,
+        };
+        let whom = record.whom;
+        Attempt {
+            record,
+            new,
+            dated,
+            user: share(Some(whom.user), limits.user),
+            place: share(whom.address, limits.address).max(share(whom.network, limits.network)),
+            own_address: share(whom.own_address, limits.user),
+            own_network: share(whom.own_network, limits.user),
+        }
+    }
+
+    /// The attempt was wrong, or nobody waited for the end of it: it counts.
+    pub fn confirm(&self, attempt: &Attempt) {
+        if attempt.dated {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).order.push_back(attempt.record);
+        }
+    }
+
+    /// Nobody looked at the attempt, or nobody could say: it does not count. One that was wrong before still does.
+    pub fn take_back(&self, attempt: &Attempt) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.remove(&attempt.record, attempt.new);
+        if attempt.dated && attempt.new != attempt.record.whom.bits() {
+            state.order.push_back(attempt.record);
+        }
+    }
+
+    /// The attempt was right, whatever was thought of the same password before (it may have been changed to it).
+    pub fn was_right(&self, attempt: &Attempt) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt.record, ALL);
+    }
+
+    /// A guess that another process has heard.
+    pub fn heard(&self, login: &str, address: Option<IpAddr>, trusted: bool, guess: u64, ago: Duration) {
+        let Some(at) = Instant::now().checked_sub(ago) else { return };
+        let record = Record { at, guess, whom: self.whom(login, address, trusted) };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (_, true) = state.add(record) {
+            state.order.push_back(record);
+        }
+    }
+
+    /// Forgets the guesses for a login, from an address, or from a network.
+    pub fn forget(&self, key: &str) -> usize {
+        let wanted = match (key.parse::<IpAddr>(), key.parse::<Network>()) {
+            (Ok(address), _) => self.number("address", &address.to_canonical().to_string()),
+            (_, Ok(network)) => self.number("network", &network.to_string()),
+            _ => self.number("user", key),
+        };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let found: Vec<Record> = state
+            .order
+            .iter()
+            .filter(|record| {
+                let Whom { user, address, network, .. } = record.whom;
+                user == wanted || address == Some(wanted) || network == Some(wanted)
+            })
+            .copied()
+            .collect();
+        found.iter().for_each(|record| state.remove(record, ALL));
+        found.len()
+    }
+
+    /// Notes whether a login has logged in from a network before.
+    pub fn note_known(&self, login: &str, network: Network, known: bool) {
+        let key = self.number(login, &network.to_string());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.known.len() >= MOST {
+            state.known.clear();
+        }
+        state.known.insert(key, (Instant::now(), known));
+    }
+
+    /// Whether a login has logged in from a network before; `None` where that is not known here.
+    pub fn is_known(&self, login: &str, network: Network) -> Option<bool> {
+        let key = self.number(login, &network.to_string());
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // That it has not may change any moment, on another host.
+        state
+            .known
+            .get(&key)
+            .filter(|(at, known)| *known || at.elapsed() < UNKNOWN_FOR)
+            .map(|(_, known)| *known)
+    }
+
+    /// How many guesses are remembered.
+    pub fn len(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).order.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn whom(&self, login: &str, address: Option<IpAddr>, trusted: bool) -> Whom {
+        let places = address.map(places);
+        let counted = places.filter(|_| !trusted);
+        Whom {
+            user: self.number("user", login),
+            address: counted
+                .and(address)
+                .map(|address| self.number("address", &address.to_canonical().to_string())),
+            network: counted.map(|places| self.number("network", &places[1].to_string())),
+            own_address: places.map(|places| self.number(login, &places[0].to_string())),
+            own_network: places.map(|places| self.number(login, &places[1].to_string())),
+        }
+    }
+
+    fn number(&self, kind: &str, key: &str) -> u64 {
+        self.key.hash_one((kind, key))
+    }
+}
+
+/// What counts as one place of a user: the IPv4 address or the /64, and the network around it.
+pub fn places(address: IpAddr) -> [Network; 2] {
+    let near = Network::neighbourhood(address);
+    match address.to_canonical() {
+        IpAddr::V4(_) => [Network::around(address, 32), near],
+        IpAddr::V6(_) => [near, near],
+    }
+}
+
+impl State {
+    /// In which of its tables it is new, and whether it stands there with its time now: what is repeated within a minute changes nothing.
+    fn add(&mut self, record: Record) -> (u8, bool) {
+        let (mut new, mut is_old) = (0, false);
+        for (bit, whom) in record.whom.all() {
+            match self.tallies.entry(whom).or_default().get(&record.guess) {
+                None => new |= bit,
+                Some(at) => is_old |= record.at.saturating_duration_since(*at) > REPEAT,
+            }
+        }
+        let dated = new != 0 || is_old;
+        if dated {
+            for (_, whom) in record.whom.all() {
+                self.tallies.entry(whom).or_default().insert(record.guess, record.at);
+            }
+        }
+        (new, dated)
+    }
+
+    fn remove(&mut self, record: &Record, tables: u8) {
+        for (bit, whom) in record.whom.all() {
+            if bit & tables != 0 {
+                self.remove_from(whom, |known| known.remove(&record.guess).is_some());
+            }
+        }
+    }
+
+    fn remove_from(&mut self, whom: u64, remove: impl FnOnce(&mut HashMap<u64, Instant>) -> bool) {
+        if let Some(tally) = self.tallies.get_mut(&whom)
+            && remove(tally)
+            && tally.is_empty()
+        {
+            self.tallies.remove(&whom);
+        }
+    }
+
+    fn expire(&mut self, now: Instant, window: Duration) {
+        while let Some(record) = self.order.front().copied() {
+            if self.order.len() <= MOST && now.saturating_duration_since(record.at) <= window {
+                break;
+            }
+            self.order.pop_front();
+            for (_, whom) in record.whom.all() {
+                // One that was repeated has a later record.
+                let is_old = |at: &Instant| *at <= record.at;
+                self.remove_from(whom, |known| {
+                    known.get(&record.guess).is_some_and(is_old) && known.remove(&record.guess).is_some()
+                });
+            }
+        }
+    }
+}
+
+impl Whom {
+    fn bits(self) -> u8 {
+        self.all().fold(0, |bits, (bit, _)| bits | bit)
+    }
+
+    /// Each with a bit of its own.
+    fn all(self) -> impl Iterator<Item = (u8, u64)> + use<> {
+        let tables = [Some(self.user), self.address, self.network, self.own_address, self.own_network];
+        tables.into_iter().enumerate().filter_map(|(place, whom)| whom.map(|whom| (1 << place, whom)))
+    }
+}
+
+fn ratio(count: usize, limit: u32) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / f64::from(limit)
+}
+
+/// The bit of the first of [`Whom::all`].
+const USER: u8 = 1;
+/// Every table of an attempt.
+const ALL: u8 = u8::MAX;
+/// About 400 bytes each.
+const MOST: usize = 65_536;
+/// A guess that is repeated is recorded once in this time.
+const REPEAT: Duration = Duration::from_secs(60);
+/// How long it is believed that a login has never logged in from somewhere.
+const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    const LIMITS: Limits = Limits { user: 3, address: 5, network: 8, window: Duration::from_secs(3600) };
+
+    struct Scene(Guesses);
+
+    impl Scene {
+        fn try_it(&self, login: &str, address: &str, password: &str) -> Attempt {
+            let attempt = self.begin(login, address, password);
+            self.0.confirm(&attempt);
+            attempt
+        }
+
+        fn begin(&self, login: &str, address: &str, password: &str) -> Attempt {
+            let guess = self.0.guess(login, &Secret::new(password.to_owned()));
+            self.0.attempt(login, address.parse().ok(), false, guess, LIMITS)
+        }
+    }
+
+    #[test]
+    fn the_same_wrong_password_counts_once() {
+        let scene = Scene(Guesses::default());
+        for _ in 0..50 {
+            assert!(scene.try_it("alice", "192.0.2.1", "old").share() < 0.5);
+        }
+        assert_eq!(scene.0.len(), 1);
+        scene.try_it("alice", "192.0.2.1", "a");
+        assert!(scene.try_it("alice", "192.0.2.1", "b").share() <= 1.0);
+        assert!(scene.try_it("alice", "192.0.2.1", "c").share() > 1.0);
+        // Elsewhere and for others nothing has happened.
+        assert!(scene.try_it("bob", "198.51.100.1", "c").share() < 0.5);
+    }
+
+    #[test]
+    fn one_password_for_many_users_counts_for_the_address_and_its_network() {
+        let scene = Scene(Guesses::default());
+        let shares: Vec<bool> =
+            (0..6).map(|n| scene.try_it(&format!("user{n}"), "192.0.2.1", "spring").share() > 1.0).collect();
+        assert_eq!(shares, [false, false, false, false, false, true]);
+        let shares: Vec<bool> = (0..3)
+            .map(|n| {
+                scene.try_it(&format!("other{n}"), &format!("192.0.2.{}", n + 10), "spring").share() > 1.0
+            })
+            .collect();
+        assert_eq!(shares, [false, false, true]);
+        assert!(scene.try_it("x", "192.0.3.1", "spring").share() <= 1.0);
+    }
+
+    #[test]
+    fn what_strangers_do_does_not_count_as_ones_own() {
+        let scene = Scene(Guesses::default());
+        for n in 0..20 {
+            scene.try_it("alice", &format!("203.0.113.{n}"), &format!("guess{n}"));
+        }
+        let mine = scene.try_it("alice", "192.0.2.1", "alice123");
+        assert!(mine.share() > 1.0 && mine.own_address < 0.5 && mine.own_network < 0.5);
+        let six = scene.try_it("alice", "2001:db8::1", "alice123");
+        let again = scene.try_it("alice", "2001:db8::2", "alice124");
+        assert!(six.own_address < 0.5 && again.own_address > 0.5);
+    }
+
+    #[test]
+    fn what_was_right_or_not_decided_does_not_count() {
+        let scene = Scene(Guesses::default());
+        for n in 0..20 {
+            let attempt = scene.begin("alice", "192.0.2.1", &format!("{n}"));
+            assert!(attempt.share() < 0.5);
+            if n % 2 == 0 { scene.0.take_back(&attempt) } else { scene.0.was_right(&attempt) }
+        }
+        assert_eq!((scene.0.len(), scene.0.state.lock().unwrap().tallies.len()), (0, 0));
+        let wrong = scene.try_it("alice", "192.0.2.1", "wrong");
+        let again = scene.begin("alice", "192.0.2.1", "wrong");
+        // It was wrong before; that nobody could say this time changes nothing.
+        scene.0.take_back(&again);
+        assert!(scene.try_it("alice", "192.0.2.1", "other").share() > 0.5);
+        scene.0.was_right(&wrong);
+        assert!(scene.try_it("alice", "192.0.2.1", "other").share() < 0.5);
+        // Nor does it wipe out what was wrong elsewhere.
+        scene.try_it("bob", "192.0.2.1", "wrong");
+        scene.0.take_back(&scene.begin("bob", "198.51.100.1", "wrong"));
+        assert!(scene.try_it("bob", "203.0.113.1", "other").share() > 0.5);
+    }
+
+    #[test]
+    fn guesses_are_forgotten_in_time_and_on_command() {
+        let scene = Scene(Guesses::default());
+        let soon = Limits { window: Duration::from_millis(1), ..LIMITS };
+        let guess = scene.0.guess("alice", &Secret::new("x".into()));
+        scene.0.heard("alice", None, false, guess, Duration::from_secs(120));
+        scene.0.confirm(&scene.0.attempt("bob", None, false, guess, soon));
+        assert_eq!((scene.0.len(), scene.0.state.lock().unwrap().tallies.len()), (1, 1));
+        for (key, remaining) in
+            [("alice", false), ("192.0.2.1", false), ("192.0.2.0/24", false), ("192.0.2.2", true)]
+        {
+            for n in 0..4 {
+                scene.try_it("alice", "192.0.2.1", &format!("{n}"));
+            }
+            scene.0.forget(key);
+            assert_eq!(scene.try_it("alice", "192.0.2.1", "new").share() > 1.0, remaining, "{key}");
+            scene.0.forget("alice");
+        }
+    }
+
+    #[test]
+    fn a_trusted_address_is_not_counted_but_its_users_are() {
+        let scene = Scene(Guesses::default());
+        let local = "127.0.0.1".parse().ok();
+        let shares: Vec<f64> =
+            (0..20).map(|n| scene.0.attempt(&format!("user{n}"), local, true, n, LIMITS).share()).collect();
+        assert!(shares.iter().all(|share| *share < 0.5));
+        let shares: Vec<f64> =
+            (0..4).map(|n| scene.0.attempt("alice", local, true, n, LIMITS).share()).collect();
+        assert!(shares[2] <= 1.0 && shares[3] > 1.0);
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let scene = Scene(Guesses::default());
+        for n in 0..(MOST as u64 + 5_000) {
+            scene.0.confirm(&scene.0.attempt(&format!("user{n}"), None, false, n, LIMITS));
+        }
+        assert!(scene.0.len() <= MOST + 1);
+        assert!(scene.0.state.lock().unwrap().tallies.len() <= MOST + 1);
+    }
+}

@@ -1,0 +1,285 @@
+//! What is to be written down about logins, until it is: last logins, networks, app passwords, masters, wrong passwords.
+//!
+//! Off the login path: a login puts a line here and goes on. One task writes batches; while the database is away they wait here, each
+//! login and service once. Refuses to grow without bound: beyond [`MOST`] of a kind new ones are left out, and the log says so once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gatepost::config::Network;
+use gatepost::database::Trouble;
+use gatepost::store::Store;
+use gatepost::store::logins::{Guess, LastLogin, MasterLogin};
+use tokio::sync::Notify;
+
+use crate::guard::WITHOUT_TABLES;
+
+/// The journal.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    /// What marks our guesses among those of others.
+    source: u64,
+    pending: Mutex<Pending>,
+    wake: Notify,
+    said: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    logins: HashMap<(String, String), (Instant, LastLogin)>,
+    networks: HashMap<(String, Network), Instant>,
+    app_passwords: HashMap<i64, (Instant, Option<IpAddr>, String)>,
+    masters: Vec<(Instant, MasterLogin)>,
+    guesses: HashMap<(String, Option<IpAddr>, u64), (Instant, Guess)>,
+    full: bool,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    All,
+    /// The database is away: it waits.
+    Later,
+    /// There are no tables, or no right to them: it is lost, and the operator told once.
+    Never,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self {
+            source: rand::random(),
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            said: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn source(&self) -> u64 {
+        self.source
+    }
+
+    /// A login succeeded, from these networks of its own.
+    pub(crate) fn login(&self, login: LastLogin, networks: &[Network], app_password: Option<i64>) {
+        let now = Instant::now();
+        self.note(|pending| {
+            for network in networks {
+                let key = (login.login.clone(), *network);
+                put(&mut pending.networks, &mut pending.full, key, now);
+            }
+            if let Some(id) = app_password {
+                let used = (now, login.address, login.service.clone());
+                put(&mut pending.app_passwords, &mut pending.full, id, used);
+            }
+            let key = (login.login.clone(), login.service.clone());
+            put(&mut pending.logins, &mut pending.full, key, (now, login));
+        });
+    }
+
+    /// A master logged in as somebody else.
+    pub(crate) fn master(&self, login: MasterLogin) {
+        self.note(|pending| {
+            if pending.masters.len() < MOST {
+                pending.masters.push((Instant::now(), login));
+            } else {
+                pending.full = true;
+            }
+        });
+    }
+
+    /// A password was wrong.
+    pub(crate) fn guess(&self, guess: Guess) {
+        self.note(|pending| {
+            let key = (guess.login.clone(), guess.address, guess.guess);
+            match pending.guesses.get_mut(&key) {
+                Some((at, known)) => {
+                    *at = Instant::now();
+                    known.times += guess.times;
+                }
+                None => put(&mut pending.guesses, &mut pending.full, key, (Instant::now(), guess)),
+            }
+        });
+    }
+
+    /// How many lines wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.logins.len() + pending.masters.len() + pending.guesses.len()
+    }
+
+    /// Writes for as long as the process lives.
+    pub(crate) async fn keep(&self, store: &Store) {
+        loop {
+            self.wake.notified().await;
+            tokio::time::sleep(BATCH).await;
+            loop {
+                match self.write(store).await {
+                    Written::All => break,
+                    Written::Later => tokio::time::sleep(RETRY).await,
+                    Written::Never => {
+                        tokio::time::sleep(WITHOUT_TABLES).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what is there, as far as it can be.
+    pub(crate) async fn write(&self, store: &Store) -> Written {
+        let mut taken = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        if taken.full {
+            tracing::warn!(
+                "more logins than can be written down; the last ones of some users will be missing"
+            );
+        }
+        let written = self.write_all(store, &mut taken).await;
+        match written {
+            Ok(()) => Written::All,
+            Err(Trouble::Away(_)) => {
+                self.put_back(taken);
+                Written::Later
+            }
+            Err(trouble) => {
+                let why = trouble.to_string();
+                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                if said.as_deref() != Some(&why) {
+                    tracing::warn!(%why, "logins are not written down");
+                    *said = Some(why);
+                }
+                Written::Never
+            }
+        }
+    }
+
+    /// Takes out of `pending` what is written.
+    async fn write_all(&self, store: &Store, pending: &mut Pending) -> Result<(), Trouble> {
+        // The wrong passwords first: other hosts wait for them.
+        let guesses =
+            values(&pending.guesses, |at, guess: &Guess| Guess { ago: at.elapsed(), ..guess.clone() });
+        if !guesses.is_empty() {
+            store.note_guesses(self.source, &guesses).await?;
+            pending.guesses.clear();
+        }
+        let masters: Vec<MasterLogin> = pending
+            .masters
+            .iter()
+            .map(|(at, login)| MasterLogin { ago: at.elapsed(), ..login.clone() })
+            .collect();
+        if !masters.is_empty() {
+            store.note_masters(&masters).await?;
+            pending.masters.clear();
+        }
+        let logins =
+            values(&pending.logins, |at, login: &LastLogin| LastLogin { ago: at.elapsed(), ..login.clone() });
+        if !logins.is_empty() {
+            store.note_logins(&logins).await?;
+            pending.logins.clear();
+        }
+        let networks: Vec<(String, Network, Duration)> = pending
+            .networks
+            .iter()
+            .map(|((login, network), at)| (login.clone(), *network, at.elapsed()))
+            .collect();
+        if !networks.is_empty() {
+            store.note_networks(&networks).await?;
+            pending.networks.clear();
+        }
+        let uses: Vec<(i64, Duration, Option<IpAddr>, String)> = pending
+            .app_passwords
+            .iter()
+            .map(|(id, (at, address, service))| (*id, at.elapsed(), *address, service.clone()))
+            .collect();
+        if !uses.is_empty() {
+            store.note_app_passwords(&uses).await?;
+            pending.app_passwords.clear();
+        }
+        Ok(())
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.notify_one();
+    }
+
+    /// What came meanwhile is newer and stays.
+    fn put_back(&self, old: Pending) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let Pending { logins, networks, app_passwords, masters, guesses, .. } = old;
+        let mut full = false;
+        restore(&mut pending.logins, logins);
+        restore(&mut pending.networks, networks);
+        restore(&mut pending.app_passwords, app_passwords);
+        for (key, (at, guess)) in guesses {
+            match pending.guesses.get_mut(&key) {
+                Some((_, known)) => known.times += guess.times,
+                None => put(&mut pending.guesses, &mut full, key, (at, guess)),
+            }
+        }
+        pending.masters.splice(0..0, masters);
+        pending.masters.truncate(MOST);
+    }
+}
+
+fn put<K: Hash + Eq, V>(map: &mut HashMap<K, V>, full: &mut bool, key: K, value: V) {
+    if map.len() < MOST || map.contains_key(&key) {
+        map.insert(key, value);
+    } else {
+        *full = true;
+    }
+}
+
+fn restore<K: Hash + Eq, V>(map: &mut HashMap<K, V>, old: HashMap<K, V>) {
+    for (key, value) in old {
+        if map.len() < MOST {
+            map.entry(key).or_insert(value);
+        }
+    }
+}
+
+fn values<K, V, T>(map: &HashMap<K, (Instant, V)>, make: impl Fn(&Instant, &V) -> T) -> Vec<T> {
+    map.values().map(|(at, value)| make(at, value)).collect()
+}
+
+/// So long a batch is collected: the other hosts hear of a guess well within a second.
+const BATCH: Duration = Duration::from_millis(300);
+/// Before a batch that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Lines of one kind that wait; some 300 bytes each.
+const MOST: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn guess(login: &str, guess: u64) -> Guess {
+        let (login, service, ago) = (login.to_owned(), "imap".to_owned(), Duration::ZERO);
+        Guess { login, address: None, guess, service, result: "wrong-password", times: 1, ago }
+    }
+
+    #[test]
+    fn the_same_guess_is_one_line_and_lines_are_bounded() {
+        let journal = Journal::new();
+        (0..5).for_each(|_| journal.guess(guess("alice", 1)));
+        assert_eq!(journal.waiting(), 1);
+        assert_eq!(journal.pending.lock().unwrap().guesses.values().next().unwrap().1.times, 5);
+        (0..MOST as u64 + 10).for_each(|number| journal.guess(guess("bob", number)));
+        assert_eq!(journal.waiting(), MOST);
+        assert!(journal.pending.lock().unwrap().full);
+    }
+
+    #[test]
+    fn what_could_not_be_written_waits_behind_what_is_newer() {
+        let journal = Journal::new();
+        journal.guess(guess("alice", 1));
+        let old = std::mem::take(&mut *journal.pending.lock().unwrap());
+        journal.guess(guess("alice", 1));
+        journal.guess(guess("alice", 2));
+        journal.put_back(old);
+        let pending = journal.pending.lock().unwrap();
+        assert_eq!(pending.guesses.values().map(|(_, guess)| guess.times).sum::<u64>(), 3);
+    }
+}

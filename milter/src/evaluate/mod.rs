@@ -1,0 +1,133 @@
+//! `gatepost-milter evaluate` and `gatepost-milter fit`: the rules held against mail of which somebody has said what it is.
+//!
+//! For whoever changes rules or weights, and for an operator who wants to know what they would do to his own mail. Both need no daemon,
+//! no database and no DNS: each message is judged by what it says itself, as by `ask --offline`. Nothing is written but to `--output`.
+//!
+//! - [`index`]: the list of messages.
+//! - [`judge`]: messages read and judged, several at once.
+//! - [`tally`]: what came of it, counted and printed.
+//! - [`fit`]: weights from it; [`model`]: the arithmetic.
+
+pub mod fit;
+pub mod index;
+pub mod judge;
+pub mod model;
+pub mod tally;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use gatepost::daemon::{ConfigSource, SOFTWARE};
+
+use crate::config::Milter;
+use crate::score::Weights;
+use index::{Index, Label};
+use judge::{Judge, Judged};
+use tally::Tally;
+
+/// Verbs of the milter alone.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Judge a labelled corpus offline, and count what each rule and each threshold does to ham and to spam
+    Evaluate(Evaluate),
+    /// Fit the rules' weights to a labelled corpus, cross-validated, and print them as [milter.weights]
+    Fit(fit::Fit),
+}
+
+/// The arguments of `evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {
+    /// Lines "spam|ham TAB path"; paths are relative to the index's directory
+    #[arg(value_name = "INDEX")]
+    index: PathBuf,
+    /// Also write one line for each message: label, path, score, action, symbols with points; tabs between them
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How many messages are judged at once; as many as the machine has cores if not given
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+}
+
+/// Does what the verb says. 0, or 70 where messages could not be read: the rest is counted all the same.
+pub async fn run(source: ConfigSource, verb: Verb) -> anyhow::Result<ExitCode> {
+    gatepost::daemon::quiet_log();
+    let config = match source.given() {
+        Some(_) => source.load::<Milter>()?.service,
+        None => Milter::default(),
+    };
+    match verb {
+        Verb::Evaluate(evaluate) => self::evaluate(&config, evaluate).await,
+        Verb::Fit(fit) => fit::fit(&config, fit).await,
+    }
+}
+
+async fn evaluate(config: &Milter, arguments: Evaluate) -> anyhow::Result<ExitCode> {
+    let index = Index::read(&arguments.index)?;
+    let mut output = match &arguments.output {
+        Some(path) => {
+            let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+            Some((path, std::io::BufWriter::new(file)))
+        }
+        None => None,
+    };
+    let thresholds = config.view().thresholds;
+    let judge = Judge::new(Weights::new(&config.weights.0), thresholds, config.bounds().rules_body);
+    let mut tally = Tally::default();
+    let mut unread = 0_usize;
+    judge::each(&index, judge, arguments.threads, |entry, judged| {
+        match judged {
+            Ok(judged) => {
+                tally.count(entry.label == Label::Spam, &judged.verdict);
+                if let Some((path, file)) = &mut output {
+                    writeln!(file, "{}", row(&index, entry, &judged))
+                        .with_context(|| path.display().to_string())?;
+                }
+            }
+            Err(why) => {
+                unread += 1;
+                eprintln!("gatepost-milter: {why}");
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    if let Some((path, mut file)) = output {
+        file.flush().with_context(|| path.display().to_string())?;
+    }
+    print(&tally.render())?;
+    Ok(outcome(unread))
+}
+
+/// One message as a line of `--output`.
+fn row(index: &Index, entry: &index::Entry, judged: &Judged) -> String {
+    let verdict = &judged.verdict;
+    let symbols: Vec<String> =
+        verdict.symbols.iter().map(|hit| format!("{}({:.2})", hit.symbol, hit.weight)).collect();
+    format!(
+        "{}\t{}\t{:.2}\t{}\t{}",
+        entry.label.as_str(),
+        index.text_of(entry),
+        verdict.score,
+        verdict.action.as_str(),
+        symbols.join(" ")
+    )
+}
+
+/// The exit code where that many messages could not be read.
+fn outcome(unread: usize) -> ExitCode {
+    if unread == 0 {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("gatepost-milter: {unread} messages could not be read; they are in no figure");
+    SOFTWARE.into()
+}
+
+/// To standard output; a reader that has seen enough is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("standard output"),
+    }
+}

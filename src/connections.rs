@@ -1,0 +1,137 @@
+//! The connections of [`crate::database`] as questions use them: one that has answered waits here for the next question.
+//!
+//! sqlx's pool asks every connection that comes back whether it is well, which is a second round trip for each question. So what has
+//! answered does not go back to the pool, unless nobody has needed it for [`IDLE`]; what has failed, or was left in the middle of an answer, does, and
+//! the pool looks at it. Refuses to bound how many questions there are: the permits of `database` do.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{Connection, Either, Error, Execute, Executor, Postgres, SqlStr};
+use tokio::sync::Notify;
+
+/// Where questions go: `query.fetch_one(connections)`. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    pool: PgPool,
+    /// The one used last is at the end.
+    warm: Arc<Mutex<Vec<Warm>>>,
+    /// Tells one who waits for the pool that there is a warm one.
+    kept: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Warm {
+    connection: PoolConnection<Postgres>,
+    used: Instant,
+}
+
+impl Connections {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool, warm: Arc::default(), kept: Arc::default() }
+    }
+
+    /// A connection for several statements; it goes back to the pool when it is dropped.
+    ///
+    /// # Errors
+    /// As sqlx's pool: none is to be had.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
+        loop {
+            let warm = self.warm().pop();
+            let Some(Warm { mut connection, used }) = warm else {
+                tokio::select! {
+                    new = self.pool.acquire() => return new,
+                    () = self.kept.notified() => continue,
+                }
+            };
+            // One that was used a moment ago lives; if not, its question fails as it would have in the middle.
+            if used.elapsed() <= TRUSTED || connection.ping().await.is_ok() {
+                return Ok(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection that has answered.
+    fn keep(&self, connection: PoolConnection<Postgres>) {
+        let mut warm = self.warm();
+        warm.push(Warm { connection, used: Instant::now() });
+        // Back to the pool, whose own limits of age then count.
+        let idle = warm.iter().take_while(|warm| warm.used.elapsed() > IDLE).count();
+        warm.drain(..idle);
+        drop(warm);
+        self.kept.notify_one();
+    }
+
+    /// What became of a question decides about its connection.
+    fn settle<T>(&self, connection: PoolConnection<Postgres>, answer: Result<T, Error>) -> Result<T, Error> {
+        match &answer {
+            Ok(_) => self.keep(connection),
+            // The others are most likely as dead.
+            Err(Error::Io(_) | Error::Tls(_) | Error::Protocol(_)) => self.warm().clear(),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    fn warm(&self) -> MutexGuard<'_, Vec<Warm>> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'p> Executor<'p> for &'_ Connections {
+    type Database = Postgres;
+
+    /// Takes the whole answer in before it gives the first row away. Long lists are read over connections of their own (`directory`).
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let this = self.clone();
+        let answer = async move {
+            let mut connection = this.acquire().await?;
+            let answer: Result<Vec<_>, Error> = connection.fetch_many(query).try_collect().await;
+            this.settle(connection, answer).map(|steps| stream::iter(steps.into_iter().map(Ok)))
+        };
+        stream::once(answer).try_flatten().boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let this = self.clone();
+        Box::pin(async move {
+            let mut connection = this.acquire().await?;
+            let answer = connection.fetch_optional(query).await;
+            this.settle(connection, answer)
+        })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    where
+        'p: 'e,
+    {
+        let this = self.clone();
+        Box::pin(async move {
+            let mut connection = this.acquire().await?;
+            let answer = connection.prepare_with(sql, parameters).await;
+            this.settle(connection, answer)
+        })
+    }
+}
+
+/// For how long a connection is believed to live after it was used.
+pub(crate) const TRUSTED: Duration = Duration::from_secs(1);
+/// A connection that nobody has needed for so long is given back.
+const IDLE: Duration = Duration::from_secs(60);

@@ -1,0 +1,170 @@
+//! `gatepost history`: what was decided about which message, one line for each message and recipient.
+
+use clap::Args;
+use gatepost::config::Seconds;
+use gatepost::daemon::print_line;
+use serde_json::Value;
+use sqlx::postgres::PgListener;
+use sqlx::{PgConnection, PgPool};
+
+use super::connection::{explain, require_schema};
+
+/// Which messages, and how they are shown.
+#[derive(Args)]
+pub(super) struct Which {
+    /// To this address, or to this domain of yours
+    #[arg(long, value_name = "ADDRESS|DOMAIN")]
+    recipient: Option<String>,
+    /// From this envelope sender or From field, or from this domain; <> for the null sender
+    #[arg(long, value_name = "ADDRESS|DOMAIN")]
+    sender: Option<String>,
+    /// With this result, such as reject, "add header", "no action", sign
+    #[arg(long)]
+    action: Option<String>,
+    /// With this text in subject, From, sender, Message-ID, queue id, client, symbols or evidence; case does not matter
+    #[arg(long)]
+    text: Option<String>,
+    /// Not older than this, such as 2h or 7d
+    #[arg(long, value_parser = span, value_name = "SPAN")]
+    since: Option<Seconds>,
+    /// At most so many lines, the newest
+    #[arg(long, default_value_t = 50, value_name = "NUMBER")]
+    limit: u32,
+    /// Go on with what comes, until interrupted
+    #[arg(long, short)]
+    follow: bool,
+    /// One JSON object for each line, with everything that is known
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the newest, oldest first, and goes on if asked to.
+pub(super) async fn run(which: Which, connection: &mut PgConnection, pool: PgPool) -> anyhow::Result<()> {
+    require_schema(connection).await?;
+    // Before the first look, so that nothing falls between the two.
+    let mut listener = match which.follow {
+        true => {
+            let mut listener = PgListener::connect_with(&pool).await.map_err(explain)?;
+            listener.listen(CHANNEL).await.map_err(explain)?;
+            Some(listener)
+        }
+        false => None,
+    };
+    let mut rows = find(&which, None, connection).await?;
+    rows.reverse();
+    which.show(&rows)?;
+    let mut newest = time_of(rows.last());
+    while let Some(listener) = &mut listener {
+        // The connection is made anew where it is lost; what came meanwhile is found by its time.
+        let news = match listener.try_recv().await.map_err(explain)? {
+            Some(notice) => News::Ids(notice.payload().split(' ').map(str::to_owned).collect()),
+            None => News::After(newest.clone()),
+        };
+        let mut rows = find(&which, Some(news), connection).await?;
+        rows.reverse();
+        which.show(&rows)?;
+        newest = time_of(rows.last()).or(newest);
+    }
+    Ok(())
+}
+
+/// What has come since the last look.
+enum News {
+    Ids(Vec<String>),
+    After(Option<String>),
+}
+
+/// The newest first.
+async fn find(
+    which: &Which,
+    news: Option<News>,
+    connection: &mut PgConnection,
+) -> anyhow::Result<Vec<Value>> {
+    let (ids, after) = match news {
+        None => (None, None),
+        Some(News::Ids(ids)) => (Some(ids), None),
+        Some(News::After(after)) => (None, after),
+    };
+    let folded = |text: &Option<String>| text.as_ref().map(|text| text.trim().to_lowercase());
+    let rows: Vec<(String,)> = sqlx::query_as(FIND)
+        .bind(folded(&which.recipient))
+        .bind(folded(&which.sender).map(|sender| if sender == "<>" { String::new() } else { sender }))
+        .bind(folded(&which.action))
+        .bind(folded(&which.text))
+        .bind(which.since.map(|since| since.0.as_secs_f64()))
+        .bind(ids)
+        .bind(after)
+        .bind(i64::from(which.limit))
+        .fetch_all(connection)
+        .await
+        .map_err(explain)?;
+    rows.into_iter().map(|(row,)| Ok(serde_json::from_str(&row)?)).collect()
+}
+
+/// An address is compared whole, a domain with what is after the last @.
+const FIND: &str = "
+    SELECT to_jsonb(history)::text FROM gatepost.history
+    WHERE ($1::text IS NULL OR lower(recipient) = $1 OR lower(split_part(recipient, '@', -1)) = ltrim($1, '@'))
+      AND ($2::text IS NULL OR lower(sender) = $2
+           OR $2 <> '' AND (lower(split_part(sender, '@', -1)) = ltrim($2, '@')
+                            OR strpos(lower(coalesce(header_from, '')) || '>', '@' || ltrim($2, '@') || '>') > 0
+                            OR strpos($2, '@') > 1 AND strpos(lower(coalesce(header_from, '')), $2) > 0))
+      AND ($3::text IS NULL OR action = $3)
+      AND ($4::text IS NULL OR strpos(lower(concat_ws(' ', subject, header_from, sender, message_id, queue_id, client_name,
+                                                      host(client), helo, note, symbols)), $4) > 0)
+      AND ($5::float8 IS NULL OR at >= now() - make_interval(secs => $5))
+      AND ($6::text[] IS NULL OR id = ANY ($6::uuid[]))
+      AND ($7::text IS NULL OR at > $7::timestamptz)
+    ORDER BY at DESC, id DESC, recipient DESC LIMIT $8";
+
+/// Where the milter says which messages it has written down.
+const CHANNEL: &str = "gatepost_history";
+
+impl Which {
+    fn show(&self, rows: &[Value]) -> anyhow::Result<()> {
+        for row in rows {
+            match self.json {
+                true => print_line(&row.to_string()),
+                false => print_line(&line(row)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `2026-11-28 23:10:02  add header    7.20  4XqT1z  sender -> recipient  subject`.
+fn line(row: &Value) -> String {
+    let score = row["score"].as_f64().map_or_else(|| "-".to_owned(), |score| format!("{score:.2}"));
+    let sender = text(row, "sender");
+    format!(
+        "{}  {:<11} {score:>6}  {:<12}  {} -> {}  {}",
+        time(row),
+        text(row, "action"),
+        text(row, "queue_id"),
+        if sender.is_empty() { "<>" } else { sender },
+        text(row, "recipient"),
+        text(row, "subject")
+    )
+    .trim_end()
+    .to_owned()
+}
+
+/// A field that is a text; empty for none.
+pub(super) fn text<'a>(row: &'a Value, name: &str) -> &'a str {
+    row[name].as_str().unwrap_or_default()
+}
+
+/// The time to seconds, in the time zone of the session.
+pub(super) fn time(row: &Value) -> String {
+    let at = text(row, "at");
+    at.get(..19).unwrap_or(at).replace('T', " ")
+}
+
+fn time_of(row: Option<&Value>) -> Option<String> {
+    row.map(|row| text(row, "at").to_owned())
+}
+
+/// A span of time on the command line.
+pub(super) fn span(text: &str) -> Result<Seconds, String> {
+    Seconds::try_from(text.to_owned())
+}

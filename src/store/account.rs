@@ -1,0 +1,51 @@
+//! What Dovecot is told about a user beyond the configuration: `gatepost.user_fields`, `groups`, and how much the mailbox may hold.
+
+use std::sync::Arc;
+
+use super::Store;
+use crate::database::{NO_SCHEMA, Trouble};
+use crate::directory::Lookup;
+use crate::mail::Address;
+
+/// One user's own settings; none of them without schema `gatepost`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// userdb fields, their values still templates, by name.
+    pub fields: Vec<(String, String)>,
+    /// The groups it is in, sorted.
+    pub groups: Vec<String>,
+    /// How many bytes its mailbox may hold; 0 is no limit, `None` where nobody said.
+    pub quota_bytes: Option<u64>,
+    /// How many messages; the same.
+    pub quota_messages: Option<u64>,
+}
+
+impl Store {
+    /// A user's own settings, whether there is such a user or not.
+    pub async fn account(&self, login: &Address) -> Lookup<Arc<Account>> {
+        self.0.accounts.ask(login.clone(), self.account_rows(login)).await
+    }
+
+    async fn account_rows(&self, login: &Address) -> Result<Option<Arc<Account>>, Trouble> {
+        let database = &self.0.database;
+        let query = sqlx::query_as::<_, (String, String, String)>(include_str!("queries/account.sql"))
+            .bind(login.to_string())
+            .bind(format!("@{}", login.domain()));
+        let rows = match database.ask(query.fetch_all(database.pool())).await {
+            Ok(rows) => rows,
+            // The tutorial's tables alone are enough for logins.
+            Err(Trouble::Misconfigured(why)) if why == NO_SCHEMA => Vec::new(),
+            Err(trouble) => return Err(trouble),
+        };
+        let mut account = Account::default();
+        for (kind, name, value) in rows {
+            match kind.as_str() {
+                "field" => account.fields.push((name, value)),
+                "group" => account.groups.push(name),
+                "bytes" => account.quota_bytes = value.parse().ok(),
+                _ => account.quota_messages = value.parse().ok(),
+            }
+        }
+        Ok(Some(Arc::new(account)))
+    }
+}

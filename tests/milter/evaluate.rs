@@ -1,0 +1,120 @@
+//! `gatepost-milter evaluate` and `fit`: a small corpus on disk, figures on standard output, mistakes with their place.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::daemon::BINARY;
+
+struct Answer {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn run(arguments: &[&str]) -> Answer {
+    let output = Command::new(BINARY).args(arguments).output().unwrap();
+    Answer {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Ham is a letter; spam sells pills in capitals and lacks what a letter has.
+fn corpus(directory: &Path, each: usize) -> String {
+    let mut index = String::from("# made for a test\n");
+    for number in 0..each {
+        let ham = format!(
+            "From: Ann <ann@sender.test>\nTo: bob@example.com\nSubject: lunch\nDate: Sat, 21 Nov 2026 09:00:0{} +0000\n\
+             Message-ID: <{number}@sender.test>\nMIME-Version: 1.0\n\nSee you at ten, where we met the last time.\n",
+            number % 10
+        );
+        let spam = "From: x\nSubject: CHEAP VIAGRA AND CIALIS FOR YOU!\n\nBuy viagra and cialis at our online pharmacy, no prescription needed. Order viagra now!\n";
+        std::fs::write(directory.join(format!("ham{number}.eml")), ham).unwrap();
+        std::fs::write(directory.join(format!("spam{number}.eml")), spam).unwrap();
+        index.push_str(&format!("ham\tham{number}.eml\tsource {}\n", number % 4));
+        index.push_str(&format!("spam\tspam{number}.eml\tcampaign {}\n", number % 4));
+    }
+    let path = directory.join("index");
+    std::fs::write(&path, index).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn counts_what_rules_and_thresholds_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = corpus(directory.path(), 3);
+    let output = directory.path().join("verdicts.tsv");
+    let answer = run(&["evaluate", &index, "--output", output.to_str().unwrap(), "--threads", "2"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.err);
+    assert!(answer.out.starts_with("messages           3 ham         3 spam\n"), "{}", answer.out);
+    assert!(answer.out.contains("\n     6.00      0 of 3 ( 0.00 %)"), "{}", answer.out);
+    assert!(
+        answer.out.lines().any(|line| line.starts_with("PHARMACY ") && line.contains("3 (100.00 %)")),
+        "{}",
+        answer.out
+    );
+    let lines = std::fs::read_to_string(&output).unwrap();
+    let rows: Vec<Vec<&str>> = lines.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(
+        rows.iter().map(|row| row[1]).collect::<Vec<_>>(),
+        ["ham0.eml", "spam0.eml", "ham1.eml", "spam1.eml", "ham2.eml", "spam2.eml"]
+    );
+    for row in rows {
+        // What a line says is the sum of its symbols.
+        let points: f64 = row[4]
+            .split(' ')
+            .filter_map(|symbol| symbol.rsplit_once('(')?.1.strip_suffix(')')?.parse::<f64>().ok())
+            .sum();
+        assert!((points - row[2].parse::<f64>().unwrap()).abs() < 0.05, "{row:?}");
+        assert_eq!(row.len(), 5);
+    }
+}
+
+#[test]
+fn the_weights_that_it_fits_can_stand_in_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = corpus(directory.path(), 40);
+    let answer = run(&["fit", &index, "--folds", "2"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.err);
+    assert!(answer.out.contains("\n# held out "), "{}", answer.out);
+    let again = run(&["fit", &index, "--folds", "2"]);
+    assert_eq!(answer.out, again.out);
+    let config = directory.path().join("gatepost.toml");
+    std::fs::write(&config, &answer.out).unwrap();
+    let judged = run(&["--config", config.to_str().unwrap(), "evaluate", &index]);
+    assert_eq!(judged.code, Some(0), "{}", judged.err);
+    let marked = judged.out.lines().find(|line| line.trim_start().starts_with("6.00")).unwrap();
+    assert_eq!(marked.matches("0 of 40 ( 0.00 %)").count(), 2, "{}", judged.out);
+}
+
+#[test]
+fn mistakes_have_a_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = directory.path().join("index");
+    std::fs::write(&index, "ham\tone.eml\nSpam\ttwo.eml\nham three.eml\n").unwrap();
+    let answer = run(&["evaluate", index.to_str().unwrap()]);
+    assert_eq!((answer.code, answer.out.as_str()), (Some(70), ""));
+    for line in [
+        "index:2: expected \"spam\" or \"ham\" before the tab, found \"Spam\"",
+        "index:3: expected \"spam\" or \"ham\", a tab and a path; found no tab",
+    ] {
+        assert!(answer.err.contains(line), "{}", answer.err);
+    }
+    // A message that is not there has its line too; the others are counted.
+    std::fs::write(directory.path().join("one.eml"), "Subject: x\n\nbody\n").unwrap();
+    std::fs::write(&index, "ham\tone.eml\nspam\ttwo.eml\n").unwrap();
+    let answer = run(&["evaluate", index.to_str().unwrap()]);
+    assert_eq!(answer.code, Some(70));
+    assert!(
+        answer.err.contains("index:2: ") && answer.err.contains("two.eml: No such file"),
+        "{}",
+        answer.err
+    );
+    assert!(answer.out.starts_with("messages           1 ham         0 spam\n"), "{}", answer.out);
+    for arguments in
+        [&["evaluate"][..], &["fit", "x", "--folds", "1"], &["evaluate", "x", "--threads", "many"]]
+    {
+        assert_eq!(run(arguments).code, Some(64), "{arguments:?}");
+    }
+}
