@@ -90,7 +90,7 @@ impl Database {
     }
 
     /// A pool of one connection with the same options, for `LISTEN`.
-    pub(crate) fn listener_pool(&self) -> PgPool {
+    pub fn listener_pool(&self) -> PgPool {
         PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(self.0.timeout)

@@ -31,7 +31,7 @@ impl Settings {
 
     /// Connections beside the one of [`Settings::connect`], for `LISTEN`.
     pub(super) fn pool(&self) -> Result<sqlx::PgPool, config::ConfigError> {
-        Ok(Database::new(&self.config.database, "gatepost")?.pool().clone())
+        Ok(Database::new(&self.config.database, "gatepost")?.listener_pool())
     }
 
     /// Connects; the statement timeout of the daemons does not bind the admin.
