@@ -12,6 +12,9 @@
 //! - [`gathering`]: everything that is asked about a message, at once and within one deadline; [`lists`]: lists in DNS; [`antivirus`]:
 //!   ClamAV.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
+//! - [`recipients`]: whose mail it is, and what is set for him; [`judgement`]: a verdict for each, and one for all.
+//! - [`greylisting`]: what looks like spam and comes from a stranger is to come again.
+//! - [`correspondence`]: what is remembered of mail, written beside the sessions.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
 //! - [`history`]: what was decided, written to the database beside the sessions.
@@ -19,25 +22,29 @@
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
-//! hashes; for mail from outside it needs the database only where a message would be refused for DMARC.
+//! hashes; mail from outside is judged without the database too, but not refused for its score while nobody can say whether it is allowed.
 
 pub mod antivirus;
 pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod correspondence;
 pub mod dkim;
 mod edits;
 pub mod enforcement;
 pub mod evaluate;
 pub mod facts;
 pub mod gathering;
+pub mod greylisting;
 pub mod history;
+pub mod judgement;
 pub mod lists;
 pub mod message;
 pub mod metrics;
 pub mod pool;
 pub mod protocol;
+pub mod recipients;
 pub mod report;
 pub mod reports;
 pub mod rules;
@@ -58,6 +65,7 @@ use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::correspondence::Remembering;
 use crate::history::{History, Journal};
 use crate::reports::submission::Ours;
 use crate::reports::{Current, Reports};
@@ -69,6 +77,7 @@ pub struct Milter {
     service: Arc<Service>,
     keys: KeyWatch,
     reports: Reports,
+    remembering: Remembering,
     history: History,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
@@ -90,10 +99,13 @@ impl Daemon for Milter {
             KeyWatch::new(&config.dns, &config.dkim, parts).map_err(|error| in_config(config, &error))?;
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
         let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
+        let (remembering, events) = Remembering::new(parts.store.clone());
         let journal = Journal::new(config.service.history);
         let history = History::new(journal.clone(), parts.store.clone());
         let service = service.observed_by(observations).knowing(ours).recorded_in(journal);
-        Ok(Self { service: Arc::new(service), keys, reports, history, built: config.service.clone() })
+        let service = service.remembering(events).greylisting(parts);
+        let built = config.service.clone();
+        Ok(Self { service: Arc::new(service), keys, reports, remembering, history, built })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -108,11 +120,12 @@ impl Daemon for Milter {
     }
 
     async fn background(self: Arc<Self>) {
-        tokio::join!(self.keys.run(), self.reports.run(), self.history.run());
+        let keep = || self.service.remember_replies();
+        tokio::join!(self.keys.run(), self.reports.run(), self.remembering.run(keep), self.history.run());
     }
 
     async fn finish(self: Arc<Self>) {
-        tokio::join!(self.reports.finish(), self.history.finish());
+        tokio::join!(self.reports.finish(), self.remembering.finish(), self.history.finish());
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {

@@ -26,6 +26,7 @@ pub(crate) enum Class {
     Access,
     Accounts,
     Guesses,
+    Spam,
 }
 
 impl Class {
@@ -40,6 +41,7 @@ impl Class {
         Self::Access,
         Self::Accounts,
         Self::Guesses,
+        Self::Spam,
     ];
 
     /// The class of a table whose trigger spoke.
@@ -52,6 +54,7 @@ impl Class {
             "dkim_keys" => Some(Self::Keys),
             "access_rules" => Some(Self::Access),
             "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
+            "settings" => Some(Self::Spam),
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }

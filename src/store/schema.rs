@@ -169,5 +169,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/009_scram.sql"),
     include_str!("migrations/010_accounts.sql"),
     include_str!("migrations/011_dicts.sql"),
+    include_str!("migrations/012_settings.sql"),
     include_str!("migrations/013_history.sql"),
 ];

@@ -9,6 +9,7 @@
 
 pub mod authentication;
 pub mod composites;
+pub mod correspondents;
 pub mod dns_lists;
 pub mod envelope;
 pub mod headers;
@@ -25,6 +26,8 @@ pub mod text;
 pub mod urls;
 
 use std::fmt::Display;
+
+use gatepost::store::Relation;
 
 use crate::facts::Facts;
 
@@ -52,6 +55,8 @@ pub enum Check {
     Facts(fn(&Facts) -> Option<Evidence>),
     /// By the facts, and a hit decides alone, whatever the score.
     Decides(fn(&Facts) -> Option<Evidence>, Decision),
+    /// By the facts, and by how the recipient stands to the author: asked for each recipient.
+    Relation(fn(&Facts, &Relation) -> Option<Evidence>),
     /// By what a list in DNS said: the symbol stands in `Facts::listed`.
     Listed,
     /// By other symbols.
@@ -148,6 +153,8 @@ pub enum Group {
     Text,
     /// Mailing lists, bulk mail and good signs.
     Lists,
+    /// Whom the recipient knows.
+    Correspondents,
     /// Lists in DNS that hold addresses, and those of signers.
     AddressLists,
     /// Lists in DNS that hold domains and mailboxes.
@@ -174,6 +181,7 @@ impl Group {
             Self::Phishing => "phishing",
             Self::Text => "text",
             Self::Lists => "lists",
+            Self::Correspondents => "correspondents",
             Self::AddressLists => "rbl",
             Self::NameLists => "surbl",
             Self::Antivirus => "antivirus",
@@ -196,6 +204,7 @@ impl Group {
             | Self::Phishing
             | Self::Text
             | Self::Lists
+            | Self::Correspondents
             | Self::Antivirus
             | Self::Composites => 10.0,
             Self::AddressLists | Self::NameLists => 12.5,
@@ -207,7 +216,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 16] = [
+const TABLES: [&[Rule]; 17] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -222,6 +231,7 @@ const TABLES: [&[Rule]; 16] = [
     phishing::RULES,
     text::RULES,
     lists::RULES,
+    correspondents::RULES,
     dns_lists::RULES,
     composites::RULES,
 ];

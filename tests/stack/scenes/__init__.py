@@ -18,7 +18,11 @@ class Scene:
 
 def all_scenes() -> list[Scene]:
     """Every scene."""
-    from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, load, logins, outages, proofs, reports, restarts, sharing, submission
+    from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, load, logins, outages, proofs, reports, restarts, sharing, spam
+    from scenes import submission
 
-    modules = (examples, inbound, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission, outages, restarts, faults, load)
+    modules = (
+        *(examples, inbound, spam, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
+        *(outages, restarts, faults, load),
+    )
     return [scene for module in modules for scene in module.SCENES]
