@@ -10,6 +10,7 @@
 //! - [`directory`]: typed questions to the database `mail_server`, cached, with [`directory::Lookup`] as the only kind of answer.
 //! - [`store`]: our own schema `gatepost`: its migrations, signing keys, counters.
 //! - [`dmarc`]: DMARC policies, the operator's exceptions, what reports count.
+//! - [`spam`]: what the operator decides about spam in SQL: settings and lists.
 //! - [`dns`]: questions to DNS, with the same kind of answer.
 //! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`spf`]: who may send for a domain.
@@ -31,6 +32,7 @@ pub mod dns;
 pub mod mail;
 pub mod net;
 pub mod password;
+pub mod spam;
 pub mod spf;
 pub mod store;
 pub mod telemetry;

@@ -26,7 +26,7 @@ use crate::lists::Lists;
 use crate::message::{Direction, Envelope, Message};
 use crate::pool::Pool;
 use crate::rules;
-use crate::score::{self, Thresholds, Weights};
+use crate::score;
 use crate::verdict::{Action, Hit, Verdict};
 
 /// The arguments of `ask`.
@@ -79,8 +79,8 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     };
     let authentication = facts.authentication.clone();
     let id = config.authserv_id.clone().unwrap_or_else(|| "localhost".to_owned());
-    let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
-    let mut verdict = score::judge(&facts, &Weights::new(&config.weights.0), &thresholds);
+    // Of one of whom nothing is known and for whom nothing is set: the database is not asked.
+    let mut verdict = score::weigh(&facts, &score::find(&facts), &config.view());
     // The database is not asked: what the operator excepts in SQL is not excepted here.
     let evidence = Evidence::new(&authentication, &envelope, &message);
     let enforcement = enforcement::decide(&evidence, &config.dmarc, &Exceptions::none());
@@ -176,6 +176,9 @@ fn render(verdict: &Verdict, results: &str) -> String {
     let action = match &verdict.action {
         Action::Reject(reply) => format!("reject: {reply}"),
         Action::Defer(reply) => format!("soft reject: {reply}"),
+        Action::Discard => "discard: taken and dropped".to_owned(),
+        Action::Quarantine => "quarantine: put on hold".to_owned(),
+        Action::RewriteSubject(_) => "rewrite subject: and X-Spam: Yes".to_owned(),
         Action::AddHeader => "add header: X-Spam: Yes".to_owned(),
         Action::NoAction => "no action".to_owned(),
     };
@@ -218,7 +221,11 @@ fn render(verdict: &Verdict, results: &str) -> String {
 fn json(verdict: &Verdict, results: &str) -> anyhow::Result<String> {
     let reply = match &verdict.action {
         Action::Reject(reply) | Action::Defer(reply) => Some(reply.to_string()),
-        Action::AddHeader | Action::NoAction => None,
+        Action::Discard
+        | Action::Quarantine
+        | Action::RewriteSubject(_)
+        | Action::AddHeader
+        | Action::NoAction => None,
     };
     let symbol = |hit: &Hit| {
         let rule = rules::find(hit.symbol);

@@ -3,6 +3,7 @@
 //! For `lib`, which builds the service from it. The keys' documentation is the operator's: `examples/gatepost.toml` and the man
 //! page repeat it. A key is refused with its place when it is unknown; so is a symbol in `weights` that is no rule's.
 
+mod actions;
 mod arc;
 mod verification;
 
@@ -15,6 +16,7 @@ use gatepost::dmarc::settings::Reports;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+pub use actions::{Actions, ReportHeaders};
 pub use arc::{Arc, Seal};
 pub use verification::{OnTempError, VerificationKeys};
 
@@ -25,6 +27,7 @@ use crate::history::settings as history;
 use crate::learning;
 use crate::lists;
 use crate::rules::RULES;
+use crate::score::{self, Thresholds, View};
 use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
 
@@ -72,6 +75,8 @@ pub struct Milter {
     pub antivirus: antivirus::Settings,
     /// `[milter.arc]`.
     pub arc: Arc,
+    /// `[milter.actions]`: what is done besides refusing and marking.
+    pub actions: Actions,
     /// `[milter.dmarc]`.
     pub dmarc: enforcement::Settings,
     /// `[milter.reports]`: DMARC aggregate reports.
@@ -108,6 +113,7 @@ impl Default for Milter {
             lists: lists::settings::Settings::default(),
             antivirus: antivirus::Settings::default(),
             arc: Arc::default(),
+            actions: Actions::default(),
             dmarc: enforcement::Settings::default(),
             reports: Reports::default(),
             learning: learning::Settings::default(),
@@ -178,6 +184,7 @@ impl Section for Milter {
         if self.limits.rules_body.0 > self.limits.message.0 {
             return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
         }
+        self.actions.validate()?;
         self.verification.validate()?;
         self.lists.validate()?;
         self.antivirus.validate()?;
@@ -213,6 +220,24 @@ impl Milter {
             signatures: self.limits.signatures,
             questions: self.verification.questions,
             trusted_sealers: self.arc.trusted_sealers.clone(),
+        }
+    }
+
+    /// How mail is judged for somebody for whom nothing else is set.
+    pub fn view(&self) -> View {
+        let actions = &self.actions;
+        let thresholds = Thresholds {
+            greylist: actions.greylist.points(),
+            add_header: self.add_header,
+            rewrite_subject: actions.rewrite_subject.points(),
+            quarantine: actions.quarantine.points(),
+            reject: self.reject,
+            discard: actions.discard.points(),
+        };
+        View {
+            reject_text: actions.reject_text.clone(),
+            subject: actions.subject.clone(),
+            ..View::new(score::Weights::new(&self.weights.0), thresholds)
         }
     }
 
@@ -311,6 +336,8 @@ mod tests {
              [milter.antivirus]\nclamd = \"unix:/run/clamav/clamd.ctl\"\non-unavailable = \"header\"\nmessage = \"10MiB\"\n\
              [milter.arc]\ntrusted-sealers = [\"google.com\"]\nseal = \"leaving\"\nseal-domain = \"example.com\"\nseal-selector = \"arc\"\n\
              [milter.dmarc]\nenforce = false\nreject = \"quarantine\"\nmailing-lists = \"quarantine\"\non-unavailable = \"quarantine\"\n\
+             [milter.actions]\ngreylist = \"off\"\ngreylist-delay = \"1m\"\nrewrite-subject = 8\nsubject = \"[spam] %s\"\nquarantine = 10.5\n\
+             discard = 30\nreject-text = \"No\"\nheaders = [\"x-spam-status\"]\ncorrespondents = false\nremember-replies = \"7d\"\n\
              [milter.weights]\n{symbol} = 0\n[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"10MiB\"\nmemory = \"64MiB\"\nsignatures = 3\n\
              [milter.signing]\nshared = false\noversign = [\"From\"]\nsign = []\nlist-headers = []\neight-bit = \"keep\"\n\
              [milter.history]\nrecord = false\nkeep = \"7d\"\nsubject = false\n\
@@ -328,6 +355,10 @@ mod tests {
         assert!(lists.contains(&"spamcop") && !lists.contains(&"uribl") && lists.contains(&"surbl"));
         assert_eq!(all.verification().deadline.as_secs(), 4);
         assert_eq!(all.dmarc.reject, enforcement::OnReject::Quarantine);
+        let view = all.view();
+        assert_eq!((view.thresholds.quarantine, view.thresholds.greylist), (10.5, f64::INFINITY));
+        assert_eq!((view.subject.around(), view.reject_text.as_str()), (("[spam] ", ""), "No"));
+        assert!(all.actions.headers.has("X-Spam-Status") && !all.actions.headers.has("X-Spam-Level"));
     }
 
     #[test]
@@ -355,6 +386,12 @@ mod tests {
             ("[milter.antivirus]\nclamd = \"systemd:x\"", "is where clamd listens"),
             ("[milter.antivirus]\non-unavailable = \"drop\"", "tempfail"),
             ("deadline = \"0s\"", "`deadline` must be more"),
+            ("[milter.actions]\ngreylist = -1", "is no number of points"),
+            ("[milter.actions]\ngreylist = \"on\"", "expected such as 6.5, or off"),
+            ("[milter.actions]\ngreylist-delay = \"2d\"", "or nothing would ever pass"),
+            ("[milter.actions]\nsubject = \"SPAM\"", "exactly one %s"),
+            ("[milter.actions]\nreject-text = \"a\\nb\"", "not printable ASCII"),
+            ("[milter.actions]\nheaders = [\"X-Foo\"]", "\"X-Foo\" is none of X-Spamd-Result"),
             ("[milter.dmarc]\nenforce = \"no\"", "boolean"),
             ("[milter.dmarc]\nreject = \"discard\"", "quarantine"),
             ("[milter.dmarc]\nmailing-list = \"policy\"", "did you mean"),

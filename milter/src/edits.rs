@@ -3,6 +3,7 @@
 //! For `service`, which knows when. Pure: messages and outcomes in, edits of the protocol out. The number of a field counts those of its
 //! name from the top, as Postfix shows them.
 
+use gatepost::spam::SubjectTemplate;
 use gatepost::spf::{self, Client};
 
 use crate::authentication::{Authentication, results};
@@ -55,6 +56,27 @@ pub(crate) fn names(value: &[u8], host: &str) -> bool {
     String::from_utf8_lossy(&plain).contains(&host)
 }
 
+/// The subject as a template has it: the first field changed, or one added where there is none. The old value stays as it is, encoded words and
+/// all; where the line would become too long it begins on a line of its own.
+pub(crate) fn rewrite_subject(subject: Option<&[u8]>, template: &SubjectTemplate) -> Edit {
+    let (before, after) = template.around();
+    let old = subject.map(<[u8]>::trim_ascii);
+    let mut value = format!(" {before}").into_bytes();
+    let first_line = old.unwrap_or_default().split(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
+    if value.len() + first_line + after.len() > MAX_LINE {
+        value.extend_from_slice(b"\n ");
+    }
+    value.extend_from_slice(old.unwrap_or_default());
+    value.extend_from_slice(after.as_bytes());
+    match old {
+        Some(_) => Edit::ChangeHeader { index: 1, name: "Subject".to_owned(), value },
+        None => Edit::AddHeader { name: "Subject".to_owned(), value },
+    }
+}
+
+/// RFC 5322, 2.1.1: at most 998 bytes in a line, the name among them.
+const MAX_LINE: usize = 980;
+
 pub(crate) fn insert(name: &str, value: String) -> Edit {
     Edit::InsertHeader { index: 0, name: name.to_owned(), value: value.into_bytes() }
 }
@@ -79,6 +101,23 @@ pub(crate) fn is_foreign(header: &Header, host: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn a_subject_is_rewritten_within_a_line() {
+        let template = SubjectTemplate::default();
+        let rewritten =
+            |message: &[u8]| match rewrite_subject(Message::from_eml(message).first("Subject"), &template) {
+                Edit::ChangeHeader { index: 1, value, .. } => (true, value),
+                Edit::AddHeader { value, .. } => (false, value),
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(rewritten(b"Subject: hello\n\n"), (true, b" ***SPAM*** hello".to_vec()));
+        assert_eq!(rewritten(b"Subject: a\n b\n\n"), (true, b" ***SPAM*** a\n b".to_vec()));
+        assert_eq!(rewritten(b"X: y\n\n"), (false, b" ***SPAM*** ".to_vec()));
+        let long = format!("Subject: {}\n\n", "x".repeat(990));
+        let (_, value) = rewritten(long.as_bytes());
+        assert!(value.starts_with(b" ***SPAM*** \n x"));
+    }
 
     #[test]
     fn foreign_copies_go_from_the_last_to_the_first() {

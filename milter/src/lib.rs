@@ -13,6 +13,9 @@
 //!   ClamAV.
 //! - [`facts`], [`rules`], [`score`], [`verdict`], [`report`]: the rule engine; pure.
 //! - [`learning`]: the statistical half: what people have shown to be spam or not.
+//! - [`recipients`]: whose mail it is, and what is set for him; [`judgement`]: a verdict for each, and one for all.
+//! - [`greylisting`]: what looks like spam and comes from a stranger is to come again.
+//! - [`correspondence`]: what is remembered of mail, written beside the sessions.
 //! - [`signing`]: DKIM signatures on our own mail.
 //! - [`reports`]: DMARC aggregate reports, collected and sent beside the sessions.
 //! - [`history`]: what was decided, written to the database beside the sessions.
@@ -20,26 +23,30 @@
 //! - [`pool`], [`metrics`]: work for the processor, and what is counted.
 //!
 //! One process, three privileges: it reads mail of strangers, DNS, and the signing keys of schema `gatepost`. It cannot read password
-//! hashes; for mail from outside it needs the database only where a message would be refused for DMARC.
+//! hashes; mail from outside is judged without the database too, but not refused for its score while nobody can say whether it is allowed.
 
 pub mod antivirus;
 pub mod arc;
 pub mod ask;
 pub mod authentication;
 pub mod config;
+pub mod correspondence;
 pub mod dkim;
 mod edits;
 pub mod enforcement;
 pub mod evaluate;
 pub mod facts;
 pub mod gathering;
+pub mod greylisting;
 pub mod history;
+pub mod judgement;
 pub mod learning;
 pub mod lists;
 pub mod message;
 pub mod metrics;
 pub mod pool;
 pub mod protocol;
+pub mod recipients;
 pub mod report;
 pub mod reports;
 pub mod rules;
@@ -60,6 +67,7 @@ use gatepost::dkim::Vault;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
+use crate::correspondence::Remembering;
 use crate::history::{History, Journal};
 use crate::learning::Learning;
 use crate::reports::submission::Ours;
@@ -73,6 +81,7 @@ pub struct Milter {
     keys: KeyWatch,
     reports: Reports,
     learning: Learning,
+    remembering: Remembering,
     history: History,
     /// The section it was built from, to tell at a reload what only a restart can change.
     built: config::Milter,
@@ -95,18 +104,13 @@ impl Daemon for Milter {
         let current = Current { settings: config.service.reports.clone(), resolver: service.resolver() };
         let (reports, observations) = Reports::new(current, &parts.store, ours.clone());
         let learning = Learning::new(&config.service.learning, &parts.store);
+        let (remembering, events) = Remembering::new(parts.store.clone());
         let journal = Journal::new(config.service.history);
         let history = History::new(journal.clone(), parts.store.clone());
-        let service =
-            service.observed_by(observations).knowing(ours).taught_by(learning.share()).recorded_in(journal);
-        Ok(Self {
-            service: Arc::new(service),
-            keys,
-            reports,
-            learning,
-            history,
-            built: config.service.clone(),
-        })
+        let service = service.observed_by(observations).knowing(ours).recorded_in(journal);
+        let service = service.remembering(events).greylisting(parts).taught_by(learning.share());
+        let built = config.service.clone();
+        Ok(Self { service: Arc::new(service), keys, reports, remembering, learning, history, built })
     }
 
     fn endpoints(self: &Arc<Self>, section: &config::Milter) -> Vec<Endpoint> {
@@ -130,11 +134,14 @@ impl Daemon for Milter {
     }
 
     async fn background(self: Arc<Self>) {
-        tokio::join!(self.keys.run(), self.reports.run(), self.learning.run(), self.history.run());
+        let keep = || self.service.remember_replies();
+        let remember = self.remembering.run(keep);
+        tokio::join!(self.keys.run(), self.reports.run(), remember, self.learning.run(), self.history.run());
     }
 
     async fn finish(self: Arc<Self>) {
-        tokio::join!(self.reports.finish(), self.learning.finish(), self.history.finish());
+        let (remember, learn) = (self.remembering.finish(), self.learning.finish());
+        tokio::join!(self.reports.finish(), remember, learn, self.history.finish());
     }
 
     fn reload(&self, config: &Config<config::Milter>) -> anyhow::Result<()> {

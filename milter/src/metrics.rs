@@ -18,6 +18,7 @@ pub struct Metrics {
     seals: Family<SealLabels, Counter>,
     dmarc: Family<DmarcLabels, Counter>,
     observations_dropped: Counter,
+    events_dropped: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -50,6 +51,7 @@ impl Metrics {
             seals: Family::default(),
             dmarc: Family::default(),
             observations_dropped: Counter::default(),
+            events_dropped: Counter::default(),
         };
         registry.register(|registry| {
             registry.register(
@@ -79,6 +81,11 @@ impl Metrics {
                 "Messages that aggregate reports will not count, because collecting could not keep up",
                 metrics.observations_dropped.clone(),
             );
+            registry.register(
+                "correspondence_dropped",
+                "Messages whose correspondents, score or quarantine was not written down, because writing could not keep up",
+                metrics.events_dropped.clone(),
+            );
         });
         metrics
     }
@@ -97,6 +104,11 @@ impl Metrics {
     /// An observation had no place to go.
     pub fn observation_dropped(&self) {
         self.observations_dropped.inc();
+    }
+
+    /// Something to remember had no place to go.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// So many checks had no answer.

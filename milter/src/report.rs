@@ -21,6 +21,7 @@
 
 use std::fmt::Write;
 
+use crate::score::Thresholds;
 use crate::verdict::{Action, Verdict};
 
 /// RFC 5322, 2.1.1: at most 998 bytes in a line; evidence and symbol stay far below.
@@ -44,9 +45,28 @@ pub const OWN_HEADERS: &[&str] = &[
     "X-Gatepost-Server",
     "X-Gatepost-Queue-Id",
     gatepost::training::KEY_HEADER,
+    FOR,
+    TAG,
     "X-Rspamd-Server",
     "X-Rspamd-Queue-Id",
 ];
+
+/// The headers that explain a verdict; the configuration chooses among them.
+pub const EXPLAINING: [&str; 6] = [
+    "X-Spamd-Result",
+    "X-Spamd-Bar",
+    "X-Spam-Level",
+    "X-Spam-Status",
+    "X-Gatepost-Server",
+    "X-Gatepost-Queue-Id",
+];
+
+/// What a mailbox is told alone: `<alice@example.com> junk; score=7.20`. One field for each mailbox for which more is to be done than for all;
+/// `examples/spam-to-junk.sieve` reads it and takes it out, since it names recipients that the others may not know of.
+pub const FOR: &str = "X-Gatepost-For";
+
+/// A word that the operator's lists give a message.
+pub const TAG: &str = "X-Gatepost-Tag";
 
 /// What the report says about the place where it was made.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +111,10 @@ pub fn summary(verdict: &Verdict) -> String {
 
 fn result(verdict: &Verdict) -> String {
     let rejected = if matches!(verdict.action, Action::Reject(_)) { "True" } else { "False" };
-    let mut text = format!(" default: {rejected} [{:.2} / {:.2}]", verdict.score, verdict.thresholds.reject);
+    // Where nothing is refused for its score, the mark is the limit; and a number, as those who read this expect one.
+    let Thresholds { reject, add_header, .. } = verdict.thresholds;
+    let limit = [reject, add_header].into_iter().find(|limit| limit.is_finite()).unwrap_or_default();
+    let mut text = format!(" default: {rejected} [{:.2} / {limit:.2}]", verdict.score);
     let mut hits: Vec<_> = verdict.symbols.iter().collect();
     hits.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     for hit in hits {
@@ -132,7 +155,6 @@ fn clean(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::score::Thresholds;
     use crate::verdict::Hit;
 
     fn verdict(score: f64, action: Action, symbols: Vec<Hit>) -> Verdict {

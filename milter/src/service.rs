@@ -4,7 +4,7 @@
 //!
 //! | direction | verified and judged | refused | headers added | signed |
 //! |---|---|---|---|---|
-//! | inbound | yes | by score and DMARC | `Authentication-Results`, the report, `X-Spam` | no |
+//! | inbound | yes | by score, lists and DMARC | `Authentication-Results`, the report, `X-Spam` | no |
 //! | submitted | for GTUBE only | GTUBE | `From`, `Date`, `Message-ID` if missing | if the login owns the From address |
 //! | local | no | never | `From`, `Date`, `Message-ID` if missing | if the From domain is hosted here |
 //!
@@ -25,9 +25,10 @@ use gatepost::dkim::Vault;
 use gatepost::dmarc::Observation;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::mail::{Address, SmtpReply};
-use gatepost::store::Store;
 use gatepost::store::history::Record;
 use gatepost::store::training::MessageKey;
+use gatepost::store::{Greylist, Held, Store};
+use gatepost::telemetry::printable;
 use gatepost::training::KEY_HEADER;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error, info, warn};
@@ -35,13 +36,18 @@ use tracing::{debug, error, info, warn};
 use crate::antivirus::{self, Antivirus, OnUnscanned, Sample, Scan};
 use crate::arc::seal::NewSet;
 use crate::authentication::{Authentication, Question, Unsettled, Verifier, results};
-use crate::config::{Milter, OnTempError, OnUnavailable, VerificationKeys};
-use crate::edits::{RECEIVED_SPF, changes, foreign_copies, insert, is_foreign, names, received_spf, remove};
+use crate::config::{Actions, Milter, OnTempError, OnUnavailable, VerificationKeys};
+use crate::correspondence::{Event, Letter};
+use crate::edits::{
+    RECEIVED_SPF, changes, foreign_copies, insert, is_foreign, names, received_spf, remove, rewrite_subject,
+};
 use crate::enforcement::{self, Enforcement, Evidence, Exceptions};
 use crate::facts::{Facts, Learned};
 use crate::gathering::{Gathered, Gathering};
+use crate::greylisting;
 use crate::history::Journal;
-use crate::history::draft::{Judgement, draft};
+use crate::history::draft::{Judgement as Reasons, draft};
+use crate::judgement::Judgement;
 use crate::learning::{Current, Desk, Owner};
 use crate::lists::Lists;
 use crate::lists::health::Health;
@@ -49,13 +55,14 @@ use crate::message::{Direction, Envelope, Message};
 use crate::metrics::Metrics;
 use crate::pool::{Panicked, Pool};
 use crate::protocol::{Edit, Reply};
+use crate::recipients::Knowledge;
 use crate::report::{self, ReportContext};
 use crate::reports::submission::Ours;
-use crate::score::{self, Thresholds, Weights};
+use crate::score::View;
 use crate::sealing::{self, Passing, Sealing};
 use crate::signing::{self, Alignment, Body, Draft, Outgoing, Privacy, Signer, Signing, Sources, Terms};
 use crate::transaction::{Bounds, Budget, Received};
-use crate::verdict::{Action, Verdict};
+use crate::verdict::Action;
 
 /// Everything that the sessions share.
 pub struct Service {
@@ -69,6 +76,8 @@ pub struct Service {
     sessions: AtomicU64,
     complaint: Mutex<Option<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
+    events: Option<mpsc::Sender<Event>>,
+    greylist: Option<Greylist>,
     ours: Ours,
     learning: Option<(Current, Desk)>,
     journal: Option<Journal>,
@@ -77,8 +86,9 @@ pub struct Service {
 /// What a reload replaces.
 struct Settings {
     authserv_id: Option<String>,
-    weights: Weights,
-    thresholds: Thresholds,
+    /// How mail is judged for somebody for whom nothing else is set.
+    view: View,
+    actions: Actions,
     rules: bool,
     explain: bool,
     on_unavailable: OnUnavailable,
@@ -111,7 +121,7 @@ pub struct Decision {
     /// What DMARC did, and why; empty where it had nothing to say.
     dmarc: (&'static str, String),
     /// Why, for the history.
-    judgement: Judgement,
+    judgement: Reasons,
 }
 
 impl Service {
@@ -134,6 +144,8 @@ impl Service {
             sessions: AtomicU64::new(0),
             complaint: Mutex::new(None),
             observations: None,
+            events: None,
+            greylist: None,
             ours: Ours::default(),
             learning: None,
             journal: None,
@@ -160,6 +172,25 @@ impl Service {
     pub fn taught_by(mut self, learning: Option<(Current, Desk)>) -> Self {
         self.learning = learning;
         self
+    }
+
+    /// Tells what is to be remembered of each message to whoever writes it down; mail never waits for that.
+    #[must_use]
+    pub fn remembering(mut self, events: mpsc::Sender<Event>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// Has strangers' mail that looks like spam come again; starts the task that asks, so within the runtime.
+    #[must_use]
+    pub fn greylisting(mut self, parts: &Parts) -> Self {
+        self.greylist = Some(parts.store.greylist());
+        self
+    }
+
+    /// How long Message-IDs of ours are remembered.
+    pub fn remember_replies(&self) -> Duration {
+        self.settings.load().actions.remember_replies.0
     }
 
     /// Records each decision there.
@@ -272,8 +303,17 @@ impl Service {
         envelope: Envelope,
         host: String,
     ) -> Decision {
-        let Received { message, raw, complete, memory, headers_complete, body_hash, stays_here, .. } =
-            received;
+        let Received {
+            message,
+            raw,
+            complete,
+            memory,
+            headers_complete,
+            body_hash,
+            stays_here,
+            abilities,
+            ..
+        } = received;
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
@@ -283,7 +323,15 @@ impl Service {
             host: host.clone(),
         };
         let message = Arc::new(message);
-        let gathered = settings.gathering.gather(&message, &envelope, &question, &self.pool).await;
+        // What is set for the recipients is asked meanwhile.
+        let known = async {
+            match settings.rules {
+                true => Knowledge::gather(&self.directory, &self.store, &envelope.recipients, &message).await,
+                false => Knowledge::default(),
+            }
+        };
+        let (gathered, knowledge) =
+            tokio::join!(settings.gathering.gather(&message, &envelope, &question, &self.pool), known);
         drop((question, memory));
         let Gathered { authentication, facts, scan } = gathered;
         if let Some(decision) = self.unscanned(settings, scan.as_ref()) {
@@ -320,16 +368,43 @@ impl Service {
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
         let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
+        if let Some(why) = &knowledge.doubt {
+            self.complain(why, || warn!("settings and lists cannot be read now: {why}"));
+        }
+        let sender = greylisting::Sender::of(&envelope, authentication.spf.as_ref().map(|spf| spf.result));
+        let network = envelope.client_address.map(Network::neighbourhood);
+        let held = Held {
+            host: host.clone(),
+            queue_id: envelope.queue_id.clone().unwrap_or_default(),
+            sender: envelope.reverse_path.clone(),
+            recipients: envelope.recipients.iter().map(ToString::to_string).collect(),
+            ..Held::default()
+        };
+        let subject = subject(&message);
         let kept = settings.rules.then(|| self.keep(&message)).flatten();
         let learned = match facts.is_some() {
             true => self.learned(&message, &envelope.recipients),
             false => None,
         };
-        let judged = facts.and_then(|facts| verdict(settings, &facts.with_learned(learned)));
+        let judged = facts.and_then(|facts| judged(settings, &facts.with_learned(learned), &knowledge));
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
         let is_judged = judged.is_some();
-        let mut verdict = judged.unwrap_or_else(|| Verdict::unjudged(settings.thresholds));
-        enforcement::combine(&mut verdict, &enforcement);
+        let mut judged = judged.unwrap_or_else(|| Judgement::unjudged(settings.view.thresholds));
+        judged.change(|verdict| enforcement::combine(verdict, &enforcement));
+        if is_judged
+            && greylisting::is_wanted(&judged)
+            && let (Some(greylist), Some(sender)) = (&self.greylist, &sender)
+        {
+            let (patience, delimiters) = (settings.actions.patience(), self.directory.extension_delimiters());
+            if let Some(reply) = greylisting::ask(greylist, sender, &judged, patience, delimiters).await {
+                judged.verdict.action = Action::Defer(reply);
+            }
+        }
+        let mut verdict = judged.verdict.clone();
+        if verdict.action == Action::Quarantine && !(abilities.hold && !held.queue_id.is_empty()) {
+            // An MTA that cannot hold mail: it is marked instead, never lost and never unmarked.
+            verdict.action = Action::AddHeader;
+        }
         let note = match (is_judged, settings.rules) {
             (true, _) => match &scan {
                 Some(Scan::Infected(name)) => format!("infected: {name}; {}", report::summary(&verdict)),
@@ -338,27 +413,56 @@ impl Service {
             (false, true) => "internal error; see above".to_owned(),
             (false, false) => String::new(),
         };
+        if let (true, Some(network)) = (is_judged, network) {
+            self.tell(Event::Scored(network, verdict.score));
+        }
         let action = match &verdict.action {
             Action::NoAction if !is_judged => "not judged",
             action => action.as_str(),
         };
-        let judgement = Judgement::new(&verdict, &results);
-        let decided = |edits, reply| {
+        let reasons = Reasons::new(&verdict, &results);
+        let decided = |edits, reply, note| {
             let mut decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
-            decision.judgement = judgement;
+            decision.judgement = reasons;
             if is_judged { decision.score(verdict.score) } else { decision }
         };
-        if let Action::Reject(reply) | Action::Defer(reply) = &verdict.action {
-            return decided(Vec::new(), Reply::Smtp(reply.clone()));
+        match &verdict.action {
+            Action::Reject(reply) | Action::Defer(reply) => {
+                return decided(Vec::new(), Reply::Smtp(reply.clone()), note);
+            }
+            Action::Discard => return decided(Vec::new(), Reply::Discard, note),
+            Action::RewriteSubject(template) => {
+                edits.push(rewrite_subject(subject.as_deref(), template));
+            }
+            Action::Quarantine => {
+                edits.push(Edit::Quarantine(format!("spam, score {:.2}", verdict.score)));
+                let subject = String::from_utf8_lossy(subject.as_deref().unwrap_or_default()).into_owned();
+                self.tell(Event::Held(Held {
+                    subject: printable(subject.trim().as_bytes(), MAX_SUBJECT),
+                    score: verdict.score,
+                    why: note.chars().take(MAX_WHY).collect(),
+                    ..held
+                }));
+            }
+            Action::AddHeader | Action::NoAction => {}
         }
         // Each insertion goes on top of the one before: the topmost header comes last.
         if settings.explain && is_judged {
             for (name, value) in report::headers(&verdict, &context).into_iter().rev() {
-                edits.push(insert(name, value));
+                if settings.actions.headers.has(name) {
+                    edits.push(insert(name, value));
+                }
             }
         }
-        if verdict.action == Action::AddHeader {
+        for tag in judged.tags() {
+            edits.push(insert(report::TAG, format!(" {tag}")));
+        }
+        // Whoever releases what was on hold has decided that it is no spam: nothing of it goes to Junk then.
+        if matches!(verdict.action, Action::AddHeader | Action::RewriteSubject(_)) {
             edits.push(insert("X-Spam", " Yes".to_owned()));
+        }
+        if verdict.action != Action::Quarantine {
+            edits.extend(judged.for_each().into_iter().map(|value| insert(report::FOR, value)));
         }
         edits.extend(settings.unchecked(scan.as_ref()));
         if let Some(value) = received_spf {
@@ -369,7 +473,16 @@ impl Service {
         }
         edits.push(insert(results::NAME, results));
         edits.extend(seal.into_iter().flat_map(|set| set.0).map(|(name, value)| insert(name, value)));
-        decided(edits, Reply::Continue)
+        decided(edits, Reply::Continue, note)
+    }
+
+    /// Has something remembered, if anybody does; what finds no room is counted and dropped.
+    fn tell(&self, event: Event) {
+        if let Some(events) = &self.events
+            && events.try_send(event).is_err()
+        {
+            self.metrics.event_dropped();
+        }
     }
 
     /// The ARC set for mail that we pass on; none for all other mail.
@@ -477,10 +590,16 @@ impl Service {
             Draft::of(&message)
         };
         draft.complete(&envelope, host);
+        let letter = match settings.actions.correspondents && envelope.direction == Direction::Submitted {
+            true => Letter::of(&message, &envelope),
+            false => None,
+        };
         if envelope.direction == Direction::Submitted && may_be_a_test(&message) {
-            let judged = self.judge(settings, message, envelope.clone(), Authentication::not_asked()).await;
+            let judged = self
+                .judge(settings, message, envelope.clone(), Authentication::not_asked(), Knowledge::default())
+                .await;
             // The score of what our own users write is not theirs to suffer from; the test message is.
-            if let Some(verdict) = judged
+            if let Some(Judgement { verdict, .. }) = judged
                 && let Action::Reject(reply) = &verdict.action
                 && verdict.has(GTUBE)
             {
@@ -489,6 +608,9 @@ impl Service {
                     .score(verdict.score)
                     .note("GTUBE".to_owned());
             }
+        }
+        if let Some(letter) = letter {
+            self.tell(Event::Sent(letter));
         }
         let edits = changes(&draft);
         let Some(body_hash) = received.body_hash.filter(|_| headers_complete) else {
@@ -587,12 +709,13 @@ impl Service {
         message: Message,
         envelope: Envelope,
         authentication: Authentication,
-    ) -> Option<Verdict> {
-        let (weights, thresholds) = (settings.weights.clone(), settings.thresholds);
+        knowledge: Knowledge,
+    ) -> Option<Judgement> {
+        let view = settings.view.clone();
         let small = message.body.len() <= SMALL;
         let judge = move || {
             let facts = Facts::gather(&message, &envelope, &authentication);
-            score::judge(&facts, &weights, &thresholds)
+            Judgement::new(&facts, &knowledge, &view)
         };
         // What takes less than a change of threads costs is done here; a panic in it costs one verdict, as it does on the pool.
         let judged = if small {
@@ -644,8 +767,8 @@ impl Settings {
             .then(|| Lists::new(config.lists.lists(), config.lists.limits(), key, Arc::clone(&health)));
         Self {
             authserv_id: config.authserv_id.clone(),
-            weights: Weights::new(&config.weights.0),
-            thresholds: Thresholds { reject: config.reject, add_header: config.add_header },
+            view: config.view(),
+            actions: config.actions.clone(),
             rules: config.rules,
             explain: config.explain,
             on_unavailable: config.on_unavailable,
@@ -703,7 +826,7 @@ impl Decision {
             note: String::new(),
             memory: Vec::new(),
             dmarc: ("", String::new()),
-            judgement: Judgement::default(),
+            judgement: Reasons::default(),
         }
     }
 
@@ -741,9 +864,9 @@ impl Decision {
     }
 }
 
-/// Asks the rules; none when our own code panicked, which is logged by the panic itself.
-fn verdict(settings: &Settings, facts: &Facts) -> Option<Verdict> {
-    let judge = || score::judge(facts, &settings.weights, &settings.thresholds);
+/// Asks the rules for every recipient; none when our own code panicked, which is logged by the panic itself.
+fn judged(settings: &Settings, facts: &Facts, knowledge: &Knowledge) -> Option<Judgement> {
+    let judge = || Judgement::new(facts, knowledge, &settings.view);
     let judged = catch_unwind(AssertUnwindSafe(judge)).map_err(|_| Panicked);
     judged.inspect_err(|panicked| error!(%panicked, "judging failed; the message passes unjudged")).ok()
 }
@@ -772,6 +895,17 @@ const LARGEST_TEST: usize = 64 * 1024;
 
 /// Judging a message of so many bytes takes about as long as handing it to another thread and back.
 const SMALL: usize = 32 * 1024;
+
+/// The subject as it stands in the header; none without one.
+fn subject(message: &Message) -> Option<Vec<u8>> {
+    message.first("Subject").map(<[u8]>::to_vec)
+}
+
+/// What of a subject is written into the quarantine.
+const MAX_SUBJECT: usize = 200;
+
+/// What of the symbols is.
+const MAX_WHY: usize = 1_000;
 
 /// The symbol of the test message of spam filters.
 const GTUBE: &str = "GTUBE";

@@ -50,7 +50,11 @@ const SILENCE_BETWEEN: Duration = Duration::from_secs(3600);
 /// the connection from smtpd(8) to cleanup(8) behind it, and over TCP an unanswered step there costs 40 ms (Nagle's algorithm at
 /// Postfix's end). Whoever decides something at an earlier step takes its bit out of here; [`Session::answer_unless`] then answers it.
 const REQUESTS: Requests = Requests {
-    actions: actions::ADD_HEADERS | actions::CHANGE_HEADERS | actions::CHANGE_BODY | actions::SET_MACRO_LIST,
+    actions: actions::ADD_HEADERS
+        | actions::CHANGE_HEADERS
+        | actions::CHANGE_BODY
+        | actions::QUARANTINE
+        | actions::SET_MACRO_LIST,
     steps: steps::NO_REPLY_CONNECT
         | steps::NO_REPLY_HELO
         | steps::NO_REPLY_MAIL
@@ -221,6 +225,7 @@ where
                 let abilities = Abilities {
                     headers: self.agreement.may(actions::ADD_HEADERS | actions::CHANGE_HEADERS),
                     body: self.agreement.may(actions::CHANGE_BODY),
+                    hold: self.agreement.may(actions::QUARANTINE),
                 };
                 if let Some(transaction) = &mut self.transaction {
                     transaction.end_of_headers(direction, abilities, self.service.bounds());
@@ -295,6 +300,7 @@ where
             let needed = match &edit {
                 Edit::ChangeHeader { .. } => actions::CHANGE_HEADERS,
                 Edit::ReplaceBody(_) => actions::CHANGE_BODY,
+                Edit::Quarantine(_) => actions::QUARANTINE,
                 _ => actions::ADD_HEADERS,
             };
             if !self.agreement.may(needed) {

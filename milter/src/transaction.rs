@@ -78,6 +78,8 @@ pub struct Abilities {
     pub headers: bool,
     /// The body: replace it.
     pub body: bool,
+    /// The message: put it on hold.
+    pub hold: bool,
 }
 
 /// What a message's body is needed for, known when its header block is complete.
@@ -362,7 +364,11 @@ mod tests {
         {
             let budget = Budget::new((steps * STEP) as u64);
             let mut transaction = Transaction::new(None);
-            transaction.end_of_headers(Direction::Local, Abilities { headers: true, body }, BOUNDS);
+            transaction.end_of_headers(
+                Direction::Local,
+                Abilities { headers: true, body, hold: false },
+                BOUNDS,
+            );
             for _ in 0..10_000 {
                 transaction.body(&line, &budget);
             }

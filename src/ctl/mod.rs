@@ -25,10 +25,12 @@ mod limits;
 mod logins;
 mod master;
 mod model;
+mod quarantine;
 mod quota;
 mod schema;
 mod scram;
 mod sendas;
+mod settings;
 mod share;
 mod stats;
 mod terminal;
@@ -43,7 +45,7 @@ use clap::{Parser, Subcommand};
 use gatepost::daemon;
 
 /// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, exceptions from DMARC,
-/// who may send how much, its own schema.
+/// what is done with spam, who may send how much, its own schema.
 ///
 /// Speaks SQL to the database of the configuration, as the role that may: usually `sudo -u postgres gatepost …`.
 #[derive(Parser)]
@@ -107,6 +109,18 @@ enum Noun {
     /// Who may not: add, remove, list
     #[command(subcommand)]
     Deny(allow_deny::Verb),
+    /// What is worth points, more or less: add, remove, list
+    #[command(subcommand)]
+    Score(allow_deny::Verb),
+    /// What is marked with a word in X-Gatepost-Tag: add, remove, list
+    #[command(subcommand)]
+    Tag(allow_deny::Verb),
+    /// What is done with spam, for everybody, a domain or a mailbox: set, unset, list, show, names
+    #[command(subcommand)]
+    Settings(settings::Verb),
+    /// Mail that was put on hold: list, show, release, delete
+    #[command(subcommand)]
+    Quarantine(quarantine::Verb),
     /// Who waits on the greylist and who never does: list, allow, delete
     #[command(subcommand)]
     Greylist(greylist::Verb),
@@ -176,6 +190,10 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         return dmarc::read::run(read);
     }
     let settings = connection::Settings::load(line.config, line.role)?;
+    if let Noun::Quarantine(verb) = line.noun {
+        quarantine::run(verb, &settings).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Noun::Check = line.noun {
         return check::run(&settings).await;
     }
@@ -196,6 +214,9 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Dmarc(verb) => dmarc::run(verb, &settings, &mut connection).await?,
         Noun::Allow(verb) => allow_deny::run("allow", verb, &mut connection).await?,
         Noun::Deny(verb) => allow_deny::run("deny", verb, &mut connection).await?,
+        Noun::Score(verb) => allow_deny::run("score", verb, &mut connection).await?,
+        Noun::Tag(verb) => allow_deny::run("tag", verb, &mut connection).await?,
+        Noun::Settings(verb) => settings::run(verb, &mut connection).await?,
         Noun::Greylist(verb) => greylist::run(verb, &mut connection).await?,
         Noun::Limits(verb) => limits::run(verb, &mut connection).await?,
         Noun::Learn(learn) => learn::run(learn, &mut connection).await?,
@@ -207,7 +228,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Check => {}
+        Noun::Quarantine(_) | Noun::Check => {}
     }
     Ok(ExitCode::SUCCESS)
 }

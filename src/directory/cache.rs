@@ -27,6 +27,7 @@ pub(crate) enum Class {
     Accounts,
     Guesses,
     Training,
+    Spam,
 }
 
 impl Class {
@@ -42,6 +43,7 @@ impl Class {
         Self::Accounts,
         Self::Guesses,
         Self::Training,
+        Self::Spam,
     ];
 
     /// The class of a table whose trigger spoke.
@@ -55,6 +57,7 @@ impl Class {
             "training_log" => Some(Self::Training),
             "access_rules" => Some(Self::Access),
             "dmarc_overrides" | "forwarders" => Some(Self::Dmarc),
+            "settings" => Some(Self::Spam),
             "hosted_domains" | "alias_patterns" | "send_as" | "access" | "bcc" | "transports" => {
                 Some(Self::Rules)
             }

@@ -4,6 +4,7 @@
 
 pub mod access;
 mod account;
+mod correspondents;
 mod dict;
 mod dmarc;
 mod greylist;
@@ -19,12 +20,14 @@ pub mod reports;
 pub mod schema;
 mod scram;
 mod sent;
+mod spam;
 pub mod training;
 mod wide_shares;
 
 pub use account::Account;
+pub use correspondents::{Author, Correspondence, Held, Relation};
 pub use dict::{DictChange, DictOutcome};
-pub use greylist::{Attempt, Greylist, Greylisted, Patience};
+pub use greylist::{Attempt, Greylist, Greylisted, Patience, steady_sender};
 pub use habits::Habits;
 pub use keys::{DnsAnswer, KeyAlgorithm, KeyState, SigningKey, WatchedKey};
 pub use mta_sts::KeptPolicy;
@@ -39,6 +42,7 @@ use crate::database::Database;
 use crate::directory::{Class, Directory, Freshness, Table};
 use crate::dmarc::{Forwarder, Overrides};
 use crate::mail::{Address, Domain};
+use crate::spam::{Lists, Settings};
 
 /// The tables of schema `gatepost` as one daemon uses them. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +57,8 @@ struct Inner {
     access: std::sync::Mutex<access::Held>,
     dmarc_overrides: Table<(), Arc<Overrides>>,
     forwarders: Table<(), Arc<Vec<Forwarder>>>,
+    spam_settings: Table<(), Arc<Settings>>,
+    spam_lists: Table<(), Arc<Lists>>,
     accounts: Table<Address, Arc<Account>>,
     wide_shares: Table<(), Arc<WideShares>>,
 }
@@ -69,6 +75,8 @@ impl Store {
             access: std::sync::Mutex::default(),
             dmarc_overrides: Table::new(Class::Dmarc, 1, directory.freshness()),
             forwarders: Table::new(Class::Dmarc, 1, directory.freshness()),
+            spam_settings: Table::new(Class::Spam, 1, directory.freshness()),
+            spam_lists: Table::new(Class::Access, 1, directory.freshness()),
             accounts: Table::new(Class::Accounts, MAX_ACCOUNTS, directory.freshness()),
             wide_shares: Table::new(Class::Accounts, 1, directory.freshness()),
         }))

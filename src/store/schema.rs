@@ -169,6 +169,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/009_scram.sql"),
     include_str!("migrations/010_accounts.sql"),
     include_str!("migrations/011_dicts.sql"),
+    include_str!("migrations/012_settings.sql"),
     include_str!("migrations/013_history.sql"),
     include_str!("migrations/014_training.sql"),
 ];

@@ -16,6 +16,7 @@ mod postgres;
 mod reporting;
 mod reports;
 mod schema;
+mod spam;
 mod store;
 mod tool;
 

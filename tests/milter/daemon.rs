@@ -27,8 +27,11 @@ impl Daemon {
         let directory = tempfile::Builder::new().prefix("gatepost-milter.").tempdir().unwrap();
         let dns = if rest.contains("[dns]") { "" } else { NO_DNS };
         let deadline = if milter.contains("deadline = ") { "" } else { "deadline = \"4s\"" };
+        // The peers of the tests do not come again; the greylist has tests of its own.
+        let actions =
+            if rest.contains("[milter.actions]") { "" } else { "[milter.actions]\ngreylist = \"off\"" };
         let config = format!(
-            "[milter]\nlisten = [\"unix:{}\", {elsewhere}]\n{milter}\n{deadline}\n{dns}\n{rest}\n[log]\ntarget = \"stderr\"\n",
+            "[milter]\nlisten = [\"unix:{}\", {elsewhere}]\n{milter}\n{deadline}\n{actions}\n{dns}\n{rest}\n[log]\ntarget = \"stderr\"\n",
             directory.path().join("milter.sock").display()
         );
         let config = if rest.contains("[database]") {

@@ -20,6 +20,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use gatepost::mail::Address;
+use gatepost::store::Relation;
 use gatepost_milter::authentication::{
     Authentication, DkimOutcome, DkimResult, DmarcOutcome, DmarcPolicy, DmarcResult, IprevOutcome,
     IprevResult, SpfOutcome, SpfResult, SpfScope,
@@ -30,7 +31,7 @@ use gatepost_milter::lists::presets::LISTS;
 use gatepost_milter::message::{Direction, Envelope, Message};
 use gatepost_milter::report::{self, ReportContext};
 use gatepost_milter::rules::RULES;
-use gatepost_milter::score::{Thresholds, Weights, judge};
+use gatepost_milter::score::{Thresholds, View, Weights, find, judge, weigh};
 use gatepost_milter::verdict::{Action, Verdict};
 use proptest::prelude::*;
 
@@ -65,6 +66,7 @@ struct Case {
     envelope: Envelope,
     authentication: Authentication,
     learned: Option<Learned>,
+    relation: Relation,
     /// What DNS says of names.
     dns: Vec<(String, Ipv4Addr)>,
     infection: Option<String>,
@@ -88,6 +90,7 @@ impl Case {
             envelope: Envelope::new(Direction::Inbound),
             authentication: Authentication::not_asked(),
             learned: None,
+            relation: Relation::default(),
             dns: Vec::new(),
             infection: None,
         };
@@ -160,6 +163,9 @@ impl Case {
             }
             "infected" => self.infection = Some(word(1).to_owned()),
             "asked" => asked.missing.clear(),
+            "wrote-to" => self.relation.wrote_to = true,
+            "answers" => self.relation.answers = true,
+            "namesake" => self.relation.namesake = Some(word(1).to_owned()),
             "spf" => {
                 asked.missing.retain(|fact| *fact != "spf");
                 let result = match word(1) {
@@ -242,7 +248,9 @@ impl Case {
             facts.listed.add(list, &question, &answers.map(|(_, address)| *address).collect::<Vec<_>>());
         }
         facts.infection = self.infection.clone();
-        judge(&facts, &Weights::default(), &Thresholds::default())
+        let view =
+            View { relation: self.relation.clone(), ..View::new(Weights::default(), Thresholds::default()) };
+        weigh(&facts, &find(&facts), &view)
     }
 }
 

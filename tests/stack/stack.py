@@ -159,6 +159,9 @@ class Stack:
             'smtp = "127.0.0.1:25"\n': f'smtp = "127.0.0.1:{self.ports.smtp}"\n',
             'flush = "30s"\n': 'flush = "1s"\n',
             f'# listen = [{{ unix = "{self.directory}/run/gatepost/pipe/learn", mode = "0660", group = "vmail" }}]\n': 'listen = ["systemd:learn"]\n',
+            # Strangers of the scenes do not come again; the scene of the greylist has it by `gatepost settings`.
+            "greylist = 4.0\n": 'greylist = "off"\n',
+            'greylist-delay = "5m"\n': 'greylist-delay = "2s"\n',
         }
         self.config.write_text(example("gatepost.toml", self.directory, changes))
 

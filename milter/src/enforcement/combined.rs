@@ -20,7 +20,10 @@ pub fn combine(verdict: &mut Verdict, enforcement: &Enforcement) {
     }
     let stricter = match (&enforcement.action, &verdict.action) {
         (Action::Refuse(reply), _) => verdict::Action::Reject(reply.clone()),
-        (Action::TryLater { reply, .. }, verdict::Action::AddHeader | verdict::Action::NoAction) => {
+        // What the rules would put on hold or mark waits until it is known.
+        (Action::TryLater { reply, .. }, rules)
+            if rules.delivers() || *rules == verdict::Action::Quarantine =>
+        {
             verdict::Action::Defer(reply.clone())
         }
         (Action::Quarantine, verdict::Action::NoAction) => verdict::Action::AddHeader,

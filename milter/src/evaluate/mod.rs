@@ -24,7 +24,7 @@ use anyhow::Context;
 use gatepost::daemon::{ConfigSource, SOFTWARE};
 
 use crate::config::Milter;
-use crate::score::{Thresholds, Weights};
+use crate::score::Weights;
 use index::{Index, Label};
 use judge::{Judge, Judged};
 use tally::Tally;
@@ -89,7 +89,7 @@ async fn evaluate(config: &Milter, arguments: Evaluate) -> anyhow::Result<ExitCo
         }
         None => None,
     };
-    let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
+    let thresholds = config.view().thresholds;
     let judge = Judge::new(Weights::new(&config.weights.0), thresholds, config.bounds().rules_body);
     let mut tally = Tally::default();
     let mut unread = 0_usize;

@@ -19,7 +19,7 @@ use crate::facts::Learned;
 use crate::learning::Label;
 use crate::learning::stream::{Figures, Outcome, Player, Playing};
 use crate::message::Message;
-use crate::score::{Thresholds, Weights};
+use crate::score::Weights;
 
 /// Plays the stream.
 ///
@@ -27,7 +27,7 @@ use crate::score::{Thresholds, Weights};
 /// An index that cannot be read, or has only one kind of mail.
 pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitCode> {
     let index = Index::read(&arguments.index)?;
-    let thresholds = Thresholds { reject: config.reject, add_header: config.add_header };
+    let thresholds = config.view().thresholds;
     let judge = Judge::new(Weights::new(&config.weights.0), thresholds, config.bounds().rules_body);
     let mut player = Player::new(Playing { delay: arguments.delay, partial: arguments.partial });
     let mut unread = 0;

@@ -76,8 +76,10 @@ impl Judgement {
     pub fn complete(self, record: &mut Record) {
         record.symbols = self.symbols;
         record.missing = self.missing;
-        record.add_header = self.thresholds.map(|[add_header, _]| add_header);
-        record.reject = self.thresholds.map(|[_, reject]| reject);
+        record.add_header =
+            self.thresholds.map(|[add_header, _]| add_header).filter(|add_header| add_header.is_finite());
+        // What is never done has no number.
+        record.reject = self.thresholds.map(|[_, reject]| reject).filter(|reject| reject.is_finite());
         record.authentication = Some(self.authentication).filter(|text| !text.is_empty());
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod authentication;
 pub mod composites;
+pub mod correspondents;
 pub mod dns_lists;
 pub mod envelope;
 pub mod headers;
@@ -26,6 +27,8 @@ pub mod text;
 pub mod urls;
 
 use std::fmt::Display;
+
+use gatepost::store::Relation;
 
 use crate::facts::Facts;
 
@@ -53,6 +56,8 @@ pub enum Check {
     Facts(fn(&Facts) -> Option<Evidence>),
     /// By the facts, and a hit decides alone, whatever the score.
     Decides(fn(&Facts) -> Option<Evidence>, Decision),
+    /// By the facts, and by how the recipient stands to the author: asked for each recipient.
+    Relation(fn(&Facts, &Relation) -> Option<Evidence>),
     /// By what a list in DNS said: the symbol stands in `Facts::listed`.
     Listed,
     /// By other symbols.
@@ -151,6 +156,8 @@ pub enum Group {
     Lists,
     /// What people have shown.
     Learned,
+    /// Whom the recipient knows.
+    Correspondents,
     /// Lists in DNS that hold addresses, and those of signers.
     AddressLists,
     /// Lists in DNS that hold domains and mailboxes.
@@ -178,6 +185,7 @@ impl Group {
             Self::Text => "text",
             Self::Lists => "lists",
             Self::Learned => "learned",
+            Self::Correspondents => "correspondents",
             Self::AddressLists => "rbl",
             Self::NameLists => "surbl",
             Self::Antivirus => "antivirus",
@@ -201,6 +209,7 @@ impl Group {
             | Self::Text
             | Self::Lists
             | Self::Learned
+            | Self::Correspondents
             | Self::Antivirus
             | Self::Composites => 10.0,
             Self::AddressLists | Self::NameLists => 12.5,
@@ -212,7 +221,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 17] = [
+const TABLES: [&[Rule]; 18] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -228,6 +237,7 @@ const TABLES: [&[Rule]; 17] = [
     text::RULES,
     lists::RULES,
     learned::RULES,
+    correspondents::RULES,
     dns_lists::RULES,
     composites::RULES,
 ];

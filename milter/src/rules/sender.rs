@@ -277,7 +277,7 @@ fn address_in_name(author: &Mailbox) -> Option<Mailbox> {
 }
 
 /// Whether SPF, DKIM or DMARC confirm the author's domain (RFC 9989, 4.4: relaxed alignment).
-pub(super) fn is_confirmed(facts: &Facts) -> bool {
+pub(crate) fn is_confirmed(facts: &Facts) -> bool {
     let Some(author) = facts.people.author() else { return false };
     let found = &facts.authentication;
     let aligned = |domain: &str| hosts::site(&hosts::canonical(domain)) == author.site;

@@ -110,3 +110,9 @@ GRANT INSERT ON gatepost.history_recipients TO gatepost_milter;
 -- not granted here: GRANT UPDATE (password_hash) ON public.users TO gatepost_auth.
 GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.scram_verifiers TO gatepost_auth;
 GRANT SELECT ON gatepost.secrets TO gatepost_auth;
+-- The milter reads settings, remembers correspondents and scores, keeps the quarantine, and asks the greylist for mail that looks like spam.
+GRANT SELECT ON gatepost.settings TO gatepost_milter;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.correspondents, gatepost.sent_messages, gatepost.client_scores TO gatepost_milter;
+GRANT SELECT ON gatepost.correspondents, gatepost.client_scores TO gatepost_policy;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.greylist, gatepost.greylist_clients TO gatepost_milter;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gatepost.quarantine TO gatepost_milter;

@@ -1,0 +1,184 @@
+//! Settings, lists and correspondents in schema `gatepost`, as the milter's own role reads and writes them and the tool keeps them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use gatepost::config::Secret;
+use gatepost::directory::{Directory, Lookup};
+use gatepost::mail::Address;
+use gatepost::spam::{Match, Seen};
+use gatepost::store::{Author, Correspondence, Held, Relation, Store, schema};
+
+use crate::postgres::Database;
+use crate::tool::Tool;
+use crate::{connect, until};
+
+/// A store under the milter's own role, which has no rights but those of roles.sql.
+struct World {
+    database: Database,
+    store: Store,
+    directory: Directory,
+    _password: tempfile::NamedTempFile,
+}
+
+impl World {
+    async fn new() -> Self {
+        let database = Database::create().await;
+        let role = "gatepost_milter";
+        let passwords = [(role, Secret::new(role.to_owned()))];
+        schema::install(&mut connect(&database, "postgres").await, true, &passwords).await.unwrap();
+        let password = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(password.path(), role).unwrap();
+        std::fs::set_permissions(password.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = gatepost::config::Database {
+            user: Some(role.into()),
+            password_file: Some(password.path().to_owned()),
+            ..database.config()
+        };
+        let directory = Directory::new(gatepost::database::Database::new(&config, "test").unwrap(), &config);
+        Self { store: Store::new(&directory), database, directory, _password: password }
+    }
+
+    /// The limit of bob's `reject`, as a number.
+    async fn reject_of_bob(&self) -> Lookup<Option<f64>> {
+        let bob = Address::parse("bob@example.com").unwrap();
+        self.store.spam_settings().await.map(|settings| {
+            settings.of(&bob).filter_map(|chosen| chosen.reject).last().map(|limit| limit.points())
+        })
+    }
+}
+
+fn alice() -> Address {
+    Address::parse("alice@example.com").unwrap()
+}
+
+#[tokio::test]
+async fn settings_count_at_once_and_the_last_known_ones_while_the_database_is_away() {
+    let world = World::new().await;
+    tokio::spawn(world.directory.clone().watch());
+    until("it counts", async || world.directory.is_notified()).await;
+    let tool = Tool::new(&world.database);
+    assert_eq!(world.reject_of_bob().await, Lookup::Found(None));
+    assert_eq!(tool.ok("settings set Example.COM reject 9.5"), "example.com: reject = 9.5\n");
+    until("it counts", async || world.reject_of_bob().await == Lookup::Found(Some(9.5))).await;
+    assert_eq!(tool.ok("settings set bob@example.com reject off"), "bob@example.com: reject = off\n");
+    until("it counts", async || world.reject_of_bob().await == Lookup::Found(Some(f64::INFINITY))).await;
+    world.database.take_away().await;
+    until("it counts", async || !world.directory.is_notified()).await;
+    assert_eq!(world.reject_of_bob().await, Lookup::Found(Some(f64::INFINITY)));
+    // Nobody has ever asked for the lists: that is not "none".
+    assert!(matches!(world.store.spam_lists().await, Lookup::Unavailable(_)));
+    world.database.give_back().await;
+    until("it counts", async || world.store.spam_lists().await.is_found()).await;
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_understood_undoes_no_other() {
+    let world = World::new().await;
+    world
+        .database
+        .sql(
+            "INSERT INTO gatepost.settings VALUES ('*', 'reject', 'many'), ('*', 'no-such-name', '1'), ('a b', 'reject', '1'),
+                 ('*', 'add-header', '4');
+             INSERT INTO gatepost.access_rules (kind, value, action) VALUES ('header', 'Subject: (', 'deny'), ('helo', 'bad.test', 'deny')",
+        )
+        .await;
+    let settings = world.store.spam_settings().await.found().unwrap();
+    let chosen: Vec<_> = settings.of(&alice()).collect();
+    assert_eq!((chosen.len(), chosen[0].add_header.unwrap().points(), chosen[0].reject), (1, 4.0, None));
+    let lists = world.store.spam_lists().await.found().unwrap();
+    let seen = Seen { helo: "bad.test".to_owned(), ..Seen::default() };
+    assert_eq!((lists.len(), lists.matching(&seen).len()), (1, 1));
+}
+
+#[tokio::test]
+async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
+    let world = World::new().await;
+    // A row from before the milter read these lists.
+    world
+        .database
+        .sql("INSERT INTO gatepost.access_rules (kind, value, scope, action) VALUES ('network', '192.0.2.0/24', '*', 'allow')")
+        .await;
+    let tool = Tool::new(&world.database);
+    assert_eq!(
+        tool.ok("score add Shop.Test --kind url --points -2.5"),
+        "score: url shop.test, -2.5 points\n"
+    );
+    assert_eq!(tool.ok("tag add bank.test --kind verified --as bank"), "tag: verified bank.test, as bank\n");
+    assert_eq!(tool.ok("deny add Subject:^\\Scheap --kind header"), "deny: header Subject:^\\Scheap\n");
+    assert_eq!(tool.ok("deny add *.ISO --kind attachment"), "deny: attachment *.iso\n");
+    assert_eq!(tool.ok("allow add a@b.test --unauthenticated"), "allow: address a@b.test, proven or not\n");
+    assert!(tool.ok("allow list").contains("proven or not"));
+    for (command, sentence) in [
+        ("score add a.test", "--points 3"),
+        ("score add a.test --points 1e9", "beyond ±1000"),
+        ("tag add a.test", "--as newsletter"),
+        ("tag add a.test --as two;words", "a word of letters"),
+        ("deny add a.test --points 3", "belongs to `gatepost score`"),
+        ("deny add a.test --unauthenticated", "belongs to `gatepost allow`"),
+        ("deny add Subject --kind header", "expected a header field and a regular expression"),
+        ("settings set * rejekt 5", "unknown setting"),
+        ("settings set * reject -5", "no number of points"),
+        ("settings unset * reject", "nothing of that is set"),
+        ("settings set a@@b reject 5", "bad address"),
+    ] {
+        let said = tool.refused(command);
+        assert!(said.contains(sentence), "{command}: {said}");
+    }
+    let lists = world.store.spam_lists().await.found().unwrap();
+    let seen = Seen {
+        client: "192.0.2.7".parse().ok(),
+        hosts: vec!["www.shop.test"],
+        verified: vec!["mail.bank.test".to_owned()],
+        attachments: vec!["a.iso".to_owned()],
+        fields: vec![("subject", "xcheap")],
+        ..Seen::default()
+    };
+    let mut words: Vec<&str> =
+        lists.matching(&seen).iter().map(|found: &Match<'_>| found.wish.word()).collect();
+    words.sort_unstable();
+    assert_eq!(words, ["allow", "deny", "deny", "score", "tag"]);
+    tool.ok("settings set * reject 12");
+    tool.ok("settings set alice@example.com reject 20");
+    let shown = tool.ok("settings show alice@example.com");
+    assert!(shown.contains("20") && !shown.contains("12"), "{shown}");
+    assert!(tool.ok("settings show bob@example.com").contains("12"));
+}
+
+#[tokio::test]
+async fn whom_a_login_wrote_to_is_known_and_for_that_login_only() {
+    let world = World::new().await;
+    let berta = Author {
+        address: "berta@outside.test".to_owned(),
+        name: "berta brown".to_owned(),
+        answers: vec!["<0@x>".to_owned(), "<1@example.com>".to_owned()],
+    };
+    let bob = Address::parse("bob@example.com").unwrap();
+    let both = [alice(), bob];
+    let strangers = Lookup::Found(vec![Relation::default(), Relation::default()]);
+    assert_eq!(world.store.relations(&both, &berta).await, strangers);
+    let row = |count| (alice().to_string(), berta.address.clone(), berta.name.clone(), count);
+    let batch = Correspondence {
+        correspondents: vec![row(2)],
+        sent: vec![("<1@example.com>".to_owned(), alice().to_string())],
+        scores: vec![("192.0.2.0/24".to_owned(), 10.0, 1)],
+        held: vec![Held { host: "mx".to_owned(), queue_id: "4X".to_owned(), ..Held::default() }],
+    };
+    for _ in 0..2 {
+        assert_eq!(world.store.remember_correspondence(&batch).await, Lookup::Found(()));
+    }
+    let known = Relation { wrote_to: true, answers: true, namesake: None };
+    assert_eq!(world.store.relations(&both, &berta).await, Lookup::Found(vec![known, Relation::default()]));
+    let other = Author { address: "berta@elsewhere.test".to_owned(), answers: Vec::new(), ..berta.clone() };
+    let namesake = Relation { namesake: Some(berta.address.clone()), ..Relation::default() };
+    assert_eq!(world.store.relations(&[alice()], &other).await, Lookup::Found(vec![namesake]));
+    let counts = world.database.sql("SELECT messages FROM gatepost.correspondents").await;
+    assert_eq!(counts, "4");
+    // Nine tenths of the old mean, one of the new score.
+    let low =
+        Correspondence { scores: vec![("192.0.2.0/24".to_owned(), 0.0, 1)], ..Correspondence::default() };
+    assert_eq!(world.store.remember_correspondence(&low).await, Lookup::Found(()));
+    assert_eq!(world.database.sql("SELECT score, messages FROM gatepost.client_scores").await, "9|3");
+    world.database.sql("UPDATE gatepost.sent_messages SET sent_at = now() - interval '91 days'").await;
+    assert_eq!(world.store.forget_correspondence(Duration::from_secs(90 * 86_400)).await, Lookup::Found(1));
+}
