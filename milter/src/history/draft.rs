@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use gatepost::store::history::{MAX_RECIPIENTS, Recipient, Record, Symbol};
 
 use super::settings::Settings;
+use crate::judgement;
 use crate::message::{Envelope, Message};
+use crate::recipients::Delivery;
 use crate::verdict::Verdict;
 
 /// A record without its decision. Subject and From stand there as sent, unfolded.
@@ -54,6 +56,8 @@ pub struct Judgement {
     missing: Vec<String>,
     thresholds: Option<[f64; 2]>,
     authentication: String,
+    /// What is done for whom, where it is not what is done with the message: address, action, score.
+    each: Vec<(String, &'static str, f64)>,
 }
 
 impl Judgement {
@@ -69,11 +73,36 @@ impl Judgement {
             missing: verdict.missing.iter().map(|fact| (*fact).to_owned()).collect(),
             thresholds: Some([verdict.thresholds.add_header, verdict.thresholds.reject]),
             authentication: authentication.split_whitespace().collect::<Vec<_>>().join(" "),
+            each: Vec::new(),
         }
+    }
+
+    /// With the verdict of each recipient whose own is another than that of the message.
+    #[must_use]
+    pub fn for_each(mut self, judged: &judgement::Judgement, deliveries: &[Delivery]) -> Self {
+        if judged.each.len() > 1 {
+            self.each = deliveries
+                .iter()
+                .filter_map(|delivery| {
+                    let own = judged.each.iter().find(|each| each.mailboxes.contains(&delivery.mailbox))?;
+                    let verdict = &own.verdict;
+                    let differs =
+                        (&verdict.action, verdict.score) != (&judged.verdict.action, judged.verdict.score);
+                    differs.then(|| (delivery.recipient.to_string(), verdict.action.as_str(), verdict.score))
+                })
+                .collect();
+        }
+        self
     }
 
     /// Completes the record of its message.
     pub fn complete(self, record: &mut Record) {
+        for (address, action, score) in self.each {
+            if let Some(own) = record.recipients.iter_mut().find(|own| own.recipient == address) {
+                own.action = Some(action.to_owned());
+                own.score = Some(score);
+            }
+        }
         record.symbols = self.symbols;
         record.missing = self.missing;
         record.add_header =

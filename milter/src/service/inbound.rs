@@ -1,0 +1,350 @@
+//! Mail from outside: verified, judged, marked or refused.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use gatepost::config::Network;
+use gatepost::database::NO_SCHEMA;
+use gatepost::directory::Lookup;
+use gatepost::mail::Address;
+use gatepost::store::Held;
+use gatepost::store::training::MessageKey;
+use gatepost::telemetry::printable;
+use gatepost::training::KEY_HEADER;
+use tracing::{error, warn};
+
+use super::Service;
+use super::decision::Decision;
+use super::settings::Settings;
+use crate::antivirus::Scan;
+use crate::arc::seal::NewSet;
+use crate::authentication::{Authentication, Question, Unsettled, results};
+use crate::config::OnTempError;
+use crate::correspondence::Event;
+use crate::edits::{RECEIVED_SPF, foreign_copies, insert, names, received_spf, remove, rewrite_subject};
+use crate::enforcement::{Enforcement, Evidence, Exceptions};
+use crate::facts::{Facts, Learned};
+use crate::gathering::Gathered;
+use crate::history::draft::Judgement as Reasons;
+use crate::judgement::Judgement;
+use crate::learning::Owner;
+use crate::message::{Envelope, Message};
+use crate::pool::Panicked;
+use crate::protocol::{Edit, Reply};
+use crate::recipients::Knowledge;
+use crate::report::ReportContext;
+use crate::sealing::Passing;
+use crate::transaction::Received;
+use crate::verdict::Action;
+use crate::{antivirus, enforcement, greylisting, report, sealing};
+
+impl Service {
+    /// Mail from outside: verified, judged, marked.
+    pub(super) async fn inbound(
+        &self,
+        settings: &Settings,
+        received: Received,
+        envelope: Envelope,
+        host: String,
+    ) -> Decision {
+        let Received {
+            message,
+            raw,
+            complete,
+            memory,
+            headers_complete,
+            body_hash,
+            stays_here,
+            abilities,
+            ..
+        } = received;
+        let question = Question {
+            client: envelope.client_address,
+            helo: envelope.helo.clone(),
+            sender: Some(envelope.reverse_path.clone()).filter(|path| !path.is_empty()),
+            raw,
+            complete,
+            host: host.clone(),
+        };
+        let message = Arc::new(message);
+        // What is set for the recipients is asked meanwhile.
+        let known = async {
+            match settings.rules {
+                true => Knowledge::gather(&self.directory, &self.store, &envelope.recipients, &message).await,
+                false => Knowledge::default(),
+            }
+        };
+        let (gathered, knowledge) =
+            tokio::join!(settings.gathering.gather(&message, &envelope, &question, &self.pool), known);
+        drop((question, memory));
+        let Gathered { authentication, facts, scan } = gathered;
+        if let Some(decision) = self.unscanned(settings, scan.as_ref()) {
+            return decision;
+        }
+        self.metrics.dns_failures(authentication.dns_failures());
+        if settings.verification.on_temperror == OnTempError::Tempfail
+            && let Some(unsettled) = Unsettled::of(&authentication)
+        {
+            let note = format!("DNS does not answer: {}", unsettled.as_str());
+            return Decision::new(Vec::new(), Reply::Smtp(unsettled.reply()), "tempfail").note(note);
+        }
+
+        let enforcement = self.enforce(settings, &authentication, &envelope, &message).await;
+        self.observe(settings, &authentication, &envelope, &enforcement);
+        let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
+        let received_spf = settings
+            .verification
+            .received_spf
+            .then(|| received_spf(&authentication, &envelope, &host))
+            .flatten();
+        let mut edits = foreign_copies(&message, &host);
+        if settings.gathering.antivirus.is_some() {
+            remove(&mut edits, &message, antivirus::HEADER, |_| true);
+        }
+        if received_spf.is_some() {
+            remove(&mut edits, &message, RECEIVED_SPF, |value| names(value, &host));
+        }
+        let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
+        let passing = settings.sealing.is_some().then(|| {
+            let body_hash = body_hash.filter(|_| headers_complete)?;
+            let validation = sealing::validation(&authentication)?;
+            let headers = message.headers.clone();
+            Some(Passing { headers, body_hash, validation, results: results.clone() })
+        });
+        let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
+        if let Some(why) = &knowledge.doubt {
+            self.complain(why, || warn!("settings and lists cannot be read now: {why}"));
+        }
+        let sender = greylisting::Sender::of(&envelope, authentication.spf.as_ref().map(|spf| spf.result));
+        let network = envelope.client_address.map(Network::neighbourhood);
+        let held = Held {
+            host: host.clone(),
+            queue_id: envelope.queue_id.clone().unwrap_or_default(),
+            sender: envelope.reverse_path.clone(),
+            recipients: envelope.recipients.iter().map(ToString::to_string).collect(),
+            ..Held::default()
+        };
+        let subject = subject(&message);
+        let kept = settings.rules.then(|| self.keep(&message)).flatten();
+        let learned = match facts.is_some() {
+            true => self.learned(&message, &knowledge),
+            false => None,
+        };
+        let judged = facts.and_then(|facts| judged(settings, &facts.with_learned(learned), &knowledge));
+        // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
+        let is_judged = judged.is_some();
+        let mut judged = judged.unwrap_or_else(|| Judgement::unjudged(settings.view.thresholds));
+        judged.change(|verdict| enforcement::combine(verdict, &enforcement));
+        if is_judged
+            && greylisting::is_wanted(&judged)
+            && let (Some(greylist), Some(sender)) = (&self.greylist, &sender)
+        {
+            let (patience, delimiters) = (settings.actions.patience(), self.directory.extension_delimiters());
+            if let Some(reply) = greylisting::ask(greylist, sender, &judged, patience, delimiters).await {
+                judged.verdict.action = Action::Defer(reply);
+            }
+        }
+        let mut verdict = judged.verdict.clone();
+        if verdict.action == Action::Quarantine && !(abilities.hold && !held.queue_id.is_empty()) {
+            // An MTA that cannot hold mail: it is marked instead, never lost and never unmarked.
+            verdict.action = Action::AddHeader;
+        }
+        let note = match (is_judged, settings.rules) {
+            (true, _) => match &scan {
+                Some(Scan::Infected(name)) => format!("infected: {name}; {}", report::summary(&verdict)),
+                _ => report::summary(&verdict),
+            },
+            (false, true) => "internal error; see above".to_owned(),
+            (false, false) => String::new(),
+        };
+        if let (true, Some(network)) = (is_judged, network) {
+            self.tell(Event::Scored(network, verdict.score));
+        }
+        let action = match &verdict.action {
+            Action::NoAction if !is_judged => "not judged",
+            action => action.as_str(),
+        };
+        let reasons = Reasons::new(&verdict, &results).for_each(&judged, &knowledge.deliveries);
+        let decided = |edits, reply, note| {
+            let mut decision = Decision::new(edits, reply, action).note(note).dmarc(&enforcement);
+            decision.judgement = reasons;
+            if is_judged { decision.score(verdict.score) } else { decision }
+        };
+        match &verdict.action {
+            Action::Reject(reply) | Action::Defer(reply) => {
+                return decided(Vec::new(), Reply::Smtp(reply.clone()), note);
+            }
+            Action::Discard => return decided(Vec::new(), Reply::Discard, note),
+            Action::RewriteSubject(template) => {
+                edits.push(rewrite_subject(subject.as_deref(), template));
+            }
+            Action::Quarantine => {
+                edits.push(Edit::Quarantine(format!("spam, score {:.2}", verdict.score)));
+                let subject = String::from_utf8_lossy(subject.as_deref().unwrap_or_default()).into_owned();
+                self.tell(Event::Held(Held {
+                    subject: printable(subject.trim().as_bytes(), MAX_SUBJECT),
+                    score: verdict.score,
+                    why: note.chars().take(MAX_WHY).collect(),
+                    ..held
+                }));
+            }
+            Action::AddHeader | Action::NoAction => {}
+        }
+        // Each insertion goes on top of the one before: the topmost header comes last.
+        if settings.explain && is_judged {
+            for (name, value) in report::headers(&verdict, &context).into_iter().rev() {
+                if settings.actions.headers.has(name) {
+                    edits.push(insert(name, value));
+                }
+            }
+        }
+        for tag in judged.tags() {
+            edits.push(insert(report::TAG, format!(" {tag}")));
+        }
+        // Whoever releases what was on hold has decided that it is no spam: nothing of it goes to Junk then.
+        if matches!(verdict.action, Action::AddHeader | Action::RewriteSubject(_)) {
+            edits.push(insert("X-Spam", " Yes".to_owned()));
+        }
+        if verdict.action != Action::Quarantine {
+            edits.extend(judged.for_each().into_iter().map(|value| insert(report::FOR, value)));
+        }
+        edits.extend(settings.unchecked(scan.as_ref()));
+        if let Some(value) = received_spf {
+            edits.push(insert(RECEIVED_SPF, value));
+        }
+        if let Some(key) = kept {
+            edits.push(insert(KEY_HEADER, format!(" {key}")));
+        }
+        edits.push(insert(results::NAME, results));
+        edits.extend(seal.into_iter().flat_map(|set| set.0).map(|(name, value)| insert(name, value)));
+        decided(edits, Reply::Continue, note)
+    }
+
+    /// The ARC set for mail that we pass on; none for all other mail.
+    async fn seal(
+        &self,
+        settings: &Settings,
+        passing: Option<Passing>,
+        recipients: &[Address],
+        leaves: bool,
+    ) -> Option<NewSet> {
+        let (sealing, passing) = (settings.sealing.as_ref()?, passing?);
+        if !sealing.wants(recipients, leaves, &self.directory).await {
+            return None;
+        }
+        let validation = passing.validation;
+        let sources = sealing::Sources {
+            signer: &self.signer,
+            directory: &self.directory,
+            store: &self.store,
+            pool: &self.pool,
+        };
+        match sealing.seal(passing, sources).await {
+            Ok(set) => {
+                self.metrics.sealed(validation.as_str(), set.is_some());
+                set
+            }
+            Err(why) => {
+                self.complain(&why, || warn!("cannot seal now: {why}"));
+                None
+            }
+        }
+    }
+
+    /// What becomes of the message because of DMARC. The database is asked for mail that fails, and for no other.
+    async fn enforce(
+        &self,
+        settings: &Settings,
+        authentication: &Authentication,
+        envelope: &Envelope,
+        message: &Message,
+    ) -> Enforcement {
+        let evidence = Evidence::new(authentication, envelope, message);
+        let exceptions = if evidence.failure.is_some() {
+            let (overrides, forwarders) = tokio::join!(self.store.dmarc_overrides(), self.store.forwarders());
+            Exceptions { overrides: without_schema(overrides), forwarders: without_schema(forwarders) }
+        } else {
+            Exceptions::none()
+        };
+        let enforcement = enforcement::decide(&evidence, &settings.dmarc, &exceptions);
+        if let enforcement::Action::TryLater { why, misconfigured, .. } = &enforcement.action {
+            self.complain(why, || match misconfigured {
+                true => error!("exceptions from DMARC cannot be looked up: {why}"),
+                false => warn!("exceptions from DMARC cannot be looked up now: {why}"),
+            });
+        }
+        if let Some(dmarc) = &authentication.dmarc {
+            let reason = enforcement.reasons.first().map_or("", |reason| reason.kind.as_str());
+            self.metrics.dmarc(dmarc.result.as_str(), enforcement.as_str(), reason);
+        }
+        enforcement
+    }
+
+    /// Tells the collector of aggregate reports, if there is one. Mail to the address that our reports come from is in no report: the
+    /// answers to reports, and reports on them, would have two servers write to each other for ever.
+    fn observe(
+        &self,
+        settings: &Settings,
+        authentication: &Authentication,
+        envelope: &Envelope,
+        enforcement: &Enforcement,
+    ) {
+        let to_reporter = !envelope.recipients.is_empty()
+            && envelope.recipients.iter().all(|recipient| Some(recipient) == settings.reporter.as_ref());
+        if let Some(observations) = &self.observations
+            && !to_reporter
+            && let Some(observation) = enforcement::observation(authentication, envelope, enforcement)
+            && observations.try_send(observation).is_err()
+        {
+            self.metrics.observation_dropped();
+        }
+    }
+
+    /// What the model thinks of a message, for its recipient where it has one alone. The work is bounded whatever the message
+    /// (`learning::features`), and shorter than a change of threads.
+    fn learned(&self, message: &Message, knowledge: &Knowledge) -> Option<Learned> {
+        let (model, _) = self.learning.as_ref()?;
+        let owner = match knowledge.deliveries.as_slice() {
+            [one] => Some(Owner::new(&one.mailbox.to_string())),
+            _ => None,
+        };
+        let ask = || model.word(message, owner);
+        let word = catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Panicked);
+        word.inspect_err(|panicked| error!(%panicked, "the model was not heard")).ok().flatten()
+    }
+
+    /// Keeps a message as it is judged, so that it can be learned as such; its key for the header, if there was room.
+    fn keep(&self, message: &Message) -> Option<MessageKey> {
+        let (model, desk) = self.learning.as_ref()?;
+        // No log, nothing to learn.
+        model.progress()?;
+        let key = MessageKey::new(rand::random());
+        desk.keep(key, message).then_some(key)
+    }
+}
+
+/// Asks the rules for every recipient; none when our own code panicked, which is logged by the panic itself.
+fn judged(settings: &Settings, facts: &Facts, knowledge: &Knowledge) -> Option<Judgement> {
+    let judge = || Judgement::new(facts, knowledge, &settings.view);
+    let judged = catch_unwind(AssertUnwindSafe(judge)).map_err(|_| Panicked);
+    judged.inspect_err(|panicked| error!(%panicked, "judging failed; the message passes unjudged")).ok()
+}
+
+/// The subject as it stands in the header; none without one.
+fn subject(message: &Message) -> Option<Vec<u8>> {
+    message.first("Subject").map(<[u8]>::to_vec)
+}
+
+/// What of a subject is written into the quarantine.
+const MAX_SUBJECT: usize = 200;
+
+/// What of the symbols is.
+const MAX_WHY: usize = 1_000;
+
+/// Where schema `gatepost` is not installed, or older than its tables for this, nothing is excepted: nobody can have said so.
+fn without_schema<T>(answer: Lookup<T>) -> Lookup<T> {
+    match answer {
+        Lookup::Misconfigured(why) if why == NO_SCHEMA => Lookup::None,
+        other => other,
+    }
+}
