@@ -44,6 +44,11 @@ impl Connections {
         loop {
             let warm = self.warm().pop();
             let Some(Warm { mut connection, used }) = warm else {
+                // A connection that is being made is waited for, whatever comes back meanwhile: one that is given up half-made still stands
+                // in the server's queue, and a few hundred of these fill it (EAGAIN on a unix socket).
+                if self.pool.num_idle() > 0 || self.pool.size() < self.pool.options().get_max_connections() {
+                    return self.pool.acquire().await;
+                }
                 tokio::select! {
                     new = self.pool.acquire() => return new,
                     () = self.kept.notified() => continue,

@@ -59,6 +59,10 @@ def several(stack: Stack, story: Story) -> None:
     arrives(stack, story, ALICE, message, "Junk")
     settle(stack)
     story.check("carl has none of it", not where(stack, CARL, message["Message-ID"]))
+    rows = "SELECT recipient, action FROM gatepost.history WHERE message_id = '%s' ORDER BY recipient" % message["Message-ID"].strip("<>")
+    expected = f"{BOB}\tno action\nboss@example.com\tadd header\n{CARL}\tdiscard"
+    found = until("the history has it", lambda: stack.postgres.sql(rows))
+    story.check("the history says what each of them got", sorted(found.splitlines()) == sorted(expected.splitlines()), found)
 
     story.say("A sender who writes such a field himself gains nothing:")
     message = letter(f"Berta <{STRANGER}>", BOB, "Forged", X_Gatepost_For=f"<{BOB}> discard")
