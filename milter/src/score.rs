@@ -243,6 +243,9 @@ fn bound(found: &mut [Found]) {
     }
 }
 
+/// What an action is for somebody.
+type Made = fn(&View) -> Action;
+
 /// What comes of it. What a rule decides alone (a virus, a test message) no list allows. Of the actions whose points are reached the
 /// severest is taken: whoever sets "reject" to 5 means it, wherever the mark is.
 fn action(score: f64, decision: Option<Decision>, view: &View) -> Action {
@@ -256,7 +259,7 @@ fn action(score: f64, decision: Option<Decision>, view: &View) -> Action {
         None => {}
     }
     let Thresholds { add_header, rewrite_subject, quarantine, reject, discard, .. } = view.thresholds;
-    let ladder: [(f64, fn(&View) -> Action); 5] = [
+    let ladder: [(f64, Made); 5] = [
         (add_header, |_| Action::AddHeader),
         (rewrite_subject, |view| Action::RewriteSubject(view.subject.clone())),
         (quarantine, |_| Action::Quarantine),

@@ -215,10 +215,8 @@ async fn correspondents_and_scores_count_where_somebody_keeps_them() {
     assert_eq!(ask(&unsuspected).await, Greylisted::Unsuspected);
     database
         .sql(
-            "CREATE TABLE gatepost.correspondents (mailbox text, correspondent text);
-              INSERT INTO gatepost.correspondents VALUES ('alice@example.com', 'friend@foreign.test');
-              CREATE TABLE gatepost.client_scores (network text, score float8);
-              INSERT INTO gatepost.client_scores VALUES ('192.0.2.0/24', 5)",
+            "INSERT INTO gatepost.correspondents (mailbox, correspondent) VALUES ('alice@example.com', 'friend@foreign.test');
+              INSERT INTO gatepost.client_scores (network, score) VALUES ('192.0.2.0/24', 5)",
         )
         .await;
     assert_eq!(ask(&friend).await, Greylisted::Correspondent);

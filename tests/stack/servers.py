@@ -177,6 +177,10 @@ queue_run_delay = 2s
             run("postfix", "-c", self.config, "stop")
             self._running = False
 
+    def reload(self) -> None:
+        """Has every process begun anew: smtpd reads what mechanisms there are when it connects, and keeps the connection."""
+        run("postfix", "-c", self.config, "reload")
+
     def queue(self) -> list[str]:
         """The queued messages, one JSON line each."""
         return run("postqueue", "-c", self.config, "-j").splitlines()

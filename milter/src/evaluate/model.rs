@@ -139,13 +139,16 @@ pub fn fit(samples: &[&Sample], start: &[f64], ham_error: f64) -> Vec<f64> {
 /// The place of each rule's group in [`GROUPS`], and the groups' caps.
 struct Places {
     of_rule: Vec<usize>,
-    caps: [f64; GROUPS.len()],
+    caps: Vec<f64>,
 }
 
 impl Places {
     fn new() -> Self {
         let place = |group: Group| GROUPS.iter().position(|known| *known == group).unwrap_or_default();
-        Self { of_rule: RULES.iter().map(|rule| place(rule.group)).collect(), caps: GROUPS.map(Group::cap) }
+        Self {
+            of_rule: RULES.iter().map(|rule| place(rule.group)).collect(),
+            caps: GROUPS.iter().map(|group| group.cap()).collect(),
+        }
     }
 
     /// A message's points for each group, not capped, and its score: groups capped, good signs outside the caps.
@@ -158,7 +161,7 @@ impl Places {
                 false => good += points,
             }
         }
-        (groups, good + groups.iter().zip(self.caps).map(|(sum, cap)| sum.min(cap)).sum::<f64>())
+        (groups, good + groups.iter().zip(&self.caps).map(|(sum, cap)| sum.min(*cap)).sum::<f64>())
     }
 }
 
@@ -245,7 +248,7 @@ const FEW: usize = 10;
 const STEPS: usize = 150;
 const STEP: f64 = 0.25;
 
-const GROUPS: [Group; 16] = [
+const GROUPS: &[Group] = &[
     Group::Policies,
     Group::Envelope,
     Group::Headers,
@@ -258,6 +261,8 @@ const GROUPS: [Group; 16] = [
     Group::Phishing,
     Group::Text,
     Group::Lists,
+    Group::Learned,
+    Group::Correspondents,
     Group::AddressLists,
     Group::NameLists,
     Group::Antivirus,

@@ -7,7 +7,7 @@
 //! - [`stream`]: how good it is: a labelled stream played in order, with the figures of the TREC spam track.
 //! - [`follower`]: the model of this host, made from the training log and kept up with it; [`checkpoint`]: its copy on disk.
 //! - [`pipe`]: where Dovecot's Sieve says what a message is; [`writer`]: how that gets into the log.
-//! - [`settings`]: `[milter.learning]`.
+//! - [`settings`], the section `[milter.learning]`.
 //!
 //! The model is a function of the samples and their order alone. The same samples in the same order give the same weights to the
 //! last bit on every host: no random numbers, no clock, no threads, no `exp` of the system's C library.

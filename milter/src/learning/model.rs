@@ -17,9 +17,10 @@
 //! surer; so it is calibrated by a slope and an offset that are learned along, from what each sample was judged before it was
 //! learned ([`Calibration`]).
 //!
-//! A mailbox owner has a fourth view of his own: the words, hashed together with his address. What he calls spam is first of all spam to him.
-//! His samples teach the common views too, but nobody's more than [`FAIR`] times the average owner's: from there on each of his steps is
-//! as much smaller as he is louder. The operator's own samples (without owner) always count in full.
+//! A mailbox owner has a fourth view of his own: the words, hashed together with his address. It counts [`OWN`] times, so that what he said himself
+//! stands against what all others say. His samples teach the common views too; but once he has said [`FAIR`] times as much as the others on
+//! average, only what his own view does not know yet, and in steps that are as much smaller as he is louder. The operator's samples
+//! (without owner) always count in full.
 //!
 //! One table of 2^22 slots serves the views: 16 MiB of weights and 8 MiB of curvature. Features that share a slot share a weight.
 
@@ -36,8 +37,10 @@ const FLOOR: f32 = 0.1;
 /// The unit of stored curvature: e² ≥ 0.01, and 255 of these steps of 1 saturate 16 bits.
 const CURVATURE: f32 = 1.0 / 256.0;
 
-/// How many times as many samples as the average owner somebody may teach everybody with in full.
-const FAIR: f32 = 3.0;
+/// How many times as many samples as the other owners on average somebody may teach everybody with in full.
+const FAIR: f32 = 2.0;
+/// What an owner's own view weighs in times a common one: as much as the three together.
+const OWN: f32 = 3.0;
 /// Steps that a correction takes at most until the message is on its right side by [`MARGIN`].
 const CORRECTION: usize = 8;
 /// The log-odds on which a correction ends.
@@ -125,7 +128,7 @@ impl Model {
         let [header, body, words] = views(features).map(|view| self.logit(view.iter().copied()));
         let own = owner.map_or(0.0, |owner| self.logit(of_owner(&features.words, owner)));
         let views = [header, body, words, own];
-        let logit = (header + body) + (words + own);
+        let logit = (header + body) + (words + OWN * own);
         Judgement { views, logit, probability: self.calibration.probability(logit, self.shown) }
     }
 
@@ -134,8 +137,10 @@ impl Model {
         self.calibration.learn(judged.logit, label);
         let fair = self.fair(owner);
         let [header, body, words, own] = judged.views;
-        for (view, logit) in views(features).into_iter().zip([header, body, words]) {
-            self.step(view.iter().copied(), logit, label, fair);
+        if fair == 1.0 || (label.target() - sigmoid(own)).abs() > MARGIN {
+            for (view, logit) in views(features).into_iter().zip([header, body, words]) {
+                self.step(view.iter().copied(), logit, label, fair);
+            }
         }
         if let Some(owner) = owner {
             self.step(of_owner(&features.words, owner), own, label, 1.0);
@@ -173,7 +178,11 @@ impl Model {
         let taught = self.taught.entry(owner).or_default();
         *taught += 1;
         let mine = *taught as f32;
-        let average = self.taught.values().sum::<u64>() as f32 / self.taught.len() as f32;
+        let others = self.taught.len() - 1;
+        if others == 0 {
+            return 1.0;
+        }
+        let average = (self.taught.values().sum::<u64>() as f32 - mine) / others as f32;
         (FAIR * average / mine).min(1.0)
     }
 

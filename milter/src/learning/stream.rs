@@ -52,8 +52,12 @@ impl Player {
     /// Says what the message was that was looked at last, and learns what is due.
     pub fn tell(&mut self, label: Label) {
         let Some((features, judged)) = self.open.take() else { return };
-        let wrong = (judged.probability > 0.5) != (label == Label::Spam);
-        if !self.playing.partial || wrong {
+        // Where the model says nothing, nothing is in the right folder by its merit.
+        let right = match label {
+            Label::Spam => judged.probability > 0.5,
+            Label::Ham => judged.probability < 0.5,
+        };
+        if !self.playing.partial || !right {
             self.waiting.push_back((features, label));
         }
         while self.waiting.len() > self.playing.delay {

@@ -48,7 +48,7 @@ pub const CONTACT_NAME_NEW_ADDRESS: Rule = Rule {
     weight: 4.0,
     summary: "the first mail of an address that bears the name of a contact of the recipient's",
     why: "the boss writes from a private address and needs a favour; people do have two addresses, so it is half as much from one that is proven",
-    check: Check::Relation(|facts, relation| known_name(facts, relation)),
+    check: Check::Relation(known_name),
 };
 
 fn known_name(facts: &Facts, relation: &Relation) -> Option<Evidence> {

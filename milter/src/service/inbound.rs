@@ -145,7 +145,7 @@ impl Service {
             }
         }
         let mut verdict = judged.verdict.clone();
-        if verdict.action == Action::Quarantine && !(abilities.hold && !held.queue_id.is_empty()) {
+        if verdict.action == Action::Quarantine && (!abilities.hold || held.queue_id.is_empty()) {
             // An MTA that cannot hold mail: it is marked instead, never lost and never unmarked.
             verdict.action = Action::AddHeader;
         }

@@ -138,7 +138,11 @@ async fn postfix_delivers_as_dane_and_mta_sts_demand() {
         until(&format!("the fate of {domain}"), async || {
             let log = postfix.log();
             let to = format!("to=<friend@{domain}>,");
-            line = log.lines().find(|line| line.contains(&to)).unwrap_or_default().to_owned();
+            line = log
+                .lines()
+                .find(|line| line.contains("/smtp[") && line.contains(&to))
+                .unwrap_or_default()
+                .to_owned();
             !line.is_empty()
         })
         .await;

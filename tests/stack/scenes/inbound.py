@@ -13,9 +13,10 @@ from stack import ALICE, BOB, CARL, Stack
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
 SPAM = """<html><body bgcolor="#ffffff">
-<p><font color="#fefefe" size="1">harvest lantern copper meadow seventeen</font></p>
+<p><font color="#fefefe" size="1">harvest lantern copper meadow</font></p>
 <h1>CONGRATULATIONS!!! YOU HAVE WON $1,500,000.00 USD!!!</h1>
-<p>Dear Friend, act now! To claim your prize money: <a href="http://203.0.113.66/claim.php?id=YWxpY2U">click here</a></p>
+<p>We are glad to tell you that your ticket was drawn in our spring lottery, and that the money waits for you at our bank.</p>
+<p>To see how you get it: <a href="http://203.0.113.66/claim.php?id=YWxpY2U">click here</a></p>
 </body></html>
 """
 

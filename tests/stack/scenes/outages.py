@@ -12,12 +12,12 @@ from servers import run
 from stack import ALICE, BOB, PASSWORDS, Stack
 from waiting import until
 
-DORA = "dora@example.com"
+DORA = "nora@example.com"
 FRIEND = "friend@elsewhere.test"
 
 
 def outage(stack: Stack, story: Story) -> None:
-    stack.postgres.sql(f"INSERT INTO users (local, domain, password_hash) VALUES ('dora', 'example.com', '{hash_of(stack, 'dora123')}')")
+    stack.postgres.sql(f"INSERT INTO users (local, domain, password_hash) VALUES ('nora', 'example.com', '{hash_of(stack, 'dora123')}')")
     PASSWORDS[DORA] = "dora123"
     story.say("dora has an account, but nobody has asked for her yet; alice has been here a moment ago.")
     story.check("before: alice logs in", not login_error(stack.ports, stack.trust, ALICE, PASSWORDS[ALICE]))

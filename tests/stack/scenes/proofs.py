@@ -92,6 +92,7 @@ def proofs(stack: Stack, story: Story) -> None:
     stack.postgres.sql("GRANT UPDATE (password_hash) ON public.users TO gatepost_auth")
     daemon.stop()
     daemon.start()
+    stack.postfix.reload()
     error = login_error(stack.ports, stack.trust, USER, PASSWORD)
     story.check("after GRANT and a restart it logs in", not error, error)
     until("the hash is new", lambda: hash_now().startswith("$argon2id$v=19$m=65536,t=4,p=1$"))
@@ -105,6 +106,7 @@ def proofs(stack: Stack, story: Story) -> None:
     stack.postgres.sql("REVOKE UPDATE (password_hash) ON public.users FROM gatepost_auth; DELETE FROM users WHERE local = 'paula'")
     stack.config.write_text(before)
     daemon.reload()
+    stack.postfix.reload()
 
 
 SCENES = [Scene("P", "a password given once is proved from then on by SCRAM, and its old hash is renewed", proofs)]
