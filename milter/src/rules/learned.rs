@@ -21,7 +21,7 @@ pub const RULES: &[Rule] = &[
 pub const BAYES_SPAM_999: Rule = Rule {
     symbol: "BAYES_SPAM_999",
     group: Group::Learned,
-    weight: 6.5,
+    weight: 8.0,
     summary: "what people have shown says spam: 99.9 % or more",
     why: WHY,
     check: Check::Facts(|facts| within(facts, 0.999, f64::INFINITY)),
@@ -31,7 +31,7 @@ pub const BAYES_SPAM_999: Rule = Rule {
 pub const BAYES_SPAM_99: Rule = Rule {
     symbol: "BAYES_SPAM_99",
     group: Group::Learned,
-    weight: 5.5,
+    weight: 7.2,
     summary: "what people have shown says spam: 99 to 99.9 %",
     why: WHY,
     check: Check::Facts(|facts| within(facts, 0.99, 0.999)),
@@ -41,7 +41,7 @@ pub const BAYES_SPAM_99: Rule = Rule {
 pub const BAYES_SPAM_95: Rule = Rule {
     symbol: "BAYES_SPAM_95",
     group: Group::Learned,
-    weight: 4.0,
+    weight: 6.5,
     summary: "what people have shown says spam: 95 to 99 %",
     why: WHY,
     check: Check::Facts(|facts| within(facts, 0.95, 0.99)),
@@ -51,7 +51,7 @@ pub const BAYES_SPAM_95: Rule = Rule {
 pub const BAYES_SPAM_80: Rule = Rule {
     symbol: "BAYES_SPAM_80",
     group: Group::Learned,
-    weight: 2.0,
+    weight: 3.0,
     summary: "what people have shown says spam: 80 to 95 %",
     why: WHY,
     check: Check::Facts(|facts| within(facts, 0.8, 0.95)),
@@ -61,7 +61,7 @@ pub const BAYES_SPAM_80: Rule = Rule {
 pub const BAYES_HAM_80: Rule = Rule {
     symbol: "BAYES_HAM_80",
     group: Group::Learned,
-    weight: -0.5,
+    weight: -1.0,
     summary: "what people have shown says wanted: 80 to 95 %",
     why: WHY,
     check: Check::Facts(|facts| within(facts, 0.05, 0.2)),
@@ -71,7 +71,7 @@ pub const BAYES_HAM_80: Rule = Rule {
 pub const BAYES_HAM_95: Rule = Rule {
     symbol: "BAYES_HAM_95",
     group: Group::Learned,
-    weight: -1.5,
+    weight: -2.5,
     summary: "what people have shown says wanted: 95 to 99 %",
     why: WHY,
     check: Check::Facts(|facts| within(facts, 0.01, 0.05)),
@@ -81,7 +81,7 @@ pub const BAYES_HAM_95: Rule = Rule {
 pub const BAYES_HAM_99: Rule = Rule {
     symbol: "BAYES_HAM_99",
     group: Group::Learned,
-    weight: -2.5,
+    weight: -4.0,
     summary: "what people have shown says wanted: 99 to 99.9 %",
     why: WHY,
     check: Check::Facts(|facts| within(facts, 0.001, 0.01)),
@@ -91,7 +91,7 @@ pub const BAYES_HAM_99: Rule = Rule {
 pub const BAYES_HAM_999: Rule = Rule {
     symbol: "BAYES_HAM_999",
     group: Group::Learned,
-    weight: -3.5,
+    weight: -5.0,
     summary: "what people have shown says wanted: 99.9 % or more",
     why: WHY,
     check: Check::Facts(|facts| within(facts, f64::NEG_INFINITY, 0.001)),
