@@ -175,7 +175,13 @@ impl Postfix {
 impl Drop for Postfix {
     /// Also where a test failed: nothing may stay behind.
     fn drop(&mut self) {
-        let _ = Command::new("postfix").arg("-c").arg(self.directory.path()).arg("abort").output();
+        // postlogd may wait for itself when its queue is full, and then `postfix abort`, which logs, waits too: not for ever.
+        let abort = ["-s", "KILL", "10", "postfix", "-c"];
+        let _ = Command::new("timeout").args(abort).arg(self.directory.path()).arg("abort").output();
+        if let Ok(master) = std::fs::read_to_string(self.directory.path().join("queue/pid/master.pid")) {
+            let _ = Command::new("pkill").args(["-KILL", "-P", master.trim()]).output();
+            let _ = Command::new("kill").args(["-KILL", master.trim()]).output();
+        }
     }
 }
 
