@@ -13,7 +13,10 @@ fuzz_target!(|data: &[u8]| {
             let plain = tabbed::unescape(parameter);
             let mut escaped = Vec::new();
             tabbed::escape(&plain, &mut escaped);
-            assert!(!escaped.iter().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0)), "one parameter stays one");
+            assert!(
+                !escaped.iter().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0)),
+                "one parameter stays one"
+            );
             assert_eq!(*tabbed::unescape(&escaped), *plain, "and says the same");
         }
         if let Ok(text) = std::str::from_utf8(line) {

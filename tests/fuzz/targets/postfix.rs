@@ -27,7 +27,10 @@ fn questions(pieces: &[&[u8]]) -> Vec<String> {
                         let mut answer = BytesMut::new();
                         let value = Value::new(key.unwrap_or(map));
                         value.map_or(Reply::Temporary(map.to_owned()), Reply::Found).render(&mut answer);
-                        assert!(!answer.contains(&b'\n') && answer.ends_with(b","), "one netstring, one line");
+                        assert!(
+                            !answer.contains(&b'\n') && answer.ends_with(b","),
+                            "one netstring, one line"
+                        );
                         format!("{map} {key:?}")
                     }
                     Err(error) => error.to_string(),
