@@ -7,6 +7,7 @@
 mod accounts;
 mod concurrency;
 mod dovecot;
+mod dovecot_dicts;
 mod failures;
 mod hostile;
 mod instance;
