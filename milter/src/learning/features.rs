@@ -85,13 +85,12 @@ impl Extractor {
         }
     }
 
-    /// The words of a message with the text of each, for the evidence of a verdict.
-    pub fn explain(message: &Message) -> Vec<(u32, String)> {
-        let mut words = Words::with_text();
+    /// The text behind some features of the view `words`, for the evidence of a verdict: each as it stands first in the message.
+    pub fn explain(message: &Message, wanted: &[u32]) -> Vec<(u32, String)> {
+        let mut words = Words::explaining(wanted, |hash| index(hash ^ Seed::Words as u64));
         header(message, &mut words);
         body(message, &mut words);
-        let texts = words.texts.unwrap_or_default();
-        words.features.iter().map(|&hash| index(hash ^ Seed::Words as u64)).zip(texts).collect()
+        words.texts()
     }
 
     fn grams(&mut self, text: &[u8], seed: Seed) -> Vec<u32> {
@@ -356,8 +355,8 @@ mod tests {
     #[test]
     fn evidence_has_the_words_that_the_view_has() {
         let message = Message::from_eml(PLAIN.as_bytes());
-        let explained = Extractor::explain(&message);
         let features = Extractor::default().read(&message);
+        let explained = Extractor::explain(&message, &features.words);
         assert!(features.words.iter().all(|feature| explained.iter().any(|(known, _)| known == feature)));
         assert!(explained.iter().any(|(_, text)| text == "subject:friday"));
         assert!(explained.iter().any(|(_, text)| text == "noon"));

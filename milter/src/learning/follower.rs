@@ -55,16 +55,25 @@ impl Current {
         judged: &Judgement,
         most: usize,
     ) -> Vec<(String, f32)> {
-        let known = self.0.model.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(Checkpoint { model, .. }) = known.as_ref() else { return Vec::new() };
+        let mut weights: Vec<(u32, f32)> = {
+            let known = self.0.model.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(Checkpoint { model, .. }) = known.as_ref() else { return Vec::new() };
+            let count = features.words.len();
+            features.words.iter().map(|&feature| (feature, model.weight(feature, count))).collect()
+        };
+        weights.retain(|(_, weight)| weight * judged.logit > 0.0);
+        weights.sort_unstable_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
+        // Words and pairs may read alike: some more than are shown.
+        weights.truncate(2 * most);
+        let wanted: Vec<u32> = weights.iter().map(|(feature, _)| *feature).collect();
+        let texts = Extractor::explain(message, &wanted);
         let mut words: Vec<(String, f32)> = Vec::new();
-        for (feature, text) in Extractor::explain(message) {
-            let weight = model.weight(feature, features.words.len());
-            if weight * judged.logit > 0.0 && !words.iter().any(|(known, _)| *known == text) {
+        for (feature, weight) in weights {
+            let text = texts.iter().find(|(known, _)| *known == feature).map(|(_, text)| text.clone());
+            if let Some(text) = text.filter(|text| !words.iter().any(|(known, _)| known == text)) {
                 words.push((text, weight));
             }
         }
-        words.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
         words.truncate(most);
         words
     }

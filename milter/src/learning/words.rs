@@ -5,6 +5,8 @@
 //! alone and as a pair with the word before; parts of names and addresses (`mail.example.com`) also count alone. Text without spaces, such
 //! as Chinese, has no words here; the 5-grams see it.
 
+use std::collections::HashSet;
+
 /// Words longer than this are encoded data.
 const MAX_WORD: usize = 60;
 /// Tags read of an HTML part, and the bytes read of one.
@@ -31,19 +33,33 @@ impl Context {
     }
 }
 
-/// The hashes found, and on request the text of each.
+/// The hashes found, or the text behind some of them.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) features: Vec<u64>,
-    pub(super) texts: Option<Vec<String>>,
-    /// What stands before a word in `texts`.
+    texts: Option<Texts>,
+    /// What stands before a word in a text.
     prefix: String,
 }
 
+/// Texts looked for, and found.
+#[derive(Debug)]
+struct Texts {
+    wanted: HashSet<u32>,
+    feature: fn(u64) -> u32,
+    found: Vec<(u32, String)>,
+}
+
 impl Words {
-    /// Words that remember their text.
-    pub(super) fn with_text() -> Self {
-        Self { texts: Some(Vec::new()), ..Self::default() }
+    /// Looks for the texts of these features, of which `feature` gives one for each hash.
+    pub(super) fn explaining(wanted: &[u32], feature: fn(u64) -> u32) -> Self {
+        let texts = Texts { wanted: wanted.iter().copied().collect(), feature, found: Vec::new() };
+        Self { texts: Some(texts), ..Self::default() }
+    }
+
+    /// The texts that were found, in the order of the message.
+    pub(super) fn texts(self) -> Vec<(u32, String)> {
+        self.texts.map(|texts| texts.found).unwrap_or_default()
     }
 
     /// The name of a header field: alone, in its spelling, and with all names before it.
@@ -119,10 +135,15 @@ impl Words {
         }
     }
 
-    fn put(&mut self, feature: u64, text: impl FnOnce() -> String) {
-        self.features.push(feature);
-        if let Some(texts) = &mut self.texts {
-            texts.push(text());
+    fn put(&mut self, hash: u64, text: impl FnOnce() -> String) {
+        match &mut self.texts {
+            None => self.features.push(hash),
+            Some(texts) => {
+                let feature = (texts.feature)(hash);
+                if texts.wanted.remove(&feature) {
+                    texts.found.push((feature, text()));
+                }
+            }
         }
     }
 }
@@ -190,10 +211,18 @@ fn starts(text: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// Every text that the work puts, in order.
+    fn all(work: impl Fn(&mut Words)) -> Vec<String> {
+        let mut words = Words::default();
+        work(&mut words);
+        let wanted: Vec<u32> = words.features.iter().map(|&hash| hash as u32).collect();
+        let mut words = Words::explaining(&wanted, |hash| hash as u32);
+        work(&mut words);
+        words.texts().into_iter().map(|(_, text)| text).collect()
+    }
+
     fn texts(context: Context, text: &str) -> Vec<String> {
-        let mut words = Words::with_text();
-        words.text(context, text.as_bytes(), 100);
-        words.texts.unwrap_or_default()
+        all(|words| words.text(context, text.as_bytes(), 100))
     }
 
     #[test]
@@ -225,9 +254,7 @@ mod tests {
 
     #[test]
     fn tags_count_with_their_attributes() {
-        let mut words = Words::with_text();
-        words.tags(b"<A HREF=\"https://x.test\">y</A><img");
-        let texts = words.texts.unwrap_or_default();
+        let texts = all(|words| words.tags(b"<A HREF=\"https://x.test\">y</A><img"));
         assert!(texts.contains(&"<a>".to_owned()) && texts.contains(&"<a> href".to_owned()));
         assert!(texts.contains(&"</a>".to_owned()) && texts.contains(&"<img>".to_owned()));
     }
