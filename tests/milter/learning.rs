@@ -52,6 +52,29 @@ fn letter(number: usize, body: &str) -> String {
     )
 }
 
+/// The position that a checkpoint has (its form stands in `learning/checkpoint.rs`).
+fn position(state: &Path) -> i64 {
+    let bytes = std::fs::read(state.join("model")).unwrap_or_default();
+    bytes.get(27..35).map_or(0, |position| i64::from_le_bytes(position.try_into().unwrap()))
+}
+
+/// Lets a milter that has ended read on, until its checkpoint has the whole log.
+async fn read_on(database: &Database, state: &Path) {
+    let last: i64 =
+        database.sql("SELECT max(position) FROM gatepost.training_log").await.trim().parse().unwrap();
+    for pause in 1..20 {
+        if position(state) == last {
+            return;
+        }
+        let mut daemon = milter(database, state);
+        daemon.wait_for_log("changes are announced by the database");
+        tokio::time::sleep(Duration::from_millis(500 * pause)).await;
+        daemon.terminate();
+        daemon.wait();
+    }
+    panic!("it never reads up to {last}, only to {}", position(state));
+}
+
 /// A message as Postfix shows it; the edits of the milter as `name: value`.
 fn judge(daemon: &Daemon, body: &str) -> Vec<String> {
     let mut peer: Peer = daemon.connect();
@@ -190,12 +213,14 @@ async fn hosts_that_are_taught_at_once_have_the_same_model_to_the_last_bit() {
         [teach(one.path().into(), "bob@example.com", 0), teach(two.path().into(), "eve@example.com", 1_000)];
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     until("all are written", async || logged(&database).await.matches(',').count() == 79).await;
-    // Both have read to the end when each knows what the other was taught last; ending writes the checkpoint.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Most is read by now; ending writes the checkpoint.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     for daemon in &mut daemons {
         daemon.terminate();
         daemon.wait();
     }
+    read_on(&database, one.path()).await;
+    read_on(&database, two.path()).await;
     let model = |state: &Path| std::fs::read(state.join("model")).unwrap();
     assert!(model(one.path()) == model(two.path()), "the checkpoints differ");
     // And so has a host that comes later and reads the log from its start.
@@ -203,6 +228,7 @@ async fn hosts_that_are_taught_at_once_have_the_same_model_to_the_last_bit() {
     late.wait_for_log("the model is made spam=");
     late.terminate();
     late.wait();
+    read_on(&database, three.path()).await;
     assert!(model(one.path()) == model(three.path()), "the late one differs");
     let rows = database.sql("SELECT count(*) FROM gatepost.models").await;
     assert_eq!(rows.trim(), "1", "one host, one row");
@@ -220,6 +246,7 @@ async fn a_damaged_checkpoint_and_a_new_epoch_make_the_model_anew() {
     daemon.terminate();
     daemon.wait();
     drop(daemon);
+    read_on(&database, state.path()).await;
     let path = state.path().join("model");
     let good = std::fs::read(&path).unwrap();
 
@@ -237,6 +264,7 @@ async fn a_damaged_checkpoint_and_a_new_epoch_make_the_model_anew() {
     daemon.wait_for_log("the model is made spam=");
     daemon.terminate();
     daemon.wait();
+    read_on(&database, state.path()).await;
     assert!(std::fs::read(&path).unwrap() == good, "the same model, from the log");
     drop(daemon);
 
