@@ -128,13 +128,6 @@ impl Store {
         Lookup::from(database.ask(query.fetch_one(database.pool())).await.map(Some)).map(|(news,)| news)
     }
 
-    /// The epoch of the log.
-    pub async fn training_epoch(&self) -> Lookup<i64> {
-        let database = &self.0.database;
-        let query = sqlx::query_as::<_, (i64,)>(include_str!("queries/training_epoch.sql"));
-        Lookup::from(database.ask(query.fetch_optional(database.pool())).await).map(|(epoch,)| epoch)
-    }
-
     /// The rows of the log behind a position, at most `limit`; found and empty at its end. The epoch comes with them, read in the
     /// same snapshot.
     pub async fn training_after(&self, position: i64, limit: i64) -> Lookup<(i64, Vec<Logged>)> {

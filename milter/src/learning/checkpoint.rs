@@ -65,14 +65,6 @@ impl Checkpoint {
         Self::parse(&bytes)
     }
 
-    /// Writes it beside the old one and then over it, so that a full disk or a lost machine leaves one of the two.
-    ///
-    /// # Errors
-    /// The directory cannot be written to, or the disk is full; the old checkpoint is still there.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        write(path, &self.to_bytes())
-    }
-
     /// The bytes of the file, and the digest at their end.
     pub fn sealed(&self) -> (Vec<u8>, [u8; 32]) {
         let bytes = self.to_bytes();
@@ -144,7 +136,10 @@ impl Checkpoint {
     }
 }
 
-/// Writes a file beside the old one and then over it.
+/// Writes a checkpoint beside the old one and then over it, so that a full disk or a lost machine leaves one of the two.
+///
+/// # Errors
+/// The directory cannot be written to, or the disk is full; the old checkpoint is still there.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let written = File::create(&beside).and_then(|mut file| {
@@ -198,7 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
         assert!(matches!(Checkpoint::read(&path), Err(Unusable::Missing)));
-        checkpoint().write(&path).unwrap();
+        write(&path, &checkpoint().to_bytes()).unwrap();
         assert!(Checkpoint::read(&path).unwrap() == checkpoint());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
@@ -224,11 +219,11 @@ mod tests {
     fn a_disk_that_takes_nothing_leaves_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
-        checkpoint().write(&path).unwrap();
+        write(&path, &checkpoint().to_bytes()).unwrap();
         // A directory in the way of the file beside it: no permission bits, which root ignores.
         fs::create_dir(path.with_extension("new")).unwrap();
         let newer = Checkpoint { position: 18, ..checkpoint() };
-        assert!(newer.write(&path).is_err());
+        assert!(write(&path, &newer.to_bytes()).is_err());
         assert_eq!(Checkpoint::read(&path).unwrap().position, 17);
     }
 }
