@@ -1,5 +1,7 @@
 //! `gatepost domain`: the tutorial's table `domains`, and the kinds of domains that it has no word for.
 
+use std::process::ExitCode;
+
 use anyhow::{anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 use gatepost::config;
@@ -37,7 +39,9 @@ pub(super) enum Verb {
     },
     /// List the domains with their kinds and numbers of users and aliases
     List,
-    /// Print the records by which others deliver to it encrypted: MTA-STS, TLSRPT, DANE
+    /// Print all records of its zone, ready to paste; with --check, what DNS says instead
+    ///
+    /// MX, SPF, DKIM, DMARC, CAA, MTA-STS, TLSRPT, DANE, and SRV for mail programs.
     Dns(domain_dns::Dns),
 }
 
@@ -55,11 +59,15 @@ pub(super) enum Takes {
     Listed,
 }
 
-pub(super) async fn run(verb: Verb, connection: &mut PgConnection, dns: &config::Dns) -> anyhow::Result<()> {
+pub(super) async fn run(
+    verb: Verb,
+    connection: &mut PgConnection,
+    dns: &config::Dns,
+) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Dns(asked) => {
             require(connection, &asked.domain).await?;
-            domain_dns::run(asked, dns).await?;
+            return domain_dns::run(asked, connection, dns).await;
         }
         Verb::Add { domain, kind, next_hop, recipients, of } => {
             if kind_of(connection, &domain).await?.is_some() {
@@ -80,7 +88,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection, dns: &config:
         Verb::Remove { domain } => remove(connection, &domain).await?,
         Verb::List => list(connection).await?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn add_local(connection: &mut PgConnection, domain: &Domain) -> anyhow::Result<()> {

@@ -25,6 +25,8 @@ mod limits;
 mod logins;
 mod master;
 mod model;
+mod owner;
+mod progress;
 mod quarantine;
 mod quota;
 mod schema;
@@ -37,6 +39,7 @@ mod terminal;
 mod transport;
 mod user;
 mod why;
+mod zone;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -153,8 +156,11 @@ enum Noun {
     Why(why::Which),
     /// What was decided, counted by day, action or symbol
     Stats(stats::Which),
-    /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
-    Check,
+    /// The doctor: look at everything that mail depends on, and say what to do
+    ///
+    /// Configuration, secrets, sockets, Postfix, Dovecot, certificates, database, roles, addresses, keys; DNS of this host and of every
+    /// domain. One line each: ok, warn or fail, with what to do. Status 1 if something failed, 0 otherwise. As root it sees everything.
+    Check(check::Check),
 }
 
 /// Runs the tool.
@@ -194,13 +200,13 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         quarantine::run(verb, &settings).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Noun::Check = line.noun {
-        return check::run(&settings).await;
+    if let Noun::Check(check) = line.noun {
+        return check::run(check, &settings).await;
     }
     let mut connection = settings.connect().await?;
     match line.noun {
         Noun::Schema(verb) => schema::run(verb, &mut connection).await?,
-        Noun::Domain(verb) => domain::run(verb, &mut connection, &settings.config.dns).await?,
+        Noun::Domain(verb) => return domain::run(verb, &mut connection, &settings.config.dns).await,
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Sendas(verb) => sendas::run(verb, &mut connection).await?,
@@ -228,7 +234,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Quarantine(_) | Noun::Check => {}
+        Noun::Quarantine(_) | Noun::Check(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
