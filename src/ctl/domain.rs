@@ -38,7 +38,7 @@ pub(super) enum Verb {
         domain: Domain,
     },
     /// List the domains with their kinds and numbers of users and aliases
-    List,
+    List(terminal::Show),
     /// Print all records of its zone, ready to paste; with --check, what DNS says instead
     ///
     /// MX, SPF, DKIM, DMARC, CAA, MTA-STS, TLSRPT, DANE, and SRV for mail programs.
@@ -86,7 +86,7 @@ pub(super) async fn run(
             println!("{domain} added");
         }
         Verb::Remove { domain } => remove(connection, &domain).await?,
-        Verb::List => list(connection).await?,
+        Verb::List(show) => list(connection, show).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,7 +172,7 @@ async fn remove(connection: &mut PgConnection, domain: &Domain) -> anyhow::Resul
     Ok(())
 }
 
-async fn list(connection: &mut PgConnection) -> anyhow::Result<()> {
+async fn list(connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
     let mut rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(
         "SELECT domain::text, 'local', (SELECT count(*) FROM public.users u WHERE u.domain = d.domain),
                 (SELECT count(*) FROM public.aliases a WHERE a.source_domain = d.domain), ''
@@ -202,7 +202,7 @@ async fn list(connection: &mut PgConnection) -> anyhow::Result<()> {
             [domain, users.to_string(), aliases.to_string(), kind, more]
         })
         .collect();
-    terminal::table(["DOMAIN", "USERS", "ALIASES", "KIND", ""], &rows);
+    show.table(["DOMAIN", "USERS", "ALIASES", "KIND", "DETAIL"], &rows);
     Ok(())
 }
 
