@@ -161,6 +161,11 @@ enum Noun {
     /// Configuration, secrets, sockets, Postfix, Dovecot, certificates, database, roles, addresses, keys; DNS of this host and of every
     /// domain. One line each: ok, warn or fail, with what to do. Status 1 if something failed, 0 otherwise. As root it sees everything.
     Check(check::Check),
+    /// Print completions for a shell, such as: gatepost completions bash >/usr/share/bash-completion/completions/gatepost
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs the tool.
@@ -194,6 +199,11 @@ pub(crate) fn main() -> ExitCode {
 async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     if let Noun::Dmarc(dmarc::Verb::Read(read)) = &line.noun {
         return dmarc::read::run(read);
+    }
+    if let Noun::Completions { shell } = line.noun {
+        let mut command = <CommandLine as clap::CommandFactory>::command();
+        clap_complete::generate(shell, &mut command, "gatepost", &mut std::io::stdout());
+        return Ok(ExitCode::SUCCESS);
     }
     let settings = connection::Settings::load(line.config, line.role)?;
     if let Noun::Quarantine(verb) = line.noun {
@@ -234,7 +244,18 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Quarantine(_) | Noun::Check(_) => {}
+        Noun::Quarantine(_) | Noun::Check(_) | Noun::Completions { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// clap's own checks of all verbs: no name twice, no argument that cannot be reached.
+    #[test]
+    fn the_command_line_is_sound() {
+        super::CommandLine::command().debug_assert();
+    }
 }

@@ -54,6 +54,7 @@ pub(super) fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
 
 /// How a listing is shown; every verb that lists has it.
 #[derive(Args, Clone, Copy, Debug, Default)]
+#[group(skip)] // Verbs named `show` would have two groups of that name.
 pub(super) struct Show {
     /// One JSON object for each line: the columns by name, as text, null where there is nothing
     #[arg(long)]
