@@ -14,6 +14,7 @@
 //! - [`dns`]: questions to DNS, with the same kind of answer.
 //! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`spf`]: who may send for a domain.
+//! - [`mta_sts`]: who may take a domain's mail, as it says on the web.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
 //! - [`training`]: a message as the training log keeps it.
 //! - [`telemetry`]: logs and metrics.
@@ -30,6 +31,7 @@ pub mod dkim;
 pub mod dmarc;
 pub mod dns;
 pub mod mail;
+pub mod mta_sts;
 pub mod net;
 pub mod password;
 pub mod spam;

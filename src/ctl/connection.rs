@@ -8,10 +8,14 @@ use gatepost::database::Database;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 
+use super::owner::Owner;
+
 /// What the command line and the configuration say of the database.
 pub(super) struct Settings {
     /// The configuration; built-in defaults where there is no file.
     pub(super) config: Config<NoSection>,
+    /// Whether root has to step down for the database's owner; see [`super::owner`].
+    steps_down: bool,
 }
 
 impl Settings {
@@ -26,7 +30,16 @@ impl Settings {
             config.database.user = Some(role);
             config.database.password_file = None;
         }
-        Ok(Self { config })
+        let owner = Owner::role(&config.database);
+        if let Some(owner) = owner {
+            config.database.user = Some(owner.to_owned());
+        }
+        Ok(Self { config, steps_down: owner.is_some() })
+    }
+
+    /// Connections made while this lives are the database owner's, where root needs that.
+    pub(super) fn as_owner(&self) -> Option<Owner> {
+        if self.steps_down { Owner::assume() } else { None }
     }
 
     /// Connections beside the one of [`Settings::connect`], for `LISTEN`.
@@ -39,6 +52,7 @@ impl Settings {
         let database = &self.config.database;
         let place = format!("database {} at {} port {}", database.name, database.host, database.port);
         let pool = Database::new(database, "gatepost")?;
+        let _owner = self.as_owner();
         let mut connection = tokio::time::timeout(CONNECT, pool.pool().acquire())
             .await
             .map_err(|_| anyhow!("no answer within {CONNECT:?}"))
