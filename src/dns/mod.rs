@@ -11,6 +11,7 @@
 //!
 //! Refuses names from `/etc/hosts` and the search list: what a mail says must not be answered from there.
 
+mod datagram;
 pub mod lists;
 mod memory;
 mod question;
