@@ -32,6 +32,7 @@ pub mod dns;
 pub mod mail;
 pub mod net;
 pub mod password;
+mod servers;
 pub mod spam;
 pub mod spf;
 pub mod store;

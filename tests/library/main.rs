@@ -9,6 +9,7 @@ mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/dns.rs"]
 mod dns_server;
+mod failover;
 mod history;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
