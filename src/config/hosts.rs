@@ -206,7 +206,7 @@ mod tests {
         }
         assert!(read("\"db1,db2\"").unwrap_err().contains("written as a list"));
         assert!(read("5432").unwrap_err().contains("or a list of them"));
-        let many = vec!["\"db\""; 9].join(", ");
+        let many = ["\"db\""; 9].join(", ");
         assert_eq!(read(&format!("[{many}]")).unwrap_err(), "9 hosts, at most 8");
     }
 }
