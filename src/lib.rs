@@ -34,6 +34,7 @@ pub mod mail;
 pub mod mta_sts;
 pub mod net;
 pub mod password;
+mod servers;
 pub mod spam;
 pub mod spf;
 pub mod store;

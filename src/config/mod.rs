@@ -5,6 +5,7 @@
 //! line and column, what was expected and what to do. Refuses unknown keys, and files that let others read a secret.
 
 mod dkim;
+mod hosts;
 mod listen;
 mod load;
 mod network;
@@ -12,6 +13,7 @@ mod sections;
 mod values;
 
 pub use dkim::Dkim;
+pub use hosts::{DatabaseHost, DatabaseHosts, SessionAttrs};
 pub use listen::{ListenAddress, UnixAccess};
 pub use load::{ConfigError, load, nearest, parse, read_secret_file, read_secret_lines};
 pub use network::Network;

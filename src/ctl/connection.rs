@@ -43,8 +43,8 @@ impl Settings {
     }
 
     /// Connections beside the one of [`Settings::connect`], for `LISTEN`.
-    pub(super) fn pool(&self) -> Result<sqlx::PgPool, config::ConfigError> {
-        Ok(Database::new(&self.config.database, "gatepost")?.listener_pool())
+    pub(super) async fn pool(&self) -> anyhow::Result<sqlx::PgPool> {
+        Database::new(&self.config.database, "gatepost")?.listener_pool().await.map_err(explain)
     }
 
     /// Connects; the statement timeout of the daemons does not bind the admin.

@@ -241,7 +241,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Apppassword(verb) => apppassword::run(verb, &mut connection).await?,
         Noun::Master(verb) => master::run(verb, &mut connection).await?,
         Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
-        Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
+        Noun::History(which) => history::run(which, &mut connection, settings.pool().await?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
         Noun::Quarantine(_) | Noun::Check(_) | Noun::Completions { .. } => {}

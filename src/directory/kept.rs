@@ -276,7 +276,7 @@ impl Directory {
 
 /// Reads every mailbox and alias, on a connection of its own.
 async fn read(directory: &Directory) -> Result<Roll, ReadError> {
-    let mut connection = PgConnection::connect_with(directory.0.database.options()).await?;
+    let mut connection = PgConnection::connect_with(&directory.0.database.options().await?).await?;
     // The daemon's statement timeout is for single questions.
     sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
     let mut transaction = connection.begin().await?;

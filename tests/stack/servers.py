@@ -95,7 +95,9 @@ class Postgres:
         self.sql((HERE.parent / "support/mail_server.sql").read_text())
 
     def start(self) -> None:
-        """Starts the server and waits until it answers."""
+        """Starts the server, if it does not run, and waits until it answers."""
+        if self._running:
+            return
         run(self._bin / "pg_ctl", "-D", self._data, "-l", self._log, "-w", "-t", "60", "start", user="postgres")
         self._running = True
 

@@ -239,7 +239,7 @@ def correspondents(stack: Stack, story: Story) -> None:
 
 
 SCENES = [
-    Scene("T", "one message, several recipients: one answer, and each his own verdict", several),
+    Scene("T", "one message, several recipients: one answer, and each his own verdict", several, demo=True),
     Scene("W", "the operator's lists: allow for one user, deny by a pattern, points, tags", lists),
     Scene("Q", "quarantine: list, show, release, delete", quarantine),
     Scene("S", "spam from a stranger is to come again; who is proven never", greylist),
