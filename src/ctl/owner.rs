@@ -14,7 +14,8 @@ impl Owner {
     /// The role to connect as, if we should step down: we are root, the database is behind a unix socket, nobody named a role, and
     /// there is such a user.
     pub(super) fn role(database: &Database) -> Option<&'static str> {
-        let wanted = Uid::current().is_root() && database.host.starts_with('/') && database.user.is_none();
+        let local = database.host.iter().all(|host| host.is_directory());
+        let wanted = Uid::current().is_root() && local && database.user.is_none();
         (wanted && user().is_some()).then_some(NAME)
     }
 
