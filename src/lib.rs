@@ -15,6 +15,7 @@
 //! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`spf`]: who may send for a domain.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
+//! - [`setup`]: from the server that is there to one that Gatepost serves, as a plan.
 //! - [`training`]: a message as the training log keeps it.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
@@ -32,6 +33,7 @@ pub mod dns;
 pub mod mail;
 pub mod net;
 pub mod password;
+pub mod setup;
 pub mod spam;
 pub mod spf;
 pub mod store;
