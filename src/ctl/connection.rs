@@ -29,24 +29,59 @@ impl Settings {
         Ok(Self { config })
     }
 
+    /// The same from a text, for a file that is still to be written.
+    pub(super) fn load_text(
+        text: &str,
+        path: &Path,
+        role: Option<String>,
+    ) -> Result<Self, config::ConfigError> {
+        let mut config = config::parse::<NoSection>(text, path)?;
+        if role.is_some() {
+            config.database.user = role;
+            config.database.password_file = None;
+        }
+        Ok(Self { config })
+    }
+
     /// Connections beside the one of [`Settings::connect`], for `LISTEN`.
     pub(super) fn pool(&self) -> Result<sqlx::PgPool, config::ConfigError> {
         Ok(Database::new(&self.config.database, "gatepost")?.listener_pool())
     }
 
-    /// Connects; the statement timeout of the daemons does not bind the admin.
+    /// Connects; the statement timeout of the daemons does not bind the admin. Root connects as `postgres`, as with `sudo -u postgres`.
     pub(super) async fn connect(&self) -> anyhow::Result<PoolConnection<Postgres>> {
-        let database = &self.config.database;
-        let place = format!("database {} at {} port {}", database.name, database.host, database.port);
-        let pool = Database::new(database, "gatepost")?;
-        let mut connection = tokio::time::timeout(CONNECT, pool.pool().acquire())
-            .await
-            .map_err(|_| anyhow!("no answer within {CONNECT:?}"))
-            .and_then(|connection| connection.map_err(explain))
-            .with_context(|| format!("cannot connect to {place}"))?;
-        sqlx::raw_sql("SET statement_timeout = 0").execute(&mut *connection).await.map_err(explain)?;
-        Ok(connection)
+        self.connect_to(&self.config.database.name).await
     }
+
+    /// The same to another database of the cluster.
+    pub(super) async fn connect_to(&self, name: &str) -> anyhow::Result<PoolConnection<Postgres>> {
+        let mut database = config::Database { name: name.to_owned(), ..self.config.database.clone() };
+        let is_owner = database.user.as_deref().is_none_or(|user| user == OWNER);
+        let _as_owner = if is_owner && database.password_file.is_none() && database.host.starts_with('/') {
+            let owner =
+                nix::unistd::User::from_name(OWNER).ok().flatten().and_then(|user| As::user(user.uid));
+            if owner.is_some() {
+                database.user = Some(OWNER.to_owned());
+            }
+            owner
+        } else {
+            None
+        };
+        open(&database).await
+    }
+}
+
+/// Connects as one role, with what the configuration says.
+pub(super) async fn open(database: &config::Database) -> anyhow::Result<PoolConnection<Postgres>> {
+    let place = format!("database {} at {} port {}", database.name, database.host, database.port);
+    let pool = Database::new(database, "gatepost")?;
+    let mut connection = tokio::time::timeout(CONNECT, pool.pool().acquire())
+        .await
+        .map_err(|_| anyhow!("no answer within {CONNECT:?}"))
+        .and_then(|connection| connection.map_err(explain))
+        .with_context(|| format!("cannot connect to {place}"))?;
+    sqlx::raw_sql("SET statement_timeout = 0").execute(&mut *connection).await.map_err(explain)?;
+    Ok(connection)
 }
 
 /// An error of the database in an admin's words.
@@ -88,5 +123,24 @@ pub(super) async fn require_schema(connection: &mut PgConnection) -> anyhow::Res
     Ok(())
 }
 
+/// Root as another user, until it is dropped: PostgreSQL's `peer` looks at who connects (SO_PEERCRED), at that moment alone.
+pub(super) struct As(());
+
+impl As {
+    /// `None` where we are not root, and so cannot be somebody else.
+    pub(super) fn user(uid: nix::unistd::Uid) -> Option<Self> {
+        (nix::unistd::geteuid().is_root() && nix::unistd::seteuid(uid).is_ok()).then_some(Self(()))
+    }
+}
+
+impl Drop for As {
+    fn drop(&mut self) {
+        // The saved user is root still, so this cannot fail; if it did, everything that follows would be refused.
+        let _ = nix::unistd::seteuid(nix::unistd::Uid::from_raw(0));
+    }
+}
+
+/// The owner of Debian's clusters: system user and role.
+const OWNER: &str = "postgres";
 /// A tool waits longer than a daemon: for a server that is just starting.
 const CONNECT: std::time::Duration = std::time::Duration::from_secs(10);

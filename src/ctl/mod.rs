@@ -31,6 +31,7 @@ mod schema;
 mod scram;
 mod sendas;
 mod settings;
+mod setup;
 mod share;
 mod stats;
 mod terminal;
@@ -153,6 +154,8 @@ enum Noun {
     Why(why::Which),
     /// What was decided, counted by day, action or symbol
     Stats(stats::Which),
+    /// From the server that is there to one that Gatepost serves: look, plan, do it, go back
+    Setup(Box<setup::Setup>),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
     Check,
 }
@@ -188,6 +191,9 @@ pub(crate) fn main() -> ExitCode {
 async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     if let Noun::Dmarc(dmarc::Verb::Read(read)) = &line.noun {
         return dmarc::read::run(read);
+    }
+    if let Noun::Setup(setup) = line.noun {
+        return setup::run(*setup, line.config, line.role).await;
     }
     let settings = connection::Settings::load(line.config, line.role)?;
     if let Noun::Quarantine(verb) = line.noun {
@@ -228,7 +234,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Quarantine(_) | Noun::Check => {}
+        Noun::Quarantine(_) | Noun::Check | Noun::Setup(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
