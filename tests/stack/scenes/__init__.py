@@ -18,11 +18,11 @@ class Scene:
 
 def all_scenes() -> list[Scene]:
     """Every scene."""
-    from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, learning, load, logins, outages, proofs, reports, restarts, sharing
+    from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, learning, load, logins, outages, proofs, reports, restarts, setup, sharing
     from scenes import spam, submission
 
     modules = (
         *(examples, inbound, learning, spam, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
-        *(outages, restarts, faults, load),
+        *(setup, outages, restarts, faults, load),
     )
     return [scene for module in modules for scene in module.SCENES]
