@@ -157,17 +157,20 @@ impl Flavour {
         if !new {
             text = without_block(&text, "  inet_listener ");
         }
+        // Before what is theirs comes in, which stays as it is.
+        let directory = dovecot.config.parent().unwrap_or(Path::new("/etc/dovecot"));
+        let queue = facts.postfix.as_ref().map_or(Path::new("/var/spool/postfix"), |postfix| &postfix.queue);
+        text = text
+            .replace("/run/gatepost", &facts.run.display().to_string())
+            .replace("/etc/dovecot", &directory.display().to_string())
+            .replace("/var/spool/postfix", &queue.display().to_string());
         if self == Self::V23 {
             text = keep_theirs(dovecot, text);
         }
         if new {
             text.push_str(&self.certificate(dovecot, wish));
         }
-        let directory = dovecot.config.parent().unwrap_or(Path::new("/etc/dovecot"));
-        let queue = facts.postfix.as_ref().map_or(Path::new("/var/spool/postfix"), |postfix| &postfix.queue);
-        text.replace("/run/gatepost", &facts.run.display().to_string())
-            .replace("/etc/dovecot", &directory.display().to_string())
-            .replace("/var/spool/postfix", &queue.display().to_string())
+        text
     }
 
     /// The certificate that was asked for, now or when our file was written.

@@ -51,7 +51,8 @@ smtpd_sender_restrictions = reject_non_fqdn_sender reject_sender_login_mismatch
 smtpd_relay_restrictions = permit_sasl_authenticated reject_unauth_destination
 smtpd_recipient_restrictions = reject_non_fqdn_recipient, check_policy_service inet:127.0.0.1:10023
 smtpd_policy_service_default_action = DUNNO
-smtpd_policy_service_retry_delay = 0s
+smtpd_policy_service_try_limit = 1
+smtpd_policy_service_retry_delay = 1s
 smtpd_milters = inet:127.0.0.1:11332
 non_smtpd_milters = inet:127.0.0.1:11332
 milter_protocol = 6
@@ -253,8 +254,9 @@ class Tutorial:
             shutil.chown(table, group="postfix")
             table.chmod(0o640)
         self._configure_dovecot()
-        self.dovecot.start()
+        # Postfix makes its queue's directories, in which Dovecot listens.
         self.postfix.start()
+        self.dovecot.start()
 
     def _fill(self, text: str) -> str:
         ports = {name: getattr(self.ports, name) for name in self.ports.__dataclass_fields__}

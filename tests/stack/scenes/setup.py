@@ -96,7 +96,7 @@ def switch(server: Tutorial, story: Story) -> None:
     seen = until("his login is written down", lambda: server.postgres.sql("SELECT login FROM gatepost.last_logins WHERE login LIKE 'carl@%'"))
     story.check("it was gatepost-dovecot-auth that let him in", bool(seen), seen)
     wire = goes(server, story)
-    story.check(f"her mail is signed with Rspamd's key, which DNS shows", f"s={SELECTOR};".encode() in wire and b"d=example.com" in wire, wire[:1500])
+    story.check("her mail is signed with Rspamd's key, which DNS shows", f"s={SELECTOR};".encode() in wire and b"d=example.com" in wire, wire[:1500])
 
     printed = server.setup()
     story.check("`gatepost setup` again: nothing to do", "Nothing to do" in printed, printed)
