@@ -15,6 +15,7 @@
 //! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`spf`]: who may send for a domain.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
+//! - [`import`]: users, domains and aliases of other servers, from their files.
 //! - [`setup`]: from the server that is there to one that Gatepost serves, as a plan.
 //! - [`training`]: a message as the training log keeps it.
 //! - [`telemetry`]: logs and metrics.
@@ -30,6 +31,7 @@ pub mod directory;
 pub mod dkim;
 pub mod dmarc;
 pub mod dns;
+pub mod import;
 pub mod mail;
 pub mod net;
 pub mod password;

@@ -20,6 +20,7 @@ mod domain_dns;
 mod greylist;
 mod group;
 mod history;
+mod import;
 mod learn;
 mod limits;
 mod logins;
@@ -154,6 +155,9 @@ enum Noun {
     Why(why::Which),
     /// What was decided, counted by day, action or symbol
     Stats(stats::Which),
+    /// Users, domains and aliases of another server: csv, mysqldump, postfix; tried first, done with --yes
+    #[command(subcommand)]
+    Import(import::From),
     /// From the server that is there to one that Gatepost serves: look, plan, do it, go back
     Setup(Box<setup::Setup>),
     /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
@@ -233,6 +237,7 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
         Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
+        Noun::Import(from) => import::run(from, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
         Noun::Quarantine(_) | Noun::Check | Noun::Setup(_) => {}
     }

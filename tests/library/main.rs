@@ -10,6 +10,7 @@ mod dns;
 #[path = "../support/dns.rs"]
 mod dns_server;
 mod history;
+mod import;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
