@@ -116,7 +116,9 @@ pub(super) fn access(facts: &Facts, auth: Auth, plan: &mut Plan) {
                 "take the lines out, SELECT pg_reload_conf()",
             );
         }
-        for (user, _) in users.clone().filter(|(user, _)| !facts.users.contains(*user)) {
+        // PostgreSQL knows system users by their names alone.
+        let unknown = |user: &str| user.parse::<u32>().is_ok() || !facts.users.contains(user);
+        for (user, _) in users.clone().filter(|(user, _)| unknown(user)) {
             plan.obstacles.push(format!(
                 "there is no system user {user}: install the packages gatepost-milter, gatepost-dovecot-auth and gatepost-postfix-policy, or name the users the daemons run as with --system-user"
             ));

@@ -13,7 +13,7 @@ from pathlib import Path
 from daemons import Daemon, Socket
 from servers import PSQL, VMAIL, Dovecot, Postfix, Postgres, free_ports, run, uid_of
 from settings import example
-from stack import ROLES, UIDS, Stack
+from stack import UIDS, Stack
 
 SELECTOR = "2024"
 DOMAINS = ("example.com", "123qwe.com")
@@ -22,6 +22,13 @@ HBA = """# TYPE  DATABASE  USER      ADDRESS       METHOD
 local   all       postgres                peer
 host    all       all       127.0.0.1/32  scram-sha-256
 host    all       all       ::1/128       scram-sha-256
+"""
+
+#: Debian's.
+STOCK_HBA = """local   all             postgres                                peer
+local   all             all                                     peer
+host    all             all             127.0.0.1/32            scram-sha-256
+host    all             all             ::1/128                 scram-sha-256
 """
 
 MAIN_CF = """# The tutorial's.
@@ -224,9 +231,9 @@ SIEVE = 'require "fileinto";\nif header :contains "X-Spam" "Yes" {\n  fileinto "
 class Tutorial:
     """The server; `create`, scenes, `stop`."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, name: str = "tutorial") -> None:
         self.stack = stack
-        self.directory = stack.directory / "tutorial"
+        self.directory = stack.directory / name
         self.ports = replace(free_ports(), dns=stack.ports.dns, outside=stack.ports.outside)
         for name in ("log", "etc/gatepost", "etc/tls", "etc/rspamd/local.d", "dkim", "run/gatepost/pipe", "spool/run/gatepost", "vmail"):
             (self.directory / name).mkdir(parents=True)
@@ -257,6 +264,30 @@ class Tutorial:
         # Postfix makes its queue's directories, in which Dovecot listens.
         self.postfix.start()
         self.dovecot.start()
+
+    def create_empty(self) -> None:
+        """A machine with just the packages: a cluster without databases of ours, Debian's configuration of Dovecot, no main.cf to speak of.
+        Nothing of the mail runs."""
+        self.postgres.create(STOCK_HBA, tables=False)
+        shutil.copytree(self.stack.directory / "etc/tls", self.directory / "etc/tls", dirs_exist_ok=True)
+        # No passwords: the daemons are known by their system users.
+        self.configure_gatepost({'\ndatabase-password-file = "': '\n# database-password-file = "'})
+        self.postfix.write("", self.postfix.STOCK.read_text())
+        stock, directory = Path("/usr/share/dovecot"), self.dovecot.config.parent
+        shutil.copytree(stock / "conf.d", directory / "conf.d")
+        shutil.copy(stock / "dovecot.conf", self.dovecot.config)
+        # Read after everything else: only where things are on a private instance.
+        ports = {
+            "imap-login": {"imap": self.ports.imap, "imaps": self.ports.imaps},
+            "pop3-login": {"pop3": self.ports.pop3, "pop3s": self.ports.pop3s},
+            "managesieve-login": {"sieve": self.ports.sieve},
+        }
+        moved_ports = "".join(
+            f"service {service} {{\n" + "".join(f"  inet_listener {name} {{\n    port = {port}\n  }}\n" for name, port in names.items()) + "}\n"
+            for service, names in ports.items()
+        )
+        protocols = "imap lmtp pop3 sieve"
+        (directory / "local.conf").write_text(f"protocols = {protocols}\n{self.dovecot.private()}{moved_ports}")
 
     def _fill(self, text: str) -> str:
         ports = {name: getattr(self.ports, name) for name in self.ports.__dataclass_fields__}
@@ -365,7 +396,7 @@ class Tutorial:
                 errors.append(error)
         logs = self.stack.directory / "log"
         for log in (self.directory / "log").iterdir():
-            shutil.copy(log, logs / f"tutorial-{log.name}")
+            shutil.copy(log, logs / f"{self.directory.name}-{log.name}")
         if errors:
             raise ExceptionGroup("stopping the tutorial's server", errors)
 
@@ -382,6 +413,3 @@ class Tutorial:
         """What PostgreSQL says to a system user who connects as a role over the unix socket."""
         place = ("-h", self.postgres.socket, "-p", str(self.ports.postgresql), "-U", role, "-d", "mail_server")
         return run(*PSQL, *place, "-c", "SELECT current_user", user=user).strip()
-
-
-__all__ = ["DOMAINS", "ROLES", "SELECTOR", "Tutorial"]

@@ -1,14 +1,16 @@
-"""Scene s: the tutorial's server is switched to Gatepost by `gatepost setup`, and back."""
+"""Scenes s and C: `gatepost setup` on the tutorial's server, and on a machine with just the packages; and back."""
 
 import json
+import os
+from pathlib import Path
 
-from clients import authenticate, deliver, login_error, submitter
+from clients import Mailbox, authenticate, deliver, login_error, submitter
 from letters import BODY, STRANGER, letter
 from narrate import Story
 from scenes import Scene
 from scenes.common import arrival, from_outside, leaves
-from servers import Trouble
-from stack import ALICE, CARL, PASSWORDS, Stack
+from servers import Trouble, moved, run, uid_of
+from stack import ALICE, CARL, PASSWORDS, ROLES, UIDS, Stack
 from tutorial import SELECTOR, Tutorial
 from waiting import until
 
@@ -120,10 +122,128 @@ def switch(server: Tutorial, story: Story) -> None:
     story.check("alice logs in as before", error == "in", error)
     story.check("there is nothing more to undo", "nothing to undo" in server.setup("--undo"))
 
+    story.say("the same by hand: what `gatepost setup --write` wrote is run literally")
+    server.daemons.clear()
+    run(server.stack.programs / "gatepost", "--config", server.config, "schema", "install", "--passwords", server.config.parent)
+    for name, role in ROLES.items():
+        os.chown(server.config.parent / f"{role}.password", 0, UIDS[name])
+    server.start_daemons()
+    plan_directory = server.directory / "plan"
+    server.setup("--write", str(plan_directory))
+    path = f"{server.stack.programs}:{os.environ['PATH']}"
+    story.printed(run("sh", plan_directory / "setup.sh", environment={"PATH": path}))
+    printed = server.setup()
+    story.check("nothing is left to do", "Nothing to do" in printed, printed)
+    headers = until("Postfix has read its files", lambda: text if "X-Spamd-Result" in (text := comes(server, story)) else None)
+    story.check("mail comes through our milter", bool(headers))
+    error = login_error(server.ports, server.trust, CARL, PASSWORDS[CARL])
+    story.check("carl logs in", not error, error)
+
+
+#: System users that every Debian has: they stand for those that our packages make.
+SYSTEM_USERS = {"milter": "games", "dovecot-auth": "news", "postfix-policy": "uucp"}
+ANN, PASSWORD = "ann@example.org", "correct horse"
+
+
+def empty(stack: Stack, story: Story) -> None:
+    server = Tutorial(stack, "empty")
+    try:
+        server.create_empty()
+        begin(server, story)
+    finally:
+        server.stop()
+
+
+def begin(server: Tutorial, story: Story) -> None:
+    before = server.snapshot()
+    said = failing(server, "--apply")
+    story.printed(said)
+    story.check("without a domain it changes nothing, and says what to give", "--domain example.com" in said and server.snapshot() == before, said)
+    tls = server.directory / "etc/tls"
+    asked = ("--domain", "example.org", "--user", ANN, "--certificate", str(tls / "fullchain.pem"), "--key", str(tls / "privkey.pem"))
+    said = failing(server, "--apply", *asked)
+    story.check("without the daemons' system users it changes nothing", "there is no system user" in said and server.snapshot() == before, said)
+
+    def apply() -> str:
+        return server.setup("--apply", *asked, users=SYSTEM_USERS, stdin=f"{PASSWORD}\n")
+
+    story.say("database, tables, first mailbox, key; then it waits for our daemons:")
+    try:
+        said = apply()
+    except Trouble as trouble:
+        said = str(trouble)
+    story.printed(said)
+    story.check("it stops where the daemons must answer", "do not answer" in said, said)
+    story.check("each system user is its role", "games connects as role gatepost_milter" in said, said)
+    try:
+        said = server.role_asks("games", "gatepost_auth")
+    except Trouble as trouble:
+        said = str(trouble)
+    story.check("and no other's", "Peer authentication failed" in said, said)
+    server.start_daemons({name: uid_of(user) for name, user in SYSTEM_USERS.items()})
+    story.printed(apply())
+    printed = server.setup(users=SYSTEM_USERS)
+    story.check("`gatepost setup` again: nothing to do", "Nothing to do" in printed, printed)
+
+    master = server.postfix.config / "master.cf"
+    written = master.read_text()
+    text = written
+    for service in ("submission", "submissions"):
+        text = moved(text, service, getattr(server.ports, service))
+    master.write_text(text)
+    server.postfix.start()
+    server.dovecot.start()
+    publish(server)
+    error = login_error(server.ports, server.trust, ANN, PASSWORD)
+    story.check("ann logs in by IMAP", not error, error)
+    for to in (ANN, "postmaster@example.org", "root@example.org"):
+        message = letter(STRANGER, to, "Welcome")
+        reply = from_outside(server, story, to, message)
+        story.check(f"mail for {to} is taken", reply.accepted, reply)
+        with Mailbox(server.ports, server.trust, ANN, PASSWORD) as mailbox:
+            folder, found = until("it arrives", lambda: mailbox.find(message["Message-ID"]))[0]
+        story.check("and arrives at ann's, judged by us", folder == "INBOX" and "X-Spamd-Result" in found, folder)
+    message = letter(ANN, FRIEND, "Hello", BODY.replace("Berta", "Ann"))
+    with submitter(server.ports, server.trust) as smtp:
+        said = authenticate(smtp, ANN, PASSWORD)
+        reply = deliver(smtp, ANN, [FRIEND], message.as_bytes())
+        other = deliver(smtp, "boss@example.com", [FRIEND], message.as_bytes())
+    story.check("she sends at submission", said.code == 235 and reply.accepted, f"{said}, {reply}")
+    story.check("and only as herself", other.code == 553, other)
+    story.check("signed with the key that was made", b"d=example.org" in leaves(server, message["Message-ID"]))
+
+    master.write_text(written)
+    server.postfix.stop()
+    server.dovecot.stop()
+    story.printed(server.setup("--undo", users=SYSTEM_USERS))
+    after = server.snapshot()
+    story.check("every file is what it was", after == before, different(before, after))
+    users = server.postgres.sql("SELECT count(*) FROM users")
+    story.check("the database and its mailboxes stay", users == "1", users)
+
+
+def publish(server: Tutorial) -> None:
+    """The key that was made goes into DNS, and signs."""
+    tool = (server.stack.programs / "gatepost", "--config", server.config, "dkim")
+    record = run(*tool, "dns", "example.org")
+    server.outside.zone.write_text(f"{server.outside.zone.read_text()}\n{record}\n")
+    until("DNS shows the key", lambda: activates(tool))
+
+
+def activates(tool: tuple[str | Path, ...]) -> bool:
+    try:
+        run(*tool, "activate", "example.org")
+    except Trouble:
+        return False
+    return True
+
 
 def different(before: dict[str, tuple[int, int, int, bytes]], after: dict[str, tuple[int, int, int, bytes]]) -> list[str]:
     """The names of files that differ."""
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
-SCENES = [Scene("s", "the tutorial's server is switched by `gatepost setup`, and back", setup)]
+SCENES = [
+    Scene("s", "the tutorial's server is switched by `gatepost setup`, and back", setup),
+    Scene("C", "a machine with just the packages begins with `gatepost setup`", empty),
+]
