@@ -27,7 +27,9 @@ pub fn read(path: &Path) -> Result<Contents, ImportError> {
     };
     let columns = heading.iter().map(|name| column(name, &lines)).collect::<Result<Vec<_>, _>>()?;
     let has = |column: Column| columns.contains(&Some(column));
-    if !has(Column::Domain) && !has(Column::Address) && !(has(Column::Alias) && has(Column::Destination)) {
+    let is_known =
+        has(Column::Domain) || has(Column::Address) || has(Column::Alias) && has(Column::Destination);
+    if !is_known {
         return Err(lines.bad(format!(
             "a heading of {}, expected domain, or address[,password_hash][,display_name], or alias,destination",
             super::cut(&heading.join(","))

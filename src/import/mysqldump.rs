@@ -275,7 +275,7 @@ impl Reader<'_> {
             self.input.consume(1);
             self.seen += 1;
             self.line += usize::from(byte == b'\n');
-            if self.seen % REPORT == 0 {
+            if self.seen.is_multiple_of(REPORT) {
                 (self.progress)(self.seen);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::facts::{Auth, DAEMONS, Facts, KeySource, Wish};
+use super::facts::{Auth, DAEMONS, DovecotFacts, Facts, Foreign, KeySource, Wish};
 use super::plan::{Dns, Plan, Step, name};
 use super::{example, hba};
 use crate::mail::{Address, Domain};
@@ -166,7 +166,7 @@ pub(super) fn keys(facts: &Facts, wish: &Wish, plan: &mut Plan) {
         plan.remark(format!("keys are not taken over: {trouble}"));
     }
     let mut imported: Vec<&Domain> = Vec::new();
-    for (from, path, keys) in &facts.keys.to_import {
+    for Foreign { from, path, keys } in &facts.keys.to_import {
         imported.extend(keys.iter().map(|(domain, _)| domain));
         let program = match from {
             KeySource::Rspamd => "Rspamd",
@@ -237,7 +237,10 @@ fn listed(keys: &[(Domain, String)]) -> String {
 
 /// `gatepost.toml`: written where there is none.
 pub(super) fn configuration(facts: &Facts, auth: Auth, plan: &mut Plan) {
-    let owner = facts.dovecot.as_ref().map(|dovecot| dovecot.owner.clone()).unwrap_or_default();
+    // Of a server in use alone: a new one's userdb is of the system's users, and serves no mail of ours.
+    let in_use = |dovecot: &&DovecotFacts| !dovecot.is_new(facts.serves_mail());
+    let owner =
+        facts.dovecot.as_ref().filter(in_use).map(|dovecot| dovecot.owner.clone()).unwrap_or_default();
     let found = [("uid", &owner.uid), ("gid", &owner.gid), ("home", &owner.home)];
     if facts.config_text.is_none() {
         let mut text = example::GATEPOST_TOML.to_owned();

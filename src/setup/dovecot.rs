@@ -127,9 +127,7 @@ impl Flavour {
 
     /// The file's text.
     fn text(self, facts: &Facts, dovecot: &DovecotFacts, wish: &Wish, learns: bool) -> String {
-        // What was written for a new server stays so once Postfix is in use.
-        let new =
-            dovecot.ours.as_ref().map_or(!facts.serves_mail(), |ours| ours.contains("\n# --- Mailboxes"));
+        let new = dovecot.is_new(facts.serves_mail());
         let learns = learns && dovecot.has_sieve && !self.has_own_imapsieve(dovecot);
         let mut text = HEADER.to_owned();
         for (title, topic) in example::topics(self.example()) {

@@ -171,6 +171,13 @@ pub struct DovecotFacts {
     pub running: bool,
 }
 
+impl DovecotFacts {
+    /// Whether it is set up from nothing; what was written for a new server stays so once Postfix is in use.
+    pub(super) fn is_new(&self, serves_mail: bool) -> bool {
+        self.ours.as_ref().map_or(!serves_mail, |ours| ours.contains("\n# --- Mailboxes"))
+    }
+}
+
 /// Who owns the mail on disk, and where it is; what is not known is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailOwner {
@@ -201,11 +208,22 @@ pub enum KeySource {
     Opendkim,
 }
 
+/// Keys of one program.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    /// Whose.
+    pub from: KeySource,
+    /// What is imported.
+    pub path: PathBuf,
+    /// Domains and selectors.
+    pub keys: Vec<(Domain, String)>,
+}
+
 /// Signing keys.
 #[derive(Clone, Debug, Default)]
 pub struct KeyFacts {
-    /// Keys of others that are not in our table: from what, the path to import, and how many; with their domains.
-    pub to_import: Vec<(KeySource, PathBuf, Vec<(Domain, String)>)>,
+    /// Keys of others that are not in our table.
+    pub to_import: Vec<Foreign>,
     /// Domains that have a key in our table, in whatever state.
     pub with_key: BTreeSet<Domain>,
     /// What of the others' setup cannot be read, and why.

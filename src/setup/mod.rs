@@ -20,7 +20,7 @@ mod postfix;
 mod show;
 
 pub use facts::{
-    Auth, DAEMONS, DaemonFacts, DatabaseFacts, DovecotFacts, Facts, KeyFacts, KeySource, MailOwner,
+    Auth, DAEMONS, DaemonFacts, DatabaseFacts, DovecotFacts, Facts, Foreign, KeyFacts, KeySource, MailOwner,
     Neighbour, PostfixFacts, Wish,
 };
 pub use hba::Rule;

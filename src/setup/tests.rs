@@ -90,7 +90,11 @@ fn tutorial() -> Facts {
         }),
         neighbours: vec![Neighbour { name: "Rspamd", units: vec!["rspamd.service".into()] }],
         keys: KeyFacts {
-            to_import: vec![(KeySource::Rspamd, "/etc/rspamd".into(), vec![(domain, "2024".into())])],
+            to_import: vec![Foreign {
+                from: KeySource::Rspamd,
+                path: "/etc/rspamd".into(),
+                keys: vec![(domain, "2024".into())],
+            }],
             ..Default::default()
         },
         systemd: true,
@@ -268,6 +272,8 @@ fn a_plan_that_is_carried_out_leaves_nothing_to_do() {
             text: "!include conf.d/*.conf\n".into(),
             protocols: ["imap", "lmtp", "sieve", "pop3"].map(str::to_owned).into(),
             has_sieve: true,
+            // Debian 13 has a home for the system's users.
+            owner: MailOwner::of([("home".to_owned(), "/home/%{user | username}".to_owned())]),
             ..Default::default()
         }),
         keys: KeyFacts::default(),

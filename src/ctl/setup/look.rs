@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use gatepost::dkim::import;
 use gatepost::mail::{Address, Domain};
 use gatepost::setup::{
-    DAEMONS, DaemonFacts, DatabaseFacts, DovecotFacts, Facts, KeyFacts, KeySource, MailOwner, Neighbour,
-    PostfixFacts, is_replaced_milter,
+    DAEMONS, DaemonFacts, DatabaseFacts, DovecotFacts, Facts, Foreign, KeyFacts, KeySource, MailOwner,
+    Neighbour, PostfixFacts, is_replaced_milter,
 };
 use gatepost::store::schema;
 
@@ -300,6 +300,14 @@ fn owner(entries: &[Entry]) -> MailOwner {
     let at_top = |name: &str| {
         entries.iter().find(|one| one.path.is_empty() && one.key == name).map(|one| one.value.clone())
     };
+    // Another userdb may say otherwise for each user: then nothing is known.
+    let is_static = entries.iter().any(|one| {
+        one.path.is_empty() && one.key == "userdb static"
+            || one.within("userdb") && one.key == "driver" && one.value == "static"
+    });
+    if !is_static {
+        return MailOwner::default();
+    }
     let mut pairs: Vec<(String, String)> = [("uid", "mail_uid"), ("gid", "mail_gid"), ("home", "mail_home")]
         .iter()
         .filter_map(|(key, setting)| Some(((*key).to_owned(), at_top(setting)?)))
@@ -352,7 +360,7 @@ fn keys(where_: &Where, hosted: &[Domain], ours: &[(Domain, String)]) -> KeyFact
             }
         }
         if !found.is_empty() {
-            facts.to_import.push((source, path.clone(), found));
+            facts.to_import.push(Foreign { from: source, path: path.clone(), keys: found });
         }
     }
     facts
