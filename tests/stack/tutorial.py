@@ -6,6 +6,7 @@ Rspamd itself does not run: `milter_default_action = accept`, as its manual has 
 """
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -271,7 +272,7 @@ class Tutorial:
         self.postgres.create(STOCK_HBA, tables=False)
         shutil.copytree(self.stack.directory / "etc/tls", self.directory / "etc/tls", dirs_exist_ok=True)
         # No passwords: the daemons are known by their system users.
-        self.configure_gatepost({'\ndatabase-password-file = "': '\n# database-password-file = "'})
+        self.configure_gatepost(passwords=False)
         self.postfix.write("", self.postfix.STOCK.read_text())
         stock, directory = Path("/usr/share/dovecot"), self.dovecot.config.parent
         shutil.copytree(stock / "conf.d", directory / "conf.d")
@@ -332,24 +333,25 @@ class Tutorial:
         (self.directory / "etc/rspamd/dkim_selectors.map").write_text(selectors)
         self.outside.zone.write_text("\n".join([self._zone, *records, ""]))
 
-    def configure_gatepost(self, changes: dict[str, str] | None = None) -> None:
-        """/etc/gatepost/gatepost.toml, as a package installs it."""
-        changes = changes or {}
-        self.config.write_text(
-            example(
-                "gatepost.toml",
-                self.directory,
-                {
-                    "port = 5432\n": f"port = {self.ports.postgresql}\n",
-                    'uid = "vmail"\n': f'uid = "{VMAIL}"\n',
-                    'gid = "vmail"\n': f'gid = "{VMAIL}"\n',
-                    "servers = []\n": f'servers = ["127.0.0.1:{self.ports.dns}"]\n',
-                    "greylist = 4.0\n": 'greylist = "off"\n',
-                    f'# listen = [{{ unix = "{self.directory}/run/gatepost/pipe/learn", mode = "0660", group = "vmail" }}]\n': 'listen = ["systemd:learn"]\n',
-                    **changes,
-                },
-            )
+    def configure_gatepost(self, passwords: bool = True) -> None:
+        """/etc/gatepost/gatepost.toml, as a package installs it; the daemons have passwords, or are known by their system users."""
+        text = example(
+            "gatepost.toml",
+            self.directory,
+            {
+                "port = 5432\n": f"port = {self.ports.postgresql}\n",
+                'uid = "vmail"\n': f'uid = "{VMAIL}"\n',
+                'gid = "vmail"\n': f'gid = "{VMAIL}"\n',
+                "servers = []\n": f'servers = ["127.0.0.1:{self.ports.dns}"]\n',
+                "greylist = 4.0\n": 'greylist = "off"\n',
+            },
         )
+        # Whether these are commented out in the example is the package's choice.
+        sign = "" if passwords else "# "
+        text = re.sub(r"^(?:# )?(database-password-file = )", rf"{sign}\1", text, flags=re.M)
+        learning, rest = text.split("[milter.learning]\n")
+        rest = re.sub(r"^(?:# )?listen = .*$", 'listen = ["systemd:learn"]', rest, count=1, flags=re.M)
+        self.config.write_text(f"{learning}[milter.learning]\n{rest}")
 
     def setup(self, *arguments: str, users: dict[str, str | int] | None = None, stdin: str = "") -> str:
         """`gatepost setup`, as root."""

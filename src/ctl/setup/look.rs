@@ -24,7 +24,8 @@ pub(super) async fn facts(host: &Host, where_: &Where) -> anyhow::Result<Facts> 
     let postfix = if is_installed("postconf") { Some(postfix(where_.postfix.as_deref())?) } else { None };
     let dovecot = if is_installed("doveconf") { Some(dovecot(where_.dovecot.as_deref())?) } else { None };
     let (database, with_keys) = database(host).await?;
-    let daemons = daemons(&toml, where_, systemd);
+    let directory = host.config.parent().unwrap_or(Path::new("/etc/gatepost"));
+    let daemons = daemons(&toml, directory, where_, systemd);
     let mut names: Vec<String> = daemons.iter().map(|daemon| daemon.system_user.clone()).collect();
     let uid = toml.get("dovecot-auth").and_then(|section| section.get("uid")?.as_str());
     names.extend(uid.map(str::to_owned).into_iter().chain(["vmail".to_owned()]));
@@ -80,25 +81,37 @@ fn hostname(postfix: Option<&PostfixFacts>) -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
-fn daemons(toml: &toml::Table, where_: &Where, systemd: bool) -> Vec<DaemonFacts> {
+fn daemons(toml: &toml::Table, directory: &Path, where_: &Where, systemd: bool) -> Vec<DaemonFacts> {
     DAEMONS
         .iter()
         .map(|daemon| {
             let named = where_.system_user.iter().find(|(section, _)| section == daemon.section);
-            let file =
-                toml.get(daemon.section).and_then(|section| section.get("database-password-file")?.as_str());
+            let file = toml
+                .get(daemon.section)
+                .and_then(|section| section.get("database-password-file")?.as_str())
+                .map(|file| password_file(file, directory, daemon.section));
             let unit = format!("{}.service", daemon.unit);
             DaemonFacts {
                 section: daemon.section.to_owned(),
                 system_user: named.map_or(daemon.system_user, |(_, user)| user).to_owned(),
-                password_file: file.map(PathBuf::from),
-                has_password: file.is_some_and(|file| Path::new(file).exists()),
+                has_password: file.as_ref().is_some_and(|file| file.exists()),
+                password_file: file,
                 unit_is_down: systemd
                     && succeeds("systemctl", &["cat", &unit])
                     && !succeeds("systemctl", &["is-active", "--quiet", &unit]),
             }
         })
         .collect()
+}
+
+/// Where a password is kept: "credential:secret_FILE" is what systemd hands over of FILE in the daemon's directory of secrets.
+fn password_file(value: &str, directory: &Path, section: &str) -> PathBuf {
+    match value.strip_prefix("credential:") {
+        Some(name) => {
+            directory.join("secrets").join(section).join(name.strip_prefix("secret_").unwrap_or(name))
+        }
+        None => PathBuf::from(value),
+    }
 }
 
 /// The database, and the domains and selectors that have keys in our table.
