@@ -239,7 +239,10 @@ fn a_tutorials_server_is_switched_and_what_it_has_of_its_own_stays() {
     for word in ["namespace", "inet_listener", "pop3", "mail_location", "ssl", "imapsieve", "  acl = vfile"] {
         assert!(!ours.contains(word), "{word} in\n{ours}");
     }
-    assert!(file(&plan, "/etc/gatepost/gatepost.toml").contains("\n# database-password-file = "));
+    let toml = file(&plan, "/etc/gatepost/gatepost.toml");
+    assert!(!toml.lines().any(|line| line.starts_with("database-password-file")), "{toml}");
+    let path = std::path::Path::new("/etc/gatepost/gatepost.toml");
+    crate::config::parse::<crate::config::NoSection>(toml, path).unwrap();
     let hba = plan.steps.iter().find_map(|planned| match &planned.step {
         Step::InsertLines { path, before, lines } if path.ends_with("pg_hba.conf") => {
             Some((*before, lines[1].clone()))
@@ -320,6 +323,16 @@ fn a_new_server_gets_the_whole_example() {
     assert!(ours.contains("mail_location = maildir:~/Maildir") && ours.contains("port = 993"), "{ours}");
     assert!(plan.steps.iter().any(|planned| matches!(&planned.step, Step::MasterService { service, .. } if service == "submissions/inet")));
     assert!(plan.dns.iter().any(|dns| dns.record == "example.org. 3600 IN MX 10 mail.example.com."));
+}
+
+#[test]
+fn a_new_configuration_has_the_home_that_dovecot_has() {
+    let mut facts = tutorial();
+    let dovecot = facts.dovecot.as_mut().unwrap();
+    dovecot.owner.home = Some("/srv/mail/{user}".into());
+    let plan = plan(&facts, &Wish::default());
+    let toml = file(&plan, "/etc/gatepost/gatepost.toml");
+    assert!(toml.contains("\nhome = \"/srv/mail/{user}\"\n"), "{toml}");
 }
 
 #[test]
