@@ -33,6 +33,8 @@ pub(super) enum Verb {
     List {
         /// Only those of one domain
         domain: Option<Domain>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
 }
 
@@ -120,7 +122,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             transaction.commit().await.map_err(explain)?;
             println!("alias {} removed", source.source);
         }
-        Verb::List { domain } => list(connection, domain.as_ref()).await?,
+        Verb::List { domain, show } => list(connection, domain.as_ref(), show).await?,
     }
     Ok(())
 }
@@ -317,7 +319,11 @@ async fn remove(connection: &mut PgConnection, source: Kind, destinations: &[Str
     Ok(done.rows_affected())
 }
 
-async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow::Result<()> {
+async fn list(
+    connection: &mut PgConnection,
+    domain: Option<&Domain>,
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     type Row = (String, String, String, String);
     let mut rows: Vec<Row> = sqlx::query_as(
         "SELECT source_domain::text, source_local || '@' || source_domain, destination_local || '@' || destination_domain, 'alias'
@@ -344,6 +350,6 @@ async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow:
         .filter(|(domain, ..)| wanted(domain))
         .map(|(_, source, destination, kind)| [source, destination, kind])
         .collect();
-    terminal::table(["ALIAS", "LEADS TO", "KIND"], &rows);
+    show.table(["ALIAS", "LEADS TO", "KIND"], &rows);
     Ok(())
 }

@@ -8,39 +8,56 @@ use gatepost::database::Database;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 
+use super::owner::Owner;
+
 /// What the command line and the configuration say of the database.
 pub(super) struct Settings {
     /// The configuration; built-in defaults where there is no file.
     pub(super) config: Config<NoSection>,
+    /// Whether root has to step down for the database's owner; see [`super::owner`].
+    steps_down: bool,
 }
 
 impl Settings {
     pub(super) fn load(file: Option<PathBuf>, role: Option<String>) -> Result<Self, config::ConfigError> {
         let default = Path::new(config::DEFAULT_PATH);
-        let mut config = match file {
+        let config = match file {
             Some(file) => config::load::<NoSection>(&file)?,
             None if default.exists() => config::load::<NoSection>(default)?,
             None => config::parse::<NoSection>("", default)?,
         };
+        Ok(Self::of(config, role))
+    }
+
+    /// For a file that is still to be written: what counts without it.
+    pub(super) fn without_file(path: &Path, role: Option<String>) -> Result<Self, config::ConfigError> {
+        Ok(Self::of(config::parse::<NoSection>("", path)?, role))
+    }
+
+    /// As the owner of a local database, whomever the configuration names.
+    pub(super) fn for_owner(self) -> Self {
+        let mut config = self.config;
+        if config.database.host.starts_with('/') {
+            (config.database.user, config.database.password_file) = (None, None);
+        }
+        Self::of(config, None)
+    }
+
+    fn of(mut config: Config<NoSection>, role: Option<String>) -> Self {
         if let Some(role) = role {
             config.database.user = Some(role);
             config.database.password_file = None;
         }
-        Ok(Self { config })
+        let owner = Owner::role(&config.database);
+        if let Some(owner) = owner {
+            config.database.user = Some(owner.to_owned());
+        }
+        Self { config, steps_down: owner.is_some() }
     }
 
-    /// The same from a text, for a file that is still to be written.
-    pub(super) fn load_text(
-        text: &str,
-        path: &Path,
-        role: Option<String>,
-    ) -> Result<Self, config::ConfigError> {
-        let mut config = config::parse::<NoSection>(text, path)?;
-        if role.is_some() {
-            config.database.user = role;
-            config.database.password_file = None;
-        }
-        Ok(Self { config })
+    /// Connections made while this lives are the database owner's, where root needs that.
+    pub(super) fn as_owner(&self) -> Option<Owner> {
+        if self.steps_down { Owner::assume() } else { None }
     }
 
     /// Connections beside the one of [`Settings::connect`], for `LISTEN`.
@@ -48,30 +65,20 @@ impl Settings {
         Ok(Database::new(&self.config.database, "gatepost")?.listener_pool())
     }
 
-    /// Connects; the statement timeout of the daemons does not bind the admin. Root connects as `postgres`, as with `sudo -u postgres`.
+    /// Connects; the statement timeout of the daemons does not bind the admin.
     pub(super) async fn connect(&self) -> anyhow::Result<PoolConnection<Postgres>> {
         self.connect_to(&self.config.database.name).await
     }
 
     /// The same to another database of the cluster.
     pub(super) async fn connect_to(&self, name: &str) -> anyhow::Result<PoolConnection<Postgres>> {
-        let mut database = config::Database { name: name.to_owned(), ..self.config.database.clone() };
-        let is_owner = database.user.as_deref().is_none_or(|user| user == OWNER);
-        let _as_owner = if is_owner && database.password_file.is_none() && database.host.starts_with('/') {
-            let owner =
-                nix::unistd::User::from_name(OWNER).ok().flatten().and_then(|user| As::user(user.uid));
-            if owner.is_some() {
-                database.user = Some(OWNER.to_owned());
-            }
-            owner
-        } else {
-            None
-        };
+        let database = config::Database { name: name.to_owned(), ..self.config.database.clone() };
+        let _owner = self.as_owner();
         open(&database).await
     }
 }
 
-/// Connects as one role, with what the configuration says.
+/// Connects with what is given, as whoever we are at present.
 pub(super) async fn open(database: &config::Database) -> anyhow::Result<PoolConnection<Postgres>> {
     let place = format!("database {} at {} port {}", database.name, database.host, database.port);
     let pool = Database::new(database, "gatepost")?;
@@ -123,24 +130,5 @@ pub(super) async fn require_schema(connection: &mut PgConnection) -> anyhow::Res
     Ok(())
 }
 
-/// Root as another user, until it is dropped: PostgreSQL's `peer` looks at who connects (SO_PEERCRED), at that moment alone.
-pub(super) struct As(());
-
-impl As {
-    /// `None` where we are not root, and so cannot be somebody else.
-    pub(super) fn user(uid: nix::unistd::Uid) -> Option<Self> {
-        (nix::unistd::geteuid().is_root() && nix::unistd::seteuid(uid).is_ok()).then_some(Self(()))
-    }
-}
-
-impl Drop for As {
-    fn drop(&mut self) {
-        // The saved user is root still, so this cannot fail; if it did, everything that follows would be refused.
-        let _ = nix::unistd::seteuid(nix::unistd::Uid::from_raw(0));
-    }
-}
-
-/// The owner of Debian's clusters: system user and role.
-const OWNER: &str = "postgres";
 /// A tool waits longer than a daemon: for a server that is just starting.
 const CONNECT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -2,7 +2,6 @@
 //! `--yes` is given: what the dry run says is what the database says.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -14,6 +13,7 @@ use gatepost::mail::{Address, Domain};
 use sqlx::{Connection, PgConnection};
 
 use super::connection::{explain, has_schema};
+use super::progress::Progress;
 
 #[derive(Subcommand)]
 pub(super) enum From {
@@ -105,10 +105,9 @@ fn read(from: From) -> anyhow::Result<(Contents, How)> {
             how
         }
         From::Mysqldump { file, how } => {
-            let size = std::fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or_default();
-            more(import::mysqldump::read(&file, &mut |seen| {
-                progress(&format!("read {} of {} MiB", seen >> 20, size >> 20));
-            })?);
+            let size = std::fs::metadata(&file).ok().map(|metadata| metadata.len() >> 20);
+            let bar = Progress::new("reading", "MiB", size);
+            more(import::mysqldump::read(&file, &mut |mebibytes| bar.advance(mebibytes))?);
             how
         }
         From::Postfix { domains, mailboxes, aliases, passwords, how } => {
@@ -210,11 +209,8 @@ async fn insert(connection: &mut PgConnection, rows: &Rows) -> anyhow::Result<()
         + rows.aliases.len()
         + rows.further.len()
         + rows.catch_alls.len();
-    let mut done = 0;
-    let mut step = |by: usize| {
-        done += by;
-        progress(&format!("written {done} of {total}"));
-    };
+    let bar = Progress::new("importing", "rows", u64::try_from(total).ok());
+    let step = |by: usize| bar.advance(u64::try_from(by).unwrap_or_default());
     for batch in rows.domains.chunks(BATCH) {
         sqlx::query("INSERT INTO public.domains (domain) SELECT * FROM unnest($1::text[])")
             .bind(batch)
@@ -291,15 +287,7 @@ async fn insert(connection: &mut PgConnection, rows: &Rows) -> anyhow::Result<()
     Ok(())
 }
 
-/// On a terminal, one line that is written over.
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
-    }
-}
-
 fn report(rows: &Rows, done: bool) {
-    progress("");
     let lines = |word: &str, list: &[LeftOut]| {
         for one in list {
             print_line(&format!("{word:<5} {}: {}", one.origin, one.why));

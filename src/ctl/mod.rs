@@ -26,6 +26,8 @@ mod limits;
 mod logins;
 mod master;
 mod model;
+mod owner;
+mod progress;
 mod quarantine;
 mod quota;
 mod schema;
@@ -39,6 +41,7 @@ mod terminal;
 mod transport;
 mod user;
 mod why;
+mod zone;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -160,8 +163,16 @@ enum Noun {
     Import(import::From),
     /// From the server that is there to one that Gatepost serves: look, plan, do it, go back
     Setup(Box<setup::Setup>),
-    /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
-    Check,
+    /// The doctor: look at everything that mail depends on, and say what to do
+    ///
+    /// Configuration, secrets, sockets, Postfix, Dovecot, certificates, database, roles, addresses, keys; DNS of this host and of every
+    /// domain. One line each: ok, warn or fail, with what to do. Status 1 if something failed, 0 otherwise. As root it sees everything.
+    Check(check::Check),
+    /// Print completions for a shell, such as: gatepost completions bash >/usr/share/bash-completion/completions/gatepost
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs the tool.
@@ -199,18 +210,23 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     if let Noun::Setup(setup) = line.noun {
         return setup::run(*setup, line.config, line.role).await;
     }
+    if let Noun::Completions { shell } = line.noun {
+        let mut command = <CommandLine as clap::CommandFactory>::command();
+        clap_complete::generate(shell, &mut command, "gatepost", &mut std::io::stdout());
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = connection::Settings::load(line.config, line.role)?;
     if let Noun::Quarantine(verb) = line.noun {
         quarantine::run(verb, &settings).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Noun::Check = line.noun {
-        return check::run(&settings).await;
+    if let Noun::Check(check) = line.noun {
+        return check::run(check, &settings).await;
     }
     let mut connection = settings.connect().await?;
     match line.noun {
         Noun::Schema(verb) => schema::run(verb, &mut connection).await?,
-        Noun::Domain(verb) => domain::run(verb, &mut connection, &settings.config.dns).await?,
+        Noun::Domain(verb) => return domain::run(verb, &mut connection, &settings.config.dns).await,
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Sendas(verb) => sendas::run(verb, &mut connection).await?,
@@ -239,7 +255,18 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Why(which) => why::run(which, &mut connection).await?,
         Noun::Import(from) => import::run(from, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Quarantine(_) | Noun::Check | Noun::Setup(_) => {}
+        Noun::Quarantine(_) | Noun::Check(_) | Noun::Completions { .. } | Noun::Setup(_) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// clap's own checks of all verbs: no name twice, no argument that cannot be reached.
+    #[test]
+    fn the_command_line_is_sound() {
+        super::CommandLine::command().debug_assert();
+    }
 }

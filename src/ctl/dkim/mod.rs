@@ -103,6 +103,8 @@ pub(super) enum Verb {
         /// Removed keys too
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        show: super::terminal::Show,
     },
     /// Print the TXT records to publish, as a zone file takes them
     #[command(
@@ -252,7 +254,7 @@ pub(super) async fn run(
         }
         Verb::Retire { domain, selector } => steps::retire(&mut desk, &domain, &selector).await?,
         Verb::Remove { domain, selector, yes } => steps::remove(&mut desk, &domain, &selector, yes).await?,
-        Verb::List { domain, all } => show::list(&mut desk, domain.as_ref(), all).await?,
+        Verb::List { domain, all, show } => show::list(&mut desk, domain.as_ref(), all, show).await?,
         Verb::Dns { domain, selector, plain } => {
             show::dns(&mut desk, &domain, selector.as_deref(), plain).await?
         }

@@ -17,7 +17,8 @@ use super::look::{asks_socketmap, uid_of};
 use super::programs::said;
 use super::state::{State, put};
 use super::{Host, Where};
-use crate::ctl::connection::{As, explain, open};
+use crate::ctl::connection::{explain, open};
+use crate::ctl::owner::Owner;
 use crate::ctl::{alias, dkim, domain, user};
 
 /// Carries out the plan.
@@ -119,7 +120,7 @@ impl Hand<'_> {
             Step::ReloadPostgresql { peers } => self.reload_postgresql(peers).await,
             Step::AddDomain { domain } => {
                 let verb = domain::Verb::add(parsed(domain)?);
-                domain::run(verb, &mut *settings.connect().await?, &settings.config.dns).await
+                domain::run(verb, &mut *settings.connect().await?, &settings.config.dns).await.map(drop)
             }
             Step::AddUser { address } => {
                 let verb =
@@ -310,7 +311,7 @@ impl Hand<'_> {
             let mut tries = 0;
             loop {
                 let outcome = {
-                    let _as_user = As::user(uid);
+                    let _as_user = Owner::user(uid);
                     open(&database).await
                 };
                 match outcome {

@@ -125,16 +125,13 @@ pub(super) async fn run(
         );
     }
     let config = file.unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
-    let as_owner = role.is_none();
-    let mut settings = if config.exists() {
+    let named = role.is_some();
+    let settings = if config.exists() {
         Settings::load(Some(config.clone()), role)?
     } else {
-        Settings::load_text("", &config, role)?
+        Settings::without_file(&config, role)?
     };
-    let database = &mut settings.config.database;
-    if as_owner && database.host.starts_with('/') {
-        (database.user, database.password_file) = (None, None);
-    }
+    let settings = if named { settings } else { settings.for_owner() };
     let host = Host { settings, config };
     if setup.undo {
         state::undo(&host, &setup.where_, setup.force).await?;

@@ -19,10 +19,10 @@ class Scene:
 def all_scenes() -> list[Scene]:
     """Every scene."""
     from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, learning, load, logins, outages, proofs, reports, restarts, setup, sharing
-    from scenes import spam, submission
+    from scenes import spam, submission, verdicts
 
     modules = (
-        *(examples, inbound, learning, spam, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
+        *(examples, inbound, learning, spam, verdicts, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
         *(setup, outages, restarts, faults, load),
     )
     return [scene for module in modules for scene in module.SCENES]

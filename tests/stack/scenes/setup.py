@@ -1,4 +1,4 @@
-"""Scenes s and C: `gatepost setup` on the tutorial's server, and on a machine with just the packages; and back."""
+"""Scenes s and 1: `gatepost setup` on the tutorial's server, and on a machine with just the packages; and back."""
 
 import json
 import os
@@ -245,5 +245,5 @@ def different(before: dict[str, tuple[int, int, int, bytes]], after: dict[str, t
 
 SCENES = [
     Scene("s", "the tutorial's server is switched by `gatepost setup`, and back", setup),
-    Scene("C", "a machine with just the packages begins with `gatepost setup`", empty),
+    Scene("1", "a machine with just the packages begins with `gatepost setup`", empty),
 ]

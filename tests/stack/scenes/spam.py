@@ -155,7 +155,7 @@ def quarantine(stack: Stack, story: Story) -> None:
     send(stack, story, [ALICE], message)
     listed = until("the next is written down", lambda: tell("list") if "Held too" in tell("list") else "")
     queue_id = next(line.split()[0] for line in listed.splitlines() if "Held too" in line)
-    story.printed(tell("delete", queue_id))
+    story.printed(tell("delete", "--yes", queue_id))
     settle(stack)
     story.check("deleted: gone from the queue, never delivered", not where(stack, ALICE, message["Message-ID"]) and not held())
     rows = stack.postgres.sql("SELECT count(*) FROM gatepost.quarantine")
