@@ -37,6 +37,19 @@ impl DatabaseHosts {
         self.0.iter()
     }
 
+    /// Whether each is the directory of a unix socket, so that the server is on this machine.
+    pub fn are_local(&self) -> bool {
+        self.iter().all(DatabaseHost::is_directory)
+    }
+
+    /// The names, and the ports where one is named (`port` for those without), as libpq's `host` and `port` take them: divided by commas.
+    pub fn for_libpq(&self, port: u16) -> (String, Option<String>) {
+        let join = |texts: Vec<String>| texts.join(",");
+        let ports = || join(self.iter().map(|host| host.port.unwrap_or(port).to_string()).collect());
+        let named = self.iter().any(|host| host.port.is_some());
+        (join(self.iter().map(|host| host.name.clone()).collect()), named.then(ports))
+    }
+
     fn new(texts: &[String]) -> Result<Self, String> {
         match texts.len() {
             0 => Err(format!("an empty list, {EXPECTED}")),

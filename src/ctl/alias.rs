@@ -38,6 +38,14 @@ pub(super) enum Verb {
     },
 }
 
+impl Verb {
+    /// Adding one destination of one address.
+    pub(super) fn one(source: &str, destination: &str) -> Self {
+        let source = Source { source: source.to_owned(), wildcard: false, regex: false };
+        Self::Add { source, destinations: vec![destination.to_owned()], rank: 100 }
+    }
+}
+
 /// What receives, as typed.
 #[derive(Args)]
 pub(super) struct Source {

@@ -45,6 +45,13 @@ pub(super) enum Verb {
     Dns(domain_dns::Dns),
 }
 
+impl Verb {
+    /// Adding a domain whose mailboxes are here.
+    pub(super) fn add(domain: Domain) -> Self {
+        Self::Add { domain, kind: Kind::Local, next_hop: None, recipients: Takes::Any, of: None }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
     Local,

@@ -20,6 +20,7 @@ mod domain_dns;
 mod greylist;
 mod group;
 mod history;
+mod import;
 mod learn;
 mod limits;
 mod logins;
@@ -33,6 +34,7 @@ mod schema;
 mod scram;
 mod sendas;
 mod settings;
+mod setup;
 mod share;
 mod stats;
 mod terminal;
@@ -156,6 +158,11 @@ enum Noun {
     Why(why::Which),
     /// What was decided, counted by day, action or symbol
     Stats(stats::Which),
+    /// Users, domains and aliases of another server: csv, mysqldump, postfix; tried first, done with --yes
+    #[command(subcommand)]
+    Import(import::From),
+    /// From the server that is there to one that Gatepost serves: look, plan, do it, go back
+    Setup(Box<setup::Setup>),
     /// The doctor: look at everything that mail depends on, and say what to do
     ///
     /// Configuration, secrets, sockets, Postfix, Dovecot, certificates, database, roles, addresses, keys; DNS of this host and of every
@@ -200,6 +207,9 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     if let Noun::Dmarc(dmarc::Verb::Read(read)) = &line.noun {
         return dmarc::read::run(read);
     }
+    if let Noun::Setup(setup) = line.noun {
+        return setup::run(*setup, line.config, line.role).await;
+    }
     if let Noun::Completions { shell } = line.noun {
         let mut command = <CommandLine as clap::CommandFactory>::command();
         clap_complete::generate(shell, &mut command, "gatepost", &mut std::io::stdout());
@@ -243,8 +253,9 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
         Noun::History(which) => history::run(which, &mut connection, settings.pool().await?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
+        Noun::Import(from) => import::run(from, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Quarantine(_) | Noun::Check(_) | Noun::Completions { .. } => {}
+        Noun::Quarantine(_) | Noun::Check(_) | Noun::Completions { .. } | Noun::Setup(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,24 +7,28 @@
 use gatepost::config::Database;
 use nix::unistd::{Uid, User, seteuid};
 
-/// As long as it lives, the process acts as `postgres`; then as root again.
+/// As long as it lives, the process acts as `postgres`, or whom it was made for; then as root again.
 pub(super) struct Owner(());
 
 impl Owner {
     /// The role to connect as, if we should step down: we are root, the database is behind a unix socket, nobody named a role, and
     /// there is such a user.
     pub(super) fn role(database: &Database) -> Option<&'static str> {
-        let local = database.host.iter().all(|host| host.is_directory());
-        let wanted = Uid::current().is_root() && local && database.user.is_none();
+        let wanted = Uid::current().is_root() && database.host.are_local() && database.user.is_none();
         (wanted && user().is_some()).then_some(NAME)
     }
 
     /// Steps down; nothing happens where that was done already.
     pub(super) fn assume() -> Option<Self> {
+        Self::user(user()?.uid)
+    }
+
+    /// The same for any system user, to see what PostgreSQL lets it be.
+    pub(super) fn user(uid: Uid) -> Option<Self> {
         if !Uid::effective().is_root() {
             return None;
         }
-        seteuid(user()?.uid).ok()?;
+        seteuid(uid).ok()?;
         Some(Self(()))
     }
 }

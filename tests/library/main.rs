@@ -12,6 +12,7 @@ mod dns_server;
 mod doctor;
 mod failover;
 mod history;
+mod import;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -179,6 +179,25 @@ pub(super) enum Import {
     },
 }
 
+impl Verb {
+    /// Making the usual key.
+    pub(super) fn generate(domain: Domain) -> Self {
+        Self::Generate { domain, selector: None, kind: Kind::Rsa2048 }
+    }
+}
+
+impl Import {
+    /// Rspamd's keys; those that DNS shows sign at once.
+    pub(super) fn rspamd(path: &std::path::Path) -> Self {
+        Self::Rspamd { path: path.to_owned(), how: How { dry_run: false, no_activate: false } }
+    }
+
+    /// OpenDKIM's.
+    pub(super) fn opendkim(path: &std::path::Path) -> Self {
+        Self::Opendkim { path: path.to_owned(), how: How { dry_run: false, no_activate: false } }
+    }
+}
+
 /// How keys are taken over.
 #[derive(clap::Args, Clone, Copy)]
 pub(super) struct How {
