@@ -117,6 +117,11 @@ const PARAMETERS: &[Treated] = &[
         how: How::Switch,
         why: "while the milter is away, mail waits at the sender's: never unchecked, never unsigned",
     },
+    Treated {
+        parameter: "smtp_header_checks",
+        how: How::New,
+        why: "for which recipients a message is spam is nobody else's business",
+    },
     Treated { parameter: "smtpd_helo_required", how: How::New, why: "a server has a name" },
     Treated {
         parameter: "disable_vrfy_command",
