@@ -50,7 +50,7 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
         let started = Instant::now();
         let (judged, knows) = match &arguments.train {
             Some(_) => (player.judge(&message), true),
-            None => (player.look(&message), player.knows()),
+            None => (player.look(&message), player.is_heard()),
         };
         if arguments.train.is_none() {
             player.tell(entry.label);

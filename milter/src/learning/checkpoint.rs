@@ -4,7 +4,7 @@
 //! or of another epoch is thrown away and the model is made anew from the log.
 //!
 //! ```text
-//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64
+//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64   rows u64
 //! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
 //! owners u32, each: hash u64, samples u64
 //! weights 2^TABLE_BITS × f32   curvature 2^TABLE_BITS × u16
@@ -28,6 +28,8 @@ pub struct Checkpoint {
     pub epoch: i64,
     /// The last row it has learned.
     pub position: i64,
+    /// How many rows it has learned; positions have gaps.
+    pub rows: u64,
     /// What it has learned.
     pub model: Model,
 }
@@ -50,6 +52,11 @@ pub enum Unusable {
 }
 
 impl Checkpoint {
+    /// A model that has read nothing of that epoch.
+    pub fn new(epoch: i64) -> Self {
+        Self { epoch, position: 0, rows: 0, model: Model::default() }
+    }
+
     /// Reads a checkpoint.
     ///
     /// # Errors
@@ -79,6 +86,7 @@ impl Checkpoint {
         out.extend_from_slice(&FORM.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.position.to_le_bytes());
+        out.extend_from_slice(&self.rows.to_le_bytes());
         for count in model.shown.iter().chain(&model.missed) {
             out.extend_from_slice(&count.to_le_bytes());
         }
@@ -110,6 +118,7 @@ impl Checkpoint {
         }
         let mut rest = Rest(content.get(MAGIC.len() + 4..).ok_or(Unusable::Damaged)?);
         let (epoch, position) = (i64::from_le_bytes(rest.take()?), i64::from_le_bytes(rest.take()?));
+        let rows = u64::from_le_bytes(rest.take()?);
         let mut model = Model::default();
         for count in model.shown.iter_mut().chain(&mut model.missed) {
             *count = u64::from_le_bytes(rest.take()?);
@@ -123,7 +132,9 @@ impl Checkpoint {
         }
         for _ in 0..owners {
             let owner = Owner(u64::from_le_bytes(rest.take()?));
-            model.taught.insert(owner, u64::from_le_bytes(rest.take()?));
+            let samples = u64::from_le_bytes(rest.take()?);
+            model.taught.insert(owner, samples);
+            model.taught_by_all = model.taught_by_all.saturating_add(samples);
         }
         for weight in &mut model.weights {
             *weight = f32::from_le_bytes(rest.take()?);
@@ -132,7 +143,7 @@ impl Checkpoint {
             *curvature = u16::from_le_bytes(rest.take()?);
         }
         let whole = rest.0.is_empty() && model.weights.iter().all(|weight| weight.is_finite());
-        whole.then_some(Self { epoch, position, model }).ok_or(Unusable::Damaged)
+        whole.then_some(Self { epoch, position, rows, model }).ok_or(Unusable::Damaged)
     }
 }
 
@@ -168,7 +179,7 @@ impl Rest<'_> {
 
 const MAGIC: &[u8] = b"GATEPOST MODEL\n";
 /// Grows with every change of what the model sees or how it learns.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 /// No checkpoint is longer.
 const LONGEST: usize = (1 << TABLE_BITS) * 6 + 16 * (MAX_OWNERS + 1) + 256;
 
@@ -181,11 +192,12 @@ mod tests {
 
     fn checkpoint() -> Checkpoint {
         let mut model = Model::default();
-        let features = Extractor::default().read(&Message::from_eml(b"Subject: pills\n\nbuy pills\n"));
+        let features =
+            Extractor::default().read(&Message::from_eml(b"Subject: pills\n\nbuy pills\n")).features;
         let ann = Some(Owner::new("Ann@Example.org"));
         let judged = model.judge(&features, ann);
         model.learn(&features, ann, Label::Spam, &judged);
-        Checkpoint { epoch: 3, position: 17, model }
+        Checkpoint { epoch: 3, position: 17, rows: 1, model }
     }
 
     #[test]

@@ -45,6 +45,8 @@ const OWN: f32 = 3.0;
 const CORRECTION: usize = 8;
 /// The log-odds on which a correction ends.
 const SETTLED: f32 = 2.0;
+/// Samples of each kind before anybody hears what it thinks.
+const HANDFUL: u64 = 5;
 /// Owners whose samples are counted apart; all later ones are counted together.
 pub(super) const MAX_OWNERS: usize = 100_000;
 
@@ -106,6 +108,8 @@ pub struct Model {
     pub(super) missed: [u64; 2],
     /// How many samples each owner has shown.
     pub(super) taught: BTreeMap<Owner, u64>,
+    /// Their sum.
+    pub(super) taught_by_all: u64,
 }
 
 impl Default for Model {
@@ -118,6 +122,7 @@ impl Default for Model {
             shown: [0; 2],
             missed: [0; 2],
             taught: BTreeMap::new(),
+            taught_by_all: 0,
         }
     }
 }
@@ -177,13 +182,24 @@ impl Model {
         };
         let taught = self.taught.entry(owner).or_default();
         *taught += 1;
+        self.taught_by_all += 1;
         let mine = *taught as f32;
         let others = self.taught.len() - 1;
         if others == 0 {
             return 1.0;
         }
-        let average = (self.taught.values().sum::<u64>() as f32 - mine) / others as f32;
+        let average = (self.taught_by_all as f32 - mine) / others as f32;
         (FAIR * average / mine).min(1.0)
+    }
+
+    /// Whether it has seen enough of both kinds to be heard: a handful.
+    pub fn is_heard(&self) -> bool {
+        self.shown.iter().all(|&shown| shown >= HANDFUL)
+    }
+
+    /// Whether that owner has a view of his own: whether he has ever taught.
+    pub fn knows(&self, owner: Owner) -> bool {
+        self.taught.contains_key(&owner) || self.taught.len() >= MAX_OWNERS
     }
 
     /// How many samples of spam and of ham were shown.
@@ -196,16 +212,34 @@ impl Model {
         self.missed
     }
 
-    /// What a feature of the view `words` adds to the log-odds of a message that has `count` of them.
-    pub fn weight(&self, feature: u32, count: usize) -> f32 {
-        self.weights.get(feature as usize).copied().unwrap_or_default() * scale(count)
+    /// What each of the words adds to the log-odds of a message, for an owner or for nobody in particular.
+    pub fn contributions(&self, words: &[u32], owner: Option<Owner>) -> Vec<(u32, f32)> {
+        let scale = scale(words.len());
+        let mut found: Vec<(u32, f32)> =
+            words.iter().map(|&feature| (feature, self.weight(feature) * scale)).collect();
+        if let Some(owner) = owner {
+            for ((_, sum), own) in found.iter_mut().zip(of_owner(words, owner)) {
+                *sum += OWN * self.weight(own) * scale;
+            }
+        }
+        found
+    }
+
+    fn weight(&self, feature: u32) -> f32 {
+        self.weights.get(feature as usize).copied().unwrap_or_default()
     }
 
     fn logit(&self, view: impl ExactSizeIterator<Item = u32>) -> f32 {
         let scale = scale(view.len());
-        // One order for all hosts: the same numbers added in another order give other last bits.
-        view.map(|feature| self.weights.get(feature as usize).copied().unwrap_or_default()).sum::<f32>()
-            * scale
+        // Eight sums at once, because each addition waits for the one before; and in one order for all hosts, because the same numbers
+        // added in another order give other last bits.
+        let mut sums = [0.0f32; 8];
+        for (number, feature) in view.enumerate() {
+            if let Some(sum) = sums.get_mut(number % 8) {
+                *sum += self.weight(feature);
+            }
+        }
+        sums.iter().sum::<f32>() * scale
     }
 
     fn step(&mut self, view: impl ExactSizeIterator<Item = u32>, logit: f32, label: Label, size: f32) {
@@ -292,7 +326,7 @@ mod tests {
 
     fn sample(subject: &str, body: &str) -> Features {
         let eml = format!("From: a@example.org\nSubject: {subject}\n\n{body}\n");
-        Extractor::default().read(&Message::from_eml(eml.as_bytes()))
+        Extractor::default().read(&Message::from_eml(eml.as_bytes())).features
     }
 
     fn taught(rounds: usize) -> Model {
