@@ -7,10 +7,11 @@
 //! - [`judge`]: messages read and judged, several at once.
 //! - [`tally`]: what came of it, counted and printed.
 //! - [`online`]: the model that learns, played a stream in its order; alone and together with the rules.
-//! - [`fit`]: weights from it; [`model`]: the arithmetic.
+//! - [`fit`]: weights from it; [`model`]: the arithmetic; [`joint`]: points for what the model thinks.
 
 pub mod fit;
 pub mod index;
+pub mod joint;
 pub mod judge;
 pub mod model;
 pub mod online;

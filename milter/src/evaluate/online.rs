@@ -12,7 +12,9 @@ use anyhow::{Context, bail};
 
 use super::Evaluate;
 use super::index::Index;
+use super::joint::Played;
 use super::judge::{self, Judge};
+use super::model::Sample;
 use super::tally::Tally;
 use crate::config::Milter;
 use crate::facts::Learned;
@@ -84,6 +86,24 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
     let each = spent.as_secs_f64() * 1e6 / outcomes.len() as f64;
     super::print(&format!("{}\n{}", render(&figures, each), tally.render()))?;
     Ok(super::outcome(unread))
+}
+
+/// Plays a stream for `fit`: what the rules say of each message, and what the model thought before it learned it.
+pub(super) fn play(index: &Index, judge: &Judge, delay: usize, unread: &mut usize) -> Vec<Played> {
+    let mut player = Player::new(Playing { delay, partial: false });
+    let mut stream = Vec::with_capacity(index.entries.len());
+    for entry in &index.entries {
+        let Some(message) = message(index, entry, unread) else { continue };
+        let (judged, is_heard) = (player.look(&message), player.is_heard());
+        player.tell(entry.label);
+        let sample = Sample {
+            spam: entry.label == Label::Spam,
+            group: index.group_of(entry).to_owned(),
+            hits: judge.message(message, None).factors,
+        };
+        stream.push(Played { sample, probability: is_heard.then_some(judged.probability) });
+    }
+    stream
 }
 
 /// The messages of an index that can be read.
