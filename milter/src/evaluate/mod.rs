@@ -7,6 +7,7 @@
 //! - [`judge`]: messages read and judged, several at once.
 //! - [`tally`]: what came of it, counted and printed.
 //! - [`online`]: the model that learns, played a stream in its order; alone and together with the rules.
+//! - [`portrait`]: what the model sees of a message.
 //! - [`fit`]: weights from it; [`model`]: the arithmetic; [`joint`]: points for what the model thinks.
 
 pub mod fit;
@@ -15,6 +16,7 @@ pub mod joint;
 pub mod judge;
 pub mod model;
 pub mod online;
+pub mod portrait;
 pub mod tally;
 
 use std::io::Write;
@@ -37,6 +39,8 @@ pub enum Verb {
     Evaluate(Evaluate),
     /// Fit the rules' weights to a labelled corpus, cross-validated, and print them as [milter.weights]
     Fit(fit::Fit),
+    /// Print what the model that learns sees of a message: how many features, and a digest of them
+    Features(portrait::Features),
 }
 
 /// The arguments of `evaluate`.
@@ -75,6 +79,7 @@ pub async fn run(source: ConfigSource, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Evaluate(evaluate) => self::evaluate(&config, evaluate).await,
         Verb::Fit(fit) => fit::fit(&config, fit).await,
+        Verb::Features(features) => portrait::run(&features),
     }
 }
 
