@@ -7,6 +7,7 @@
 //! - [`judge`]: messages read and judged, several at once.
 //! - [`tally`]: what came of it, counted and printed.
 //! - [`online`]: the model that learns, played a stream in its order; alone and together with the rules.
+//! - [`liar`]: what one user who says the opposite can do to the others.
 //! - [`portrait`]: what the model sees of a message.
 //! - [`fit`]: weights from it; [`model`]: the arithmetic; [`joint`]: points for what the model thinks.
 
@@ -14,6 +15,7 @@ pub mod fit;
 pub mod index;
 pub mod joint;
 pub mod judge;
+pub mod liar;
 pub mod model;
 pub mod online;
 pub mod portrait;
@@ -67,6 +69,12 @@ pub struct Evaluate {
     /// With --online: learn from this corpus and from no other, and judge INDEX by that
     #[arg(long, value_name = "INDEX", requires = "online", conflicts_with_all = ["delay", "partial"])]
     train: Option<PathBuf>,
+    /// With --online: deal the messages out to so many owners, of whom one lies, and print what that does to the others
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, requires = "liar", value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    owners: u64,
+    /// With --online: how many of his messages the first of the owners calls what they are not
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "online", conflicts_with_all = ["delay", "partial", "train", "output"])]
+    liar: usize,
 }
 
 /// Does what the verb says. 0, or 70 where messages could not be read: the rest is counted all the same.
@@ -84,6 +92,9 @@ pub async fn run(source: ConfigSource, verb: Verb) -> anyhow::Result<ExitCode> {
 }
 
 async fn evaluate(config: &Milter, arguments: Evaluate) -> anyhow::Result<ExitCode> {
+    if arguments.liar > 0 {
+        return liar::run(&arguments);
+    }
     if arguments.online {
         return online::run(config, &arguments);
     }

@@ -107,7 +107,10 @@ pub(super) fn play(index: &Index, judge: &Judge, delay: usize, unread: &mut usiz
 }
 
 /// The messages of an index that can be read.
-fn messages<'a>(index: &'a Index, unread: &'a mut usize) -> impl Iterator<Item = (Message, Label)> + 'a {
+pub(super) fn messages<'a>(
+    index: &'a Index,
+    unread: &'a mut usize,
+) -> impl Iterator<Item = (Message, Label)> + 'a {
     index.entries.iter().filter_map(move |entry| Some((message(index, entry, unread)?, entry.label)))
 }
 

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! logit(view) = Σ w·x        p(view) = σ(logit(view))        e = label − p(view)
-//! if |e| > MARGIN:   g ← g + e²,   w ← w + STEP·e·x / √(FLOOR + g)      for each feature
+//! if |e| > MARGIN:   g ← g + e²,   w ← w + STEP·e·x / √(FLOOR + g)      for each feature; HAM times that for ham
 //! ```
 //!
 //! The sum of the log-odds is surer than it should be (the views see the same message), and on a server that has learned little it is much
@@ -30,6 +30,9 @@ use super::features::{Features, TABLE_BITS, of_owner};
 
 /// The size of a step. Chosen on the development set from 2 to 16, as were the next two.
 const STEP: f32 = 12.0;
+/// How much larger a step is for ham: wanted mail that is missed costs more than spam that is seen, and newsletters are the hard ones. Tried: 0.7
+/// to 3.
+const HAM: f32 = 1.5;
 /// Samples with a smaller error teach a view nothing.
 const MARGIN: f32 = 0.1;
 /// What the first step of a feature is divided by, squared.
@@ -248,7 +251,7 @@ impl Model {
             return;
         }
         let curvature = (error * error / CURVATURE).round() as u16;
-        let step = STEP * size * error * scale(view.len());
+        let step = STEP * size * error * scale(view.len()) * if label == Label::Ham { HAM } else { 1.0 };
         for feature in view {
             let at = feature as usize;
             if let (Some(weight), Some(known)) = (self.weights.get_mut(at), self.curvature.get_mut(at)) {
