@@ -160,7 +160,7 @@ fn descend(terms: &[Term], mut curve: Vec<f64>, cost: f64, width: f64) -> Vec<f6
 /// Rising over the places, ham's not above zero and spam's not below, all within the cap of the group; to tenths.
 fn bounded(curve: &[f64], place: usize, points: f64) -> f64 {
     let ham = curve.len() / 2;
-    let low = if place == 0 { -Group::Learned.cap() } else { curve[place - 1] };
+    let low = if place == 0 { LOWEST } else { curve[place - 1] };
     let high = curve.get(place + 1).copied().unwrap_or_else(|| Group::Learned.cap());
     let (low, high) = if place < ham { (low, high.min(0.0)) } else { (low.max(0.0), high) };
     (points.clamp(low, high) * 10.0).round() / 10.0 + 0.0
@@ -178,6 +178,9 @@ fn softplus(x: f64) -> f64 {
 const MARK: f64 = 6.0;
 const MARGIN: f64 = 0.05;
 const WIDTHS: [f64; 2] = [0.6, 0.25];
+
+/// No more points for ham, however sure the model is: whoever copies somebody's wanted mail must not buy himself free of everything else.
+const LOWEST: f64 = -6.0;
 
 /// How much of the ham that may be marked is marked of what is fitted to.
 const PART: f64 = 0.8;

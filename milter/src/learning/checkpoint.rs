@@ -6,7 +6,7 @@
 //! ```text
 //! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64   rows u64
 //! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
-//! owners u32, each: hash u64, samples u64
+//! owners u32, each: hash u64, samples u64, contrary u64
 //! weights 2^TABLE_BITS × f32   curvature 2^TABLE_BITS × u16
 //! SHA-256 of all before
 //! ```
@@ -19,7 +19,7 @@ use std::path::Path;
 use aws_lc_rs::digest;
 
 use super::features::TABLE_BITS;
-use super::model::{MAX_OWNERS, Model, Owner};
+use super::model::{MAX_OWNERS, Model, Owner, Taught};
 
 /// A model and how far it has read.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +81,7 @@ impl Checkpoint {
 
     fn to_bytes(&self) -> Vec<u8> {
         let model = &self.model;
-        let mut out = Vec::with_capacity(model.weights.len() * 6 + 16 * model.taught.len() + 256);
+        let mut out = Vec::with_capacity(model.weights.len() * 6 + 24 * model.taught.len() + 256);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORM.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
@@ -95,9 +95,10 @@ impl Checkpoint {
         out.extend_from_slice(&calibration.offset.to_le_bytes());
         out.extend_from_slice(&calibration.steps.to_le_bytes());
         out.extend_from_slice(&(model.taught.len() as u32).to_le_bytes());
-        for (owner, count) in &model.taught {
-            out.extend_from_slice(&owner.0.to_le_bytes());
-            out.extend_from_slice(&count.to_le_bytes());
+        for (owner, taught) in &model.taught {
+            for number in [owner.0, taught.samples, taught.contrary] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
         }
         model.weights.iter().for_each(|weight| out.extend_from_slice(&weight.to_le_bytes()));
         model.curvature.iter().for_each(|curvature| out.extend_from_slice(&curvature.to_le_bytes()));
@@ -133,7 +134,8 @@ impl Checkpoint {
         for _ in 0..owners {
             let owner = Owner(u64::from_le_bytes(rest.take()?));
             let samples = u64::from_le_bytes(rest.take()?);
-            model.taught.insert(owner, samples);
+            let contrary = u64::from_le_bytes(rest.take()?);
+            model.taught.insert(owner, Taught { samples, contrary });
             model.taught_by_all = model.taught_by_all.saturating_add(samples);
         }
         for weight in &mut model.weights {
@@ -181,7 +183,7 @@ const MAGIC: &[u8] = b"GATEPOST MODEL\n";
 /// Grows with every change of what the model sees or how it learns.
 const FORM: u32 = 2;
 /// No checkpoint is longer.
-const LONGEST: usize = (1 << TABLE_BITS) * 6 + 16 * (MAX_OWNERS + 1) + 256;
+const LONGEST: usize = (1 << TABLE_BITS) * 6 + 24 * (MAX_OWNERS + 1) + 256;
 
 #[cfg(test)]
 mod tests {

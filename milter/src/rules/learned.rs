@@ -25,7 +25,7 @@ pub const RULES: &[Rule] = &[
 pub const BAYES_HAM_999: Rule = Rule {
     symbol: "BAYES_HAM_999",
     group: Group::Learned,
-    weight: -5.0,
+    weight: -6.0,
     summary: "what people have shown says wanted: 99.9 % or more",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 0)),
@@ -35,7 +35,7 @@ pub const BAYES_HAM_999: Rule = Rule {
 pub const BAYES_HAM_99: Rule = Rule {
     symbol: "BAYES_HAM_99",
     group: Group::Learned,
-    weight: -4.0,
+    weight: -2.0,
     summary: "what people have shown says wanted: 99 to 99.9 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 1)),
@@ -45,7 +45,7 @@ pub const BAYES_HAM_99: Rule = Rule {
 pub const BAYES_HAM_95: Rule = Rule {
     symbol: "BAYES_HAM_95",
     group: Group::Learned,
-    weight: -2.5,
+    weight: -2.0,
     summary: "what people have shown says wanted: 95 to 99 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 2)),
@@ -55,7 +55,7 @@ pub const BAYES_HAM_95: Rule = Rule {
 pub const BAYES_HAM_80: Rule = Rule {
     symbol: "BAYES_HAM_80",
     group: Group::Learned,
-    weight: -1.0,
+    weight: -2.0,
     summary: "what people have shown says wanted: 80 to 95 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 3)),
@@ -65,7 +65,7 @@ pub const BAYES_HAM_80: Rule = Rule {
 pub const BAYES_HAM_50: Rule = Rule {
     symbol: "BAYES_HAM_50",
     group: Group::Learned,
-    weight: -0.5,
+    weight: -2.0,
     summary: "what people have shown says wanted: up to 80 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 4)),
@@ -75,7 +75,7 @@ pub const BAYES_HAM_50: Rule = Rule {
 pub const BAYES_SPAM_50: Rule = Rule {
     symbol: "BAYES_SPAM_50",
     group: Group::Learned,
-    weight: 3.0,
+    weight: 0.8,
     summary: "what people have shown says spam: up to 80 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 5)),
@@ -85,7 +85,7 @@ pub const BAYES_SPAM_50: Rule = Rule {
 pub const BAYES_SPAM_80: Rule = Rule {
     symbol: "BAYES_SPAM_80",
     group: Group::Learned,
-    weight: 6.5,
+    weight: 4.2,
     summary: "what people have shown says spam: 80 to 95 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 6)),
@@ -95,7 +95,7 @@ pub const BAYES_SPAM_80: Rule = Rule {
 pub const BAYES_SPAM_95: Rule = Rule {
     symbol: "BAYES_SPAM_95",
     group: Group::Learned,
-    weight: 7.2,
+    weight: 5.2,
     summary: "what people have shown says spam: 95 to 99 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 7)),
@@ -105,7 +105,7 @@ pub const BAYES_SPAM_95: Rule = Rule {
 pub const BAYES_SPAM_99: Rule = Rule {
     symbol: "BAYES_SPAM_99",
     group: Group::Learned,
-    weight: 8.0,
+    weight: 10.0,
     summary: "what people have shown says spam: 99 to 99.9 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 8)),
@@ -115,7 +115,7 @@ pub const BAYES_SPAM_99: Rule = Rule {
 pub const BAYES_SPAM_999: Rule = Rule {
     symbol: "BAYES_SPAM_999",
     group: Group::Learned,
-    weight: 8.5,
+    weight: 10.0,
     summary: "what people have shown says spam: 99.9 % or more",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 9)),
