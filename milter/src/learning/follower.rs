@@ -44,7 +44,7 @@ impl Current {
     /// The model's word for the rules: for nobody in particular, and for those of the owners who have taught it themselves. None while there
     /// is no model, or while it has seen next to nothing of one kind.
     pub fn words(&self, message: &Message, portrait: &Portrait, owners: &[Owner]) -> Option<Words> {
-        let heard: Vec<(Option<Owner>, Judgement, Vec<(u32, f32)>)> = {
+        let heard: Vec<Heard> = {
             let known = self.0.model.read().unwrap_or_else(PoisonError::into_inner);
             let model = &known.as_ref()?.model;
             if !model.is_heard() {
@@ -105,6 +105,9 @@ impl Current {
         change(&mut self.0.model.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
+
+/// A judgement, for whom, and the words that spoke most for it.
+type Heard = (Option<Owner>, Judgement, Vec<(u32, f32)>);
 
 /// What the model says of one message.
 #[derive(Debug, Clone, PartialEq)]
