@@ -18,6 +18,12 @@ pub const MAX_HEADER: usize = 64 * 1024;
 /// Bytes of a body that are kept. The model looks at no more.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// What of a message from a mailbox is looked at: a header of twice the size and the body.
+const MAX_RAW: usize = 2 * MAX_HEADER + MAX_BODY;
+
+/// Fields that a delivery puts on top.
+const DELIVERY: [&str; 3] = ["Return-Path", "Delivered-To", "X-Original-To"];
+
 /// The header in which a judged message carries its key.
 pub const KEY_HEADER: &str = "X-Gatepost-Id";
 
@@ -77,6 +83,75 @@ pub fn carried_key(message: &[u8]) -> Option<MessageKey> {
         let value = name.eq_ignore_ascii_case(KEY_HEADER.as_bytes()).then(|| value.strip_prefix(b":"))??;
         MessageKey::parse(std::str::from_utf8(value).ok()?)
     })
+}
+
+/// A message from a mailbox as a milter would have seen it: without what was put on top on its way into the mailbox, and with CRLF at the
+/// end of lines.
+///
+/// Of a message that this server has judged that is everything above our key and the first `Received` below it, which is Postfix's own
+/// for this hop. Any other that has `Delivered-To`, `X-Original-To` or `Return-Path` on top, as Dovecot and Postfix add them, lost the
+/// fields down to its first `Received` that does not say `with LMTP` (RFC 5321, 4.4). Everything else is as it was.
+pub fn as_judged(message: &[u8]) -> Vec<u8> {
+    let message = with_crlf(message);
+    let (header, body) = split(&message);
+    let fields = fields(header);
+    let is = |field: &[u8], name: &str| {
+        field.split_at_checked(name.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(name.as_bytes()) && rest.trim_ascii_start().starts_with(b":")
+        })
+    };
+    let hop = |from: usize| {
+        let passed = fields.iter().skip(from).position(|field| is(field, "Received") && !is_lmtp(field));
+        passed.map(|at| from + at)
+    };
+    let key = fields.iter().position(|field| is(field, KEY_HEADER) && carried_key(field).is_some());
+    let is_delivered = fields.first().is_some_and(|field| DELIVERY.iter().any(|name| is(field, name)));
+    // Below the key: our other fields, and then Postfix's own hop. Above the first hop of a delivered message there is only delivery.
+    let mut kept: Vec<&[u8]> = match (key, is_delivered) {
+        (Some(key), _) => match hop(key) {
+            Some(hop) => [&fields[key..hop], &fields[hop + 1..]].concat(),
+            None => fields[key..].to_vec(),
+        },
+        (None, true) => hop(0).map_or_else(|| fields.clone(), |hop| fields[hop + 1..].to_vec()),
+        (None, false) => fields.clone(),
+    };
+    kept.extend([b"\r\n".as_slice(), body]);
+    kept.concat()
+}
+
+/// The fields of a header block, each with its folds and line ends.
+fn fields(header: &[u8]) -> Vec<&[u8]> {
+    let (mut fields, mut start, mut at) = (Vec::new(), 0, 0);
+    while at < header.len() {
+        let end = memchr::memchr(b'\n', &header[at..]).map_or(header.len(), |end| at + end + 1);
+        if !matches!(header.get(end), Some(b' ' | b'\t')) {
+            fields.push(&header[start..end]);
+            start = end;
+        }
+        at = end;
+    }
+    fields
+}
+
+/// Whether a `Received` was written by a delivery agent: Dovecot says `with LMTP` or `with LMTPS` (RFC 3848 has the former).
+fn is_lmtp(field: &[u8]) -> bool {
+    memchr::memmem::find(field, b"with LMTP").is_some()
+}
+
+/// As much of a message as a sample can have, its line ends CRLF.
+fn with_crlf(message: &[u8]) -> Vec<u8> {
+    let most = &message[..message.len().min(MAX_RAW)];
+    let mut out = Vec::with_capacity(most.len() + most.len() / 32);
+    for line in most.split_inclusive(|&byte| byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(text) => {
+                out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
+                out.extend_from_slice(b"\r\n");
+            }
+            None => out.extend_from_slice(line),
+        }
+    }
+    out
 }
 
 /// The part of a message that is kept, unpacked.
@@ -139,6 +214,37 @@ mod tests {
         let mut bomb = DeflateEncoder::new(vec![FORM], Compression::best());
         bomb.write_all(&vec![0; 64 << 20]).unwrap();
         assert_eq!(unpack(&bomb.finish().unwrap()), Err(BadSample::Damaged));
+    }
+
+    #[test]
+    fn a_message_from_a_mailbox_is_as_it_was_judged() {
+        let sent = "Received: from far by near;\r\n\tSat\r\nFrom: a@b.test\r\nSubject: x\r\n\r\nbody\r\n";
+        let key = MessageKey::new([7; 16]);
+        let lmtp = "Received: from mx by mx\r\n\twith LMTP id 1 for <bob@example.com>\r\n";
+        let own = "Received: from near (near [192.0.2.1])\r\n\tby mx (Postfix) with ESMTPS id 2\r\n";
+        let judged = format!("X-Gatepost-Id: {key}\r\nX-Spamd-Result: default: False\r\n");
+        let top = "Return-Path: <a@b.test>\r\nDelivered-To: bob@example.com\r\n";
+        // What our own fields are the model does not see (the milter's `learning::features`).
+        for (stored, expected) in [
+            (
+                format!("{top}{lmtp}Authentication-Results: mx; spf=pass\r\n{judged}{own}{sent}"),
+                format!("{judged}{sent}"),
+            ),
+            (format!("{top}{lmtp}{own}{sent}"), sent.to_owned()),
+            (format!("{top}{own}{sent}"), sent.to_owned()),
+            (sent.to_owned(), sent.to_owned()),
+            (
+                format!("{judged}{sent}").replace("Received: ", "X-Received: "),
+                format!("{judged}{sent}").replace("Received: ", "X-Received: "),
+            ),
+            (format!("{top}From: a@b.test\r\n\r\nx"), format!("{top}From: a@b.test\r\n\r\nx")),
+            (String::new(), "\r\n".to_owned()),
+        ] {
+            for stored in [stored.clone(), stored.replace("\r\n", "\n")] {
+                assert_eq!(String::from_utf8(as_judged(stored.as_bytes())).unwrap(), expected, "{stored}");
+            }
+        }
+        assert!(as_judged(&b"x\n".repeat(50 << 20)).len() <= 2 * MAX_RAW);
     }
 
     #[test]

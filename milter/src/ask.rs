@@ -157,7 +157,7 @@ async fn gather(
         host: "localhost".to_owned(),
     };
     gathering
-        .gather(message, envelope, &question, &Pool::new(1))
+        .gather(message, envelope, &question, &Pool::new(1), None)
         .await
         .facts
         .context("the message could not be read")

@@ -17,7 +17,8 @@ use tracing::error;
 
 use crate::antivirus::{Antivirus, Sample, Scan};
 use crate::authentication::{Authentication, DkimResult, Question, Verifier};
-use crate::facts::Facts;
+use crate::facts::{self, Facts};
+use crate::learning::{Current, Portrait};
 use crate::lists::{Listed, Lists};
 use crate::message::{Envelope, Message};
 use crate::pool::Pool;
@@ -43,30 +44,34 @@ pub struct Gathered {
     pub authentication: Authentication,
     /// All facts, those about the sender included; none where the message is not judged, and after a mistake of ours.
     pub facts: Option<Facts>,
+    /// What a model sees of the message; none where there is none.
+    pub portrait: Option<Portrait>,
     /// What the antivirus says; none where there is none.
     pub scan: Option<Scan>,
 }
 
 impl Gathering {
-    /// Asks everybody about a message. `question` holds the message as it will be delivered, `message` what the rules may see.
+    /// Asks everybody about a message. `question` holds the message as it will be delivered, `message` what the rules may see; `model` reads
+    /// it with them.
     pub async fn gather(
         &self,
         message: &Arc<Message>,
         envelope: &Envelope,
         question: &Question,
         pool: &Pool,
+        model: Option<&Current>,
     ) -> Gathered {
         let end = Instant::now() + self.deadline;
         let (verified, read, scan) = tokio::join!(
             AssertUnwindSafe(self.verifier.verify(question, pool)).catch_unwind(),
-            AssertUnwindSafe(self.read(message, envelope, pool, end)).catch_unwind(),
+            AssertUnwindSafe(self.read(message, envelope, pool, model, end)).catch_unwind(),
             self.scan(message, question, end),
         );
         let authentication = verified.unwrap_or_else(|_| {
             error!("verification failed; judged without it");
             Authentication::not_asked()
         });
-        let mut facts = read.ok().flatten();
+        let (mut facts, portrait) = read.ok().flatten().unzip();
         if let Some(facts) = &mut facts {
             facts.listed.merge(self.signers(&authentication, end).await);
             let lists = std::mem::take(&mut facts.listed.missing);
@@ -78,7 +83,7 @@ impl Gathering {
             }
         }
         let facts = facts.map(|facts| facts.with(authentication.clone()));
-        Gathered { authentication, facts, scan }
+        Gathered { authentication, facts, portrait: portrait.flatten(), scan }
     }
 
     /// Reads the message, and asks the lists about what stands in it.
@@ -87,25 +92,26 @@ impl Gathering {
         message: &Arc<Message>,
         envelope: &Envelope,
         pool: &Pool,
+        model: Option<&Current>,
         end: Instant,
-    ) -> Option<Facts> {
+    ) -> Option<(Facts, Option<Portrait>)> {
         if !self.reads {
             return None;
         }
         let read = if message.body.len() <= SMALL {
-            catch_unwind(AssertUnwindSafe(|| Facts::read(message, envelope))).ok()
+            catch_unwind(AssertUnwindSafe(|| read(message, envelope, model))).ok()
         } else {
-            let (message, envelope) = (Arc::clone(message), envelope.clone());
-            pool.run(move || Facts::read(&message, &envelope)).await.ok()
+            let (message, envelope, model) = (Arc::clone(message), envelope.clone(), model.cloned());
+            pool.run(move || read(&message, &envelope, model.as_ref())).await.ok()
         };
-        let Some(mut facts) = read else {
+        let Some((mut facts, portrait)) = read else {
             error!("reading failed; the message passes unjudged");
             return None;
         };
         if let Some(lists) = &self.lists {
             facts.listed = lists.ask(&facts, self.verifier.resolver(), end).await;
         }
-        Some(facts)
+        Some((facts, portrait))
     }
 
     /// Asks the lists about those whose signatures passed.
@@ -130,6 +136,16 @@ impl Gathering {
             None => None,
         }
     }
+}
+
+/// Writes and parses the message once, for the rules and for the model. What goes wrong with the latter costs the message the model's word alone.
+fn read(message: &Message, envelope: &Envelope, model: Option<&Current>) -> (Facts, Option<Portrait>) {
+    let raw = message.to_rfc5322();
+    let parsed = facts::parse(&raw);
+    let facts = Facts::of(message, envelope, &raw, &parsed);
+    let portray = || model.and_then(|model| model.read(message, &raw, &parsed));
+    let portrait = catch_unwind(AssertUnwindSafe(portray));
+    (facts, portrait.inspect_err(|_| error!("the model was not heard")).ok().flatten())
 }
 
 /// Reading a message of so many bytes takes about as long as handing it to another thread and back.

@@ -67,7 +67,10 @@ impl Judgement {
         let mut groups: Vec<(View, Vec<Address>)> = Vec::new();
         for (at, delivery) in knowledge.deliveries.iter().enumerate() {
             let relation = knowledge.relations.get(at);
-            let view = view(base, knowledge, &matches, &delivery.recipient, &delivery.mailbox, relation);
+            let mut view = view(base, knowledge, &matches, &delivery.recipient, &delivery.mailbox, relation);
+            // What it thinks for everybody stands in the facts: those of whom it knows nothing more agree in that.
+            let own = knowledge.learned.get(at).filter(|own| facts.learned.as_ref() != Some(*own));
+            view.learned = own.cloned();
             // Those who differ from most stand at the end; of very many who all differ each is judged alone.
             match groups.iter_mut().take(MAX_COMPARED).find(|(known, _)| *known == view) {
                 Some((_, mailboxes)) if mailboxes.contains(&delivery.mailbox) => {}

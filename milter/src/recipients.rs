@@ -12,6 +12,7 @@ use gatepost::spam::{Lists, Settings, folded_name};
 use gatepost::store::{Author, Relation, Store};
 use mail_parser::MessageParser;
 
+use crate::facts::Learned;
 use crate::message::Message;
 
 /// One way of a message: for whom it came, and whose mailbox it goes to.
@@ -36,6 +37,9 @@ pub struct Knowledge {
     pub lists: Arc<Lists>,
     /// How each mailbox stands to the author; empty where that is not known.
     pub relations: Vec<Relation>,
+    /// What the model thinks of the message for the mailbox of each delivery; empty where it thinks nothing. Found out last, from the
+    /// message.
+    pub learned: Vec<Learned>,
     /// What could not be had: `settings`, `lists`, `correspondents`.
     pub missing: Vec<&'static str>,
     /// Why, where one of the former two could not: then no message is refused for its score, because it may be allowed.

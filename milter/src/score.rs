@@ -8,8 +8,8 @@ use gatepost::mail::SmtpReply;
 use gatepost::spam::{ReplyText, SubjectTemplate};
 use gatepost::store::Relation;
 
-use crate::facts::Facts;
-use crate::rules::{Check, Composite, Decision, Evidence, Group, RULES, Rule};
+use crate::facts::{Facts, Learned};
+use crate::rules::{Check, Composite, Decision, Evidence, Group, RULES, Rule, learned};
 use crate::verdict::{Action, Hit, Verdict};
 
 /// The points of every rule: its own, or what the configuration says.
@@ -61,6 +61,8 @@ pub struct View {
     pub subject: SubjectTemplate,
     /// How he stands to the author.
     pub relation: Relation,
+    /// What the model thinks for him; none where that is what it thinks for everybody.
+    pub learned: Option<Learned>,
     /// What the operator's lists say: hits with points of their own.
     pub listed: Vec<Hit>,
     /// What they decide, whatever the score.
@@ -89,6 +91,7 @@ impl View {
             reject_text: ReplyText::default(),
             subject: SubjectTemplate::default(),
             relation: Relation::default(),
+            learned: None,
             listed: Vec::new(),
             decided: None,
             unsure: false,
@@ -135,7 +138,16 @@ pub fn factors(facts: &Facts) -> Vec<(usize, f64)> {
     let view = View::new(Weights(vec![1.0; RULES.len()]), Thresholds::default());
     let place = |found: &Found| RULES.iter().position(|rule| rule.symbol == found.rule.symbol);
     let found = all(facts, &find(facts), &view);
-    found.iter().filter_map(|found| Some((place(found)?, found.points))).collect()
+    // What the model thinks is worth something of two weights.
+    let rules = found.iter().filter(|found| found.rule.group != Group::Learned);
+    let mut factors: Vec<(usize, f64)> =
+        rules.filter_map(|found| Some((place(found)?, found.points))).collect();
+    if let Some(learned) = &facts.learned {
+        let first = RULES.iter().position(|rule| rule.group == Group::Learned).unwrap_or_default();
+        factors
+            .extend(learned::shares(learned.probability).into_iter().map(|(at, share)| (first + at, share)));
+    }
+    factors
 }
 
 /// What the rules say that look at the message alone: the same for every recipient.
@@ -159,7 +171,7 @@ pub fn find(facts: &Facts) -> Findings {
                 evidence
             }
             Check::Listed => facts.listed.evidence(rule.symbol).map(Evidence::new),
-            Check::Relation(_) | Check::Composite(_) => None,
+            Check::Relation(_) | Check::Learned(_) | Check::Composite(_) => None,
         };
         findings.hits.extend(evidence.map(|evidence| (index, evidence)));
     }
@@ -192,6 +204,7 @@ fn all(facts: &Facts, findings: &Findings, view: &View) -> Vec<Found> {
                 hits.next_if(|(hit, _)| *hit == index).map(|(_, evidence)| evidence.clone())
             }
             Check::Relation(check) => check(facts, &view.relation),
+            Check::Learned(check) => view.learned.as_ref().or(facts.learned.as_ref()).and_then(check),
             Check::Composite(composite) => composed(&composite, &mut found),
         };
         if let Some(evidence) = evidence {

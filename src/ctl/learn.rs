@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use gatepost::mail::Address;
 use gatepost::training;
@@ -22,6 +24,15 @@ pub(super) enum Label {
     Ham,
 }
 
+impl Label {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Spam => "spam",
+            Self::Ham => "ham",
+        }
+    }
+}
+
 /// Shows mail to the milters: `gatepost learn spam /var/vmail/example.com/ann/Maildir/.Junk`
 ///
 /// A path is one message, an mbox (it begins with `From `), a Maildir or any other directory, which is read with all below it. What was
@@ -37,6 +48,10 @@ pub(super) struct Learn {
     /// Whose mail it is; without it the messages teach everybody's model alike
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     user: Option<Address>,
+    /// Only mail that its user has read and left there for so many days: the paths are Maildirs, such as his Inbox, of which `cur` is read and
+    /// no folder below. What he has called spam or ham himself stays as it is
+    #[arg(long, value_name = "DAYS", requires = "user", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    read_for: Option<u32>,
     /// Only count the messages
     #[arg(long)]
     dry_run: bool,
@@ -48,9 +63,15 @@ fn address(text: &str) -> Result<Address, String> {
 
 pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::Result<()> {
     require_schema(connection).await?;
+    if learn.read_for.is_some() && matches!(learn.label, Label::Spam) {
+        bail!("--read-for: mail that was read and kept is ham; expected `gatepost learn ham --read-for …`");
+    }
     let mut files = Vec::new();
     for path in &learn.paths {
-        collect(path, &mut files)?;
+        match learn.read_for {
+            Some(days) => collect_read(path, Duration::from_secs(u64::from(days) * 86_400), &mut files)?,
+            None => collect(path, &mut files)?,
+        }
     }
     files.sort();
     let mut teacher =
@@ -60,10 +81,7 @@ pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::
         teacher.done += 1;
     }
     teacher.progress(true);
-    let word = match learn.label {
-        Label::Spam => "spam",
-        Label::Ham => "ham",
-    };
+    let word = learn.label.as_str();
     match learn.dry_run {
         true => println!("{} messages in {} files; nothing was learned", teacher.seen, files.len()),
         false => println!(
@@ -92,6 +110,33 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         if kind.is_dir() && name != "tmp" {
             collect(&entry.path(), files)?;
         } else if kind.is_file() && !maildir {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The messages of a Maildir that were read and then left alone for that long: flag S (seen), and none of D, T, P (a draft, thrown away, passed
+/// on), by <https://cr.yp.to/proto/maildir.html>. Flags stand in the file's name, so the last change of the inode (its ctime) is that of the
+/// flags, or of the folder.
+fn collect_read(path: &Path, kept: Duration, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let current = path.join("cur");
+    if !current.is_dir() {
+        bail!("{}: --read-for reads Maildirs, and there is no {}", path.display(), current.display());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for entry in fs::read_dir(&current).with_context(|| current.display().to_string())? {
+        let entry = entry.with_context(|| current.display().to_string())?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let flags = name.rsplit_once(":2,").map_or("", |(_, flags)| flags.split(',').next().unwrap_or(""));
+        if !flags.contains('S') || flags.contains(['D', 'T', 'P']) {
+            continue;
+        }
+        // Gone meanwhile, or renamed: looked at the next time.
+        let Ok(data) = entry.metadata() else { continue };
+        let changed = u64::try_from(data.ctime()).unwrap_or(u64::MAX);
+        if data.is_file() && now.saturating_sub(changed) >= kept.as_secs() {
             files.push(entry.path());
         }
     }
@@ -137,7 +182,8 @@ impl Teacher<'_> {
             return Ok(());
         }
         let carried = training::carried_key(raw);
-        let mut sample = training::pack(raw);
+        let seen = training::as_judged(raw);
+        let mut sample = training::pack(&seen);
         if let Some(key) = carried {
             let judged: Option<(Vec<u8>,)> =
                 sqlx::query_as("SELECT sample FROM gatepost.judged_messages WHERE message = $1")
@@ -149,18 +195,19 @@ impl Teacher<'_> {
                 sample = judged;
             }
         }
-        let key = carried.unwrap_or_else(|| training::key_of(raw));
-        let (news,): (bool,) = sqlx::query_as("SELECT gatepost.teach($1, $2, 'tool', $3, $4)")
-            .bind(match self.learn.label {
-                Label::Spam => "spam",
-                Label::Ham => "ham",
-            })
+        let key = carried.unwrap_or_else(|| training::key_of(&seen));
+        let statement = match self.learn.read_for {
+            Some(_) => "SELECT gatepost.teach_wanted($1, 'read', $2, $3)",
+            None => "SELECT gatepost.teach($4, $1, 'tool', $2, $3)",
+        };
+        let mut teach = sqlx::query_as(statement)
             .bind(self.learn.user.as_ref().map(|user| user.to_string().to_lowercase()))
             .bind(key.as_bytes().to_vec())
-            .bind(sample)
-            .fetch_one(&mut *self.connection)
-            .await
-            .map_err(explain)?;
+            .bind(sample);
+        if self.learn.read_for.is_none() {
+            teach = teach.bind(self.learn.label.as_str());
+        }
+        let (news,): (bool,) = teach.fetch_one(&mut *self.connection).await.map_err(explain)?;
         self.news += usize::from(news);
         self.progress(false);
         Ok(())
@@ -204,5 +251,30 @@ mod tests {
             files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, [".Sent/cur/4", "cur/1:2,S", "new/2"]);
         assert!(collect(Path::new("/does/not/exist"), &mut files).is_ok(), "opening it says what is wrong");
+    }
+
+    #[test]
+    fn what_was_read_and_kept_is_told_by_flags_and_age() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["cur", "new", ".Archive/cur"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let names = ["1:2,S", "2:2,RS", "3:2,", "4:2,ST", "5:2,SD", "6,S=12:2,a", "7:2,PS", "8"];
+        for name in names {
+            fs::write(folder.path().join("cur").join(name), "x").unwrap();
+        }
+        fs::write(folder.path().join("new/9"), "x").unwrap();
+        fs::write(folder.path().join(".Archive/cur/10:2,S"), "x").unwrap();
+        let read = |kept| {
+            let mut files = Vec::new();
+            collect_read(folder.path(), kept, &mut files).unwrap();
+            files.sort();
+            let name = |file: &PathBuf| file.file_name().unwrap().to_string_lossy().into_owned();
+            files.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(read(Duration::ZERO), ["1:2,S", "2:2,RS"]);
+        assert!(read(Duration::from_secs(3_600)).is_empty(), "just read");
+        let error = collect_read(Path::new("/does/not/exist"), Duration::ZERO, &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("--read-for reads Maildirs"), "{error}");
     }
 }

@@ -75,7 +75,7 @@ async fn status(connection: &mut PgConnection, show: terminal::Show) -> anyhow::
         let heading = ["SPAM", "HAM", "CORRECTIONS", "USERS", "EPOCH", "POSITION", "OLDEST"];
         show.table(heading, &[[spam, ham, corrections, owners, epoch, last, oldest]]);
     } else {
-        summary([spam, ham, corrections, owners, epoch, last], &oldest);
+        summary(connection, [spam, ham, corrections, owners, epoch, last], &oldest).await?;
     }
     type Host = (String, String, i64, i64, i64, i64, i64, i64, Vec<u8>);
     let hosts: Vec<Host> = sqlx::query_as(
@@ -120,24 +120,42 @@ async fn status(connection: &mut PgConnection, show: terminal::Show) -> anyhow::
     Ok(())
 }
 
-/// The log in words.
-fn summary([spam, ham, corrections, owners, epoch, last]: [i64; 6], oldest: &str) {
+/// What has been taught, and what it takes to be sure.
+async fn summary(
+    connection: &mut PgConnection,
+    [spam, ham, corrections, owners, epoch, last]: [i64; 6],
+    oldest: &str,
+) -> anyhow::Result<()> {
     println!(
         "samples  {spam} spam, {ham} ham, {corrections} of them corrections; of {owners} users; epoch {epoch}, position {last}"
     );
     println!("oldest   {}", oldest);
+    let sources: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT source, label, count(*) FROM gatepost.training_log GROUP BY source, label ORDER BY count(*) DESC, source, label",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(explain)?;
+    let sources: Vec<String> =
+        sources.into_iter().map(|(source, label, count)| format!("{count} {label} by {source}")).collect();
+    println!("sources  {}", if sources.is_empty() { "none".to_owned() } else { sources.join(", ") });
+    println!("balance  {}", balance(spam, ham));
     let rarer = spam.min(ham);
     let (least, which) = if spam < ham { (spam, "spam") } else { (ham, "ham") };
     match rarer {
-        0 => println!("sure     of nothing: no {which} has been shown; it takes some of both"),
+        _ if rarer < HANDFUL => println!(
+            "sure     of nothing: {least} {which}; nobody hears the model before it has {HANDFUL} of each kind"
+        ),
         _ if rarer < CONFIDENT => println!(
             "sure     at most {:.0} %: {least} {which}, and it takes {CONFIDENT} of the rarer kind to say 99 %",
             100.0 * (rarer as f64 + 1.0) / (rarer as f64 + 2.0)
         ),
         _ => println!("sure     as sure as a message lets it be"),
     }
+    Ok(())
 }
 
+/// The log in words.
 /// A row of the log as a line of JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -260,5 +278,28 @@ async fn new_epoch(connection: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many of the one kind there are for one of the other, and what to do where it is far from even.
+fn balance(spam: i64, ham: i64) -> String {
+    let (more, less, rare) = if spam > ham { (spam, ham, "ham") } else { (ham, spam, "spam") };
+    let advice = match rare {
+        _ if more < 10 * less.max(HANDFUL) => "",
+        "ham" => {
+            "; ham is rare: `gatepost learn ham` (with --read-for, for what was read and kept), or ham-from-replies and \
+             ham-from-correspondents in [milter.learning]"
+        }
+        _ => "; spam is rare: people move it into Junk, or `gatepost learn spam` for folders that there are",
+    };
+    match less {
+        0 => format!("{spam} to {ham}{advice}"),
+        _ => format!(
+            "{:.1} {} for each {rare}{advice}",
+            more as f64 / less as f64,
+            if rare == "ham" { "spam" } else { "ham" }
+        ),
+    }
+}
+
+/// Samples of each kind before the milters hear the model.
+const HANDFUL: i64 = 5;
 /// Samples of the rarer kind from which on the model may say 99 %.
 const CONFIDENT: i64 = 98;

@@ -172,4 +172,5 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/012_settings.sql"),
     include_str!("migrations/013_history.sql"),
     include_str!("migrations/014_training.sql"),
+    include_str!("migrations/019_wanted_mail.sql"),
 ];

@@ -57,6 +57,12 @@ pub enum Source {
     Tool,
     /// Another server's log, with `gatepost model import`.
     Import,
+    /// A mailbox owner, by answering the message.
+    Reply,
+    /// A mailbox owner, by having written to its author.
+    Correspondent,
+    /// A mailbox owner, by having read it and left it in the Inbox.
+    Read,
 }
 
 impl Source {
@@ -66,6 +72,9 @@ impl Source {
             Self::Move => "move",
             Self::Tool => "tool",
             Self::Import => "import",
+            Self::Reply => "reply",
+            Self::Correspondent => "correspondent",
+            Self::Read => "read",
         }
     }
 }
@@ -100,6 +109,19 @@ pub struct Logged {
     pub sample: Vec<u8>,
 }
 
+/// A message as it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Its key.
+    pub key: MessageKey,
+    /// The message, packed.
+    pub sample: Vec<u8>,
+    /// Its Message-ID with brackets; none where nobody will ask for it.
+    pub message_id: Option<String>,
+    /// The mailboxes that it went to, in lower case; empty where nobody will ask for them.
+    pub mailboxes: Vec<String>,
+}
+
 /// How far a model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelState {
@@ -128,6 +150,39 @@ impl Store {
         Lookup::from(database.ask(query.fetch_one(database.pool())).await.map(Some)).map(|(news,)| news)
     }
 
+    /// Appends that a message is wanted, unless its owner has said something of it himself; found is whether it was news.
+    pub async fn teach_wanted(
+        &self,
+        owner: &Address,
+        source: Source,
+        message: MessageKey,
+        sample: &[u8],
+    ) -> Lookup<bool> {
+        let database = &self.0.database;
+        let query = sqlx::query_as::<_, (bool,)>(include_str!("queries/teach_wanted.sql"))
+            .bind(owner.to_string().to_lowercase())
+            .bind(source.as_str())
+            .bind(message.0.to_vec())
+            .bind(sample.to_vec());
+        Lookup::from(database.ask(query.fetch_one(database.pool())).await.map(Some)).map(|(news,)| news)
+    }
+
+    /// The judged messages that have one of these Message-IDs and went to that mailbox, packed.
+    pub async fn judged_by_id(
+        &self,
+        message_ids: &[String],
+        mailbox: &Address,
+    ) -> Lookup<Vec<(MessageKey, Vec<u8>)>> {
+        let database = &self.0.database;
+        let query = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>(include_str!("queries/judged_by_id.sql"))
+            .bind(message_ids)
+            .bind(mailbox.to_string().to_lowercase());
+        Lookup::from(database.ask(query.fetch_all(database.pool())).await.map(Some)).map(|rows| {
+            let row = |(key, sample): (Vec<u8>, Vec<u8>)| Some((MessageKey(key.try_into().ok()?), sample));
+            rows.into_iter().filter_map(row).collect()
+        })
+    }
+
     /// The rows of the log behind a position, at most `limit`; found and empty at its end. The epoch comes with them, read in the
     /// same snapshot.
     pub async fn training_after(&self, position: i64, limit: i64) -> Lookup<(i64, Vec<Logged>)> {
@@ -150,17 +205,32 @@ impl Store {
         })
     }
 
+    /// How many rows of the log there are up to a position.
+    pub async fn training_rows(&self, position: i64) -> Lookup<u64> {
+        let database = &self.0.database;
+        let query = sqlx::query_as::<_, (i64,)>(include_str!("queries/training_rows.sql")).bind(position);
+        let answer = database.ask(query.fetch_one(database.pool())).await;
+        Lookup::from(answer.map(Some)).map(|(rows,)| rows.unsigned_abs())
+    }
+
     /// Waits until the log may have grown, as far as that is announced. For one follower in the process.
     pub async fn training_changed(&self) {
         self.0.freshness.changed(Class::Training).await;
     }
 
     /// Keeps judged messages, in one round trip.
-    pub async fn keep_judged(&self, judged: &[(MessageKey, Vec<u8>)]) -> Lookup<()> {
-        let (keys, samples): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
-            judged.iter().map(|(key, sample)| (key.0.to_vec(), sample.clone())).unzip();
+    pub async fn keep_judged(&self, judged: &[Judged]) -> Lookup<()> {
+        let keys: Vec<Vec<u8>> = judged.iter().map(|one| one.key.0.to_vec()).collect();
+        let samples: Vec<&[u8]> = judged.iter().map(|one| one.sample.as_slice()).collect();
+        let ids: Vec<Option<&str>> = judged.iter().map(|one| one.message_id.as_deref()).collect();
+        // An array in SQL has no rows of different lengths.
+        let mailboxes: Vec<String> = judged.iter().map(|one| one.mailboxes.join("\n")).collect();
         let database = &self.0.database;
-        let query = sqlx::query(include_str!("queries/keep_judged.sql")).bind(keys).bind(samples);
+        let query = sqlx::query(include_str!("queries/keep_judged.sql"))
+            .bind(keys)
+            .bind(samples)
+            .bind(ids)
+            .bind(mailboxes);
         Lookup::from(database.ask(query.execute(database.pool())).await.map(Some)).map(|_| ())
     }
 

@@ -118,3 +118,69 @@ fn mistakes_have_a_place() {
         assert_eq!(run(arguments).code, Some(64), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_stream_is_played_and_points_for_the_model_are_fitted() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = corpus(directory.path(), 40);
+    let answer = run(&["fit", &index, "--online", "--folds", "2"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.err);
+    assert!(answer.out.contains("\n# held out "), "{}", answer.out);
+    let points = answer.out.lines().filter(|line| line.starts_with("BAYES_"));
+    assert_eq!(points.count(), 10, "{}", answer.out);
+    assert_eq!(run(&["fit", &index, "--online", "--folds", "2"]).out, answer.out, "no chance in it");
+    let config = directory.path().join("gatepost.toml");
+    std::fs::write(&config, &answer.out).unwrap();
+    let judged = run(&["--config", config.to_str().unwrap(), "evaluate", &index, "--online"]);
+    assert!(judged.out.starts_with("the model alone: 40 ham, 40 spam"), "{}", judged.out);
+    assert_eq!(run(&["fit", &index, "--delay", "3"]).code, Some(64), "there is nothing to be late with");
+}
+
+#[test]
+fn a_liar_gets_his_way_and_the_others_theirs() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = corpus(directory.path(), 200);
+    let answer = run(&["evaluate", &index, "--online", "--owners", "5", "--liar", "1000"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.err);
+    let wrong = |name: &str| -> [usize; 2] {
+        let line = answer.out.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+        let count = |before: &str| {
+            line.split(before)
+                .next()
+                .unwrap()
+                .rsplit(" of ")
+                .nth(1)
+                .unwrap()
+                .rsplit([' ', ','])
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        [count(" ham called spam"), count(" spam called ham")]
+    };
+    let (honest, lied) = (wrong("honest"), wrong("lied to"));
+    assert!(honest.iter().sum::<usize>() <= 10, "{}", answer.out);
+    // 320 messages; the liar teaches 80 lies beside 320 true words.
+    assert!(lied.iter().sum::<usize>() <= honest.iter().sum::<usize>() + 16, "{}", answer.out);
+}
+
+#[test]
+fn what_the_model_sees_does_not_depend_on_the_mailbox() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let sent = "Received: from far by near; Sat\nFrom: a@b.test\nSubject: x\n\nsome words\n";
+    let judged = write("judged.eml", sent.to_owned());
+    let top = "Return-Path: <a@b.test>\nDelivered-To: bob@example.com\nReceived: from mx by mx\n\twith LMTP id 1\n\
+               X-Gatepost-Id: 07070707070707070707070707070707\nReceived: from near by mx (Postfix) with ESMTPS id 2\n";
+    let stored = write("stored.eml", format!("{top}{sent}"));
+    let seen = run(&["features", &judged]);
+    assert!(seen.out.starts_with("header  ") && seen.out.lines().count() == 3, "{}", seen.out);
+    assert_eq!(run(&["features", "--delivered", &stored]).out, seen.out);
+    assert_ne!(run(&["features", &stored]).out, seen.out);
+    assert_eq!(run(&["features", "/does/not/exist"]).code, Some(70));
+}

@@ -11,11 +11,11 @@ use gatepost::store::schema;
 use crate::daemon::{Daemon, Peer};
 use crate::postgres::Database;
 
-const SPAM: &str =
+pub(crate) const SPAM: &str =
     "Buy cheap pills from our certified pharmacy, no prescription is needed, order now and save a lot.\r\n";
-const HAM: &str = "Here are the minutes of our meeting, please look at the open points before we meet again on Thursday.\r\n";
+pub(crate) const HAM: &str = "Here are the minutes of our meeting, please look at the open points before we meet again on Thursday.\r\n";
 
-async fn database() -> Database {
+pub(crate) async fn database() -> Database {
     let database = Database::create().await;
     let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
     let mut connection = connection.pool().acquire().await.unwrap();
@@ -25,16 +25,21 @@ async fn database() -> Database {
 
 /// A milter that learns, its checkpoint in a directory that outlives it.
 fn milter(database: &Database, state: &Path) -> Daemon {
+    milter_with(database, state, "", "")
+}
+
+/// The same with keys of `[milter.learning]`, and tables.
+pub(crate) fn milter_with(database: &Database, state: &Path, keys: &str, rest: &str) -> Daemon {
     let learning = format!(
-        "[milter.learning]\nlisten = [\"unix:{}\"]\ncheckpoint = \"{}\"\n",
+        "[milter.learning]\n{keys}\nlisten = [\"unix:{}\"]\ncheckpoint = \"{}\"\n",
         state.join("learn.sock").display(),
         state.join("model").display()
     );
-    Daemon::start("", &format!("{learning}{}", database.toml()))
+    Daemon::start("", &format!("{learning}{}{rest}", database.toml()))
 }
 
 /// What Pigeonhole writes (dovecot 2.3.19, `pipe` with `sieve_pipe_socket_dir`), and the answer.
-fn say(state: &Path, label: &str, user: &str, message: &str) -> String {
+pub(crate) fn say(state: &Path, label: &str, user: &str, message: &str) -> String {
     let mut socket = UnixStream::connect(state.join("learn.sock")).unwrap();
     let head =
         format!("VERSION\tscript\t4\t0\nenv_USER={user}\nenv_HOME=/var/vmail\nenv_HOST=mx\n-\n{label}\n\n");
@@ -46,20 +51,20 @@ fn say(state: &Path, label: &str, user: &str, message: &str) -> String {
     answer
 }
 
-fn letter(number: usize, body: &str) -> String {
+pub(crate) fn letter(number: usize, body: &str) -> String {
     format!(
         "From: Ann <ann{number}@sender.test>\r\nSubject: number {number}\r\nMessage-ID: <{number}@sender.test>\r\n\r\n{body}"
     )
 }
 
 /// The position that a checkpoint has (its form stands in `learning/checkpoint.rs`).
-fn position(state: &Path) -> i64 {
+pub(crate) fn position(state: &Path) -> i64 {
     let bytes = std::fs::read(state.join("model")).unwrap_or_default();
     bytes.get(27..35).map_or(0, |position| i64::from_le_bytes(position.try_into().unwrap()))
 }
 
 /// Lets a milter that has ended read on, until its checkpoint has the whole log.
-async fn read_on(database: &Database, state: &Path) {
+pub(crate) async fn read_on(database: &Database, state: &Path) {
     let last: i64 =
         database.sql("SELECT max(position) FROM gatepost.training_log").await.trim().parse().unwrap();
     for pause in 1..20 {
@@ -92,7 +97,7 @@ fn judge(daemon: &Daemon, body: &str) -> Vec<String> {
     edits.iter().filter_map(text).collect()
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !holds().await {
         assert!(Instant::now() < end, "never: {what}");
@@ -100,7 +105,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-async fn logged(database: &Database) -> String {
+pub(crate) async fn logged(database: &Database) -> String {
     database.sql("SELECT string_agg(label || ' ' || coalesce(owner, '-'), ', ' ORDER BY position) FROM gatepost.training_log").await.trim().to_owned()
 }
 

@@ -15,7 +15,7 @@
 //! - [`outgoing`]: what is removed, mended and signed, seen on the wire; OpenDKIM verifies it.
 //! - [`signing`]: signatures, verified by dkimpy (needs PostgreSQL: `tests/with-postgres`).
 //! - [`key_watch`]: signing keys and what DNS says of them, over all their life.
-//! - [`learning`]: people teach, the milters learn (needs PostgreSQL).
+//! - [`learning`]: people teach, the milters learn; [`teaching`]: whom the model believes, and what else teaches it (need PostgreSQL).
 //! - [`spf`]: the RFC 7208 test suite.
 //! - [`theirs`]: the example messages of the RFCs, and what OpenDKIM signs.
 //! - [`verification`]: signatures of strangers, made by dkimpy.
@@ -54,6 +54,7 @@ mod rules;
 mod running;
 mod signing;
 mod spf;
+mod teaching;
 mod theirs;
 mod verification;
 

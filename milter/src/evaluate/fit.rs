@@ -20,8 +20,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::index::{Index, Label};
+use super::joint;
 use super::judge::{self, Judge};
 use super::model::{self, Outcome, Sample};
+use super::online;
 use super::tally::share;
 use crate::config::Milter;
 use crate::pool::Pool;
@@ -43,6 +45,12 @@ pub struct Fit {
     /// Also write one line for each message: label, path, and its score by weights that were fitted without its fold; tabs between them
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
+    /// Play the corpus in its order to a model that knows nothing, and fit the points of what it thinks (BAYES_...); the rules' weights stay
+    #[arg(long)]
+    online: bool,
+    /// With --online: tell the model what a message was only after that many more
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "online")]
+    delay: usize,
     /// How many messages are judged at once; as many as the machine has cores if not given
     #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     threads: usize,
@@ -55,6 +63,9 @@ pub(super) async fn fit(config: &Milter, arguments: Fit) -> anyhow::Result<ExitC
         bail!("--ham-error {}: expected a percentage from 0 to 100", arguments.ham_error);
     }
     let index = Index::read(&arguments.index)?;
+    if arguments.online {
+        return together(config, index, &arguments, ham_error).await;
+    }
     let mut samples = Vec::with_capacity(index.entries.len());
     let mut paths = Vec::with_capacity(index.entries.len());
     let mut unread = 0;
@@ -96,19 +107,34 @@ pub(super) async fn fit(config: &Milter, arguments: Fit) -> anyhow::Result<ExitC
     Ok(super::outcome(unread))
 }
 
+/// `--online`.
+async fn together(
+    config: &Milter,
+    index: Index,
+    arguments: &Fit,
+    ham_error: f64,
+) -> anyhow::Result<ExitCode> {
+    let judge = Judge::new(Weights::default(), Thresholds::default(), config.bounds().rules_body);
+    let (delay, folds) = (arguments.delay, arguments.folds);
+    let start: Vec<f64> =
+        RULES.iter().map(|rule| config.weights.0.get(rule.symbol).copied().unwrap_or(rule.weight)).collect();
+    let work = move || {
+        let mut unread = 0;
+        let stream = online::play(&index, &judge, delay, &mut unread);
+        (joint::report(&stream, &start, &model::present(), folds, ham_error), unread)
+    };
+    let (text, unread) = Pool::new(1).run(work).await?;
+    super::print(&text)?;
+    Ok(super::outcome(unread))
+}
+
 /// What is printed, and the score of each sample by the weights that were fitted without it.
 fn report(samples: &[Sample], folds: u64, ham_error: f64) -> (String, Vec<f64>) {
     let start = model::present();
     let all: Vec<&Sample> = samples.iter().collect();
     let fitted = model::fit(&all, &start, ham_error);
-    let mut out = String::new();
     let before = Outcome::of(all.iter().copied(), &start);
-    let _ = writeln!(out, "# {} ham, {} spam", before.ham, before.spam);
-    let _ = writeln!(
-        out,
-        "# {:<24}{:>24}{:>24}{:>24}{:>24}",
-        "", "ham from 6", "ham from 15", "spam from 6", "spam from 15"
-    );
+    let mut out = title(samples.iter());
     let _ = writeln!(out, "# {:<24}{}", "as they are", line(&before));
     let _ = writeln!(out, "# {:<24}{}", "fitted to all", line(&Outcome::of(all.iter().copied(), &fitted)));
     let mut held_out = Outcome::default();
@@ -147,8 +173,16 @@ fn report(samples: &[Sample], folds: u64, ham_error: f64) -> (String, Vec<f64>) 
     (out, scores)
 }
 
+/// How many there are, and the names of the columns of [`line`].
+pub(super) fn title<'a>(samples: impl Iterator<Item = &'a Sample>) -> String {
+    let (spam, ham): (Vec<&Sample>, Vec<&Sample>) = samples.partition(|sample| sample.spam);
+    let columns = ["ham from 6", "ham from 15", "spam from 6", "spam from 15"];
+    let columns = columns.map(|column| format!("{column:>24}")).concat();
+    format!("# {} ham, {} spam\n# {:<24}{columns}\n", ham.len(), spam.len(), "")
+}
+
 /// The places of the samples of each fold. Groups are dealt out by a hash of their names, so that a corpus that grows keeps its folds.
-fn divide(samples: &[Sample], folds: u64) -> BTreeMap<String, BTreeSet<usize>> {
+pub(super) fn divide(samples: &[Sample], folds: u64) -> BTreeMap<String, BTreeSet<usize>> {
     let groups: BTreeSet<&str> = samples.iter().map(|sample| sample.group.as_str()).collect();
     let named = groups.len() as u64 <= folds;
     let mut divided: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
@@ -170,14 +204,14 @@ fn hash(text: &str) -> u64 {
     hash >> 16
 }
 
-fn line(outcome: &Outcome) -> String {
+pub(super) fn line(outcome: &Outcome) -> String {
     let Outcome { ham, ham_marked, ham_refused, spam, spam_marked, spam_refused } = *outcome;
     [(ham_marked, ham), (ham_refused, ham), (spam_marked, spam), (spam_refused, spam)]
         .map(|(count, total)| format!("{:>24}", share(count, total)))
         .concat()
 }
 
-fn shortened(name: &str) -> String {
+pub(super) fn shortened(name: &str) -> String {
     name.chars().take(14).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

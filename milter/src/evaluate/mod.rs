@@ -7,13 +7,18 @@
 //! - [`judge`]: messages read and judged, several at once.
 //! - [`tally`]: what came of it, counted and printed.
 //! - [`online`]: the model that learns, played a stream in its order; alone and together with the rules.
-//! - [`fit`]: weights from it; [`model`]: the arithmetic.
+//! - [`liar`]: what one user who says the opposite can do to the others.
+//! - [`portrait`]: what the model sees of a message.
+//! - [`fit`]: weights from it; [`model`]: the arithmetic; [`joint`]: points for what the model thinks.
 
 pub mod fit;
 pub mod index;
+pub mod joint;
 pub mod judge;
+pub mod liar;
 pub mod model;
 pub mod online;
+pub mod portrait;
 pub mod tally;
 
 use std::io::Write;
@@ -36,6 +41,8 @@ pub enum Verb {
     Evaluate(Evaluate),
     /// Fit the rules' weights to a labelled corpus, cross-validated, and print them as [milter.weights]
     Fit(fit::Fit),
+    /// Print what the model that learns sees of a message: how many features, and a digest of them
+    Features(portrait::Features),
 }
 
 /// The arguments of `evaluate`.
@@ -62,6 +69,12 @@ pub struct Evaluate {
     /// With --online: learn from this corpus and from no other, and judge INDEX by that
     #[arg(long, value_name = "INDEX", requires = "online", conflicts_with_all = ["delay", "partial"])]
     train: Option<PathBuf>,
+    /// With --online: deal the messages out to so many owners, of whom one lies, and print what that does to the others
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, requires = "liar", value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    owners: u64,
+    /// With --online: how many of his messages the first of the owners calls what they are not
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "online", conflicts_with_all = ["delay", "partial", "train", "output"])]
+    liar: usize,
 }
 
 /// Does what the verb says. 0, or 70 where messages could not be read: the rest is counted all the same.
@@ -74,10 +87,14 @@ pub async fn run(source: ConfigSource, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Evaluate(evaluate) => self::evaluate(&config, evaluate).await,
         Verb::Fit(fit) => fit::fit(&config, fit).await,
+        Verb::Features(features) => portrait::run(&features),
     }
 }
 
 async fn evaluate(config: &Milter, arguments: Evaluate) -> anyhow::Result<ExitCode> {
+    if arguments.liar > 0 {
+        return liar::run(&arguments);
+    }
     if arguments.online {
         return online::run(config, &arguments);
     }

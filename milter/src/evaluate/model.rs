@@ -79,21 +79,28 @@ impl Outcome {
     pub fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>, weights: &[f64]) -> Self {
         let mut outcome = Self::default();
         for (sample, score) in scored(samples, weights) {
-            let (marked, refused) = (usize::from(score >= MARK), usize::from(score >= REFUSE));
-            match sample.spam {
-                true => {
-                    outcome.spam += 1;
-                    outcome.spam_marked += marked;
-                    outcome.spam_refused += refused;
-                }
-                false => {
-                    outcome.ham += 1;
-                    outcome.ham_marked += marked;
-                    outcome.ham_refused += refused;
-                }
-            }
+            outcome.count(sample.spam, score);
         }
         outcome
+    }
+
+    /// One more message with that score.
+    pub(super) fn count(&mut self, spam: bool, score: f64) {
+        // As reports show it, to hundredths.
+        let score = (score * 100.0).round() / 100.0;
+        let (marked, refused) = (usize::from(score >= MARK), usize::from(score >= REFUSE));
+        match spam {
+            true => {
+                self.spam += 1;
+                self.spam_marked += marked;
+                self.spam_refused += refused;
+            }
+            false => {
+                self.ham += 1;
+                self.ham_marked += marked;
+                self.ham_refused += refused;
+            }
+        }
     }
 
     /// Both together.
@@ -145,13 +152,13 @@ pub fn fit(samples: &[&Sample], start: &[f64], ham_error: f64) -> Vec<f64> {
 }
 
 /// The place of each rule's group in [`GROUPS`], and the groups' caps.
-struct Places {
+pub(super) struct Places {
     of_rule: Vec<usize>,
     caps: Vec<f64>,
 }
 
 impl Places {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = |group: Group| GROUPS.iter().position(|known| *known == group).unwrap_or_default();
         Self {
             of_rule: RULES.iter().map(|rule| place(rule.group)).collect(),
@@ -160,7 +167,7 @@ impl Places {
     }
 
     /// A message's points for each group, not capped, and its score: groups capped, good signs outside the caps.
-    fn score(&self, sample: &Sample, weights: &[f64]) -> ([f64; GROUPS.len()], f64) {
+    pub(super) fn score(&self, sample: &Sample, weights: &[f64]) -> ([f64; GROUPS.len()], f64) {
         let (mut groups, mut good) = ([0.0; GROUPS.len()], 0.0);
         for (rule, factor) in &sample.hits {
             let points = weights[*rule] * factor;
@@ -232,7 +239,7 @@ fn round(weights: &[f64], start: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-fn logistic(x: f64) -> f64 {
+pub(super) fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 

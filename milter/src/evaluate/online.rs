@@ -12,7 +12,9 @@ use anyhow::{Context, bail};
 
 use super::Evaluate;
 use super::index::Index;
+use super::joint::Played;
 use super::judge::{self, Judge};
+use super::model::Sample;
 use super::tally::Tally;
 use crate::config::Milter;
 use crate::facts::Learned;
@@ -50,7 +52,7 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
         let started = Instant::now();
         let (judged, knows) = match &arguments.train {
             Some(_) => (player.judge(&message), true),
-            None => (player.look(&message), player.knows()),
+            None => (player.look(&message), player.is_heard()),
         };
         if arguments.train.is_none() {
             player.tell(entry.label);
@@ -86,8 +88,29 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
     Ok(super::outcome(unread))
 }
 
+/// Plays a stream for `fit`: what the rules say of each message, and what the model thought before it learned it.
+pub(super) fn play(index: &Index, judge: &Judge, delay: usize, unread: &mut usize) -> Vec<Played> {
+    let mut player = Player::new(Playing { delay, partial: false });
+    let mut stream = Vec::with_capacity(index.entries.len());
+    for entry in &index.entries {
+        let Some(message) = message(index, entry, unread) else { continue };
+        let (judged, is_heard) = (player.look(&message), player.is_heard());
+        player.tell(entry.label);
+        let sample = Sample {
+            spam: entry.label == Label::Spam,
+            group: index.group_of(entry).to_owned(),
+            hits: judge.message(message, None).factors,
+        };
+        stream.push(Played { sample, probability: is_heard.then_some(judged.probability) });
+    }
+    stream
+}
+
 /// The messages of an index that can be read.
-fn messages<'a>(index: &'a Index, unread: &'a mut usize) -> impl Iterator<Item = (Message, Label)> + 'a {
+pub(super) fn messages<'a>(
+    index: &'a Index,
+    unread: &'a mut usize,
+) -> impl Iterator<Item = (Message, Label)> + 'a {
     index.entries.iter().filter_map(move |entry| Some((message(index, entry, unread)?, entry.label)))
 }
 

@@ -113,27 +113,26 @@ impl Facts {
 
     /// Reads a message once; nothing is known of its sender yet.
     pub fn read(message: &Message, envelope: &Envelope) -> Self {
+        let raw = message.to_rfc5322();
+        Self::of(message, envelope, &raw, &parse(&raw))
+    }
+
+    /// The same where the message is written out and parsed already ([`Message::to_rfc5322`], [`parse`]): whoever else reads it shares both.
+    pub fn of(message: &Message, envelope: &Envelope, raw: &[u8], parsed: &mail_parser::Message<'_>) -> Self {
         let mut missing = Vec::new();
         if message.is_cut() {
             missing.push("body");
         }
-        let raw = message.to_rfc5322();
-        let parsed = MessageParser::new()
-            .max_parts(parts::MAX_PARTS)
-            .max_depth(parts::MAX_DEPTH)
-            .parse(&raw)
-            .unwrap_or_default();
-
-        let headers = HeaderFacts::read(message, &parsed, &mut missing);
-        let people = Correspondents::read(&parsed);
-        let subject = Subject::read(message, &parsed, &people);
+        let headers = HeaderFacts::read(message, parsed, &mut missing);
+        let people = Correspondents::read(parsed);
+        let subject = Subject::read(message, parsed, &people);
         let arrival = arrival(envelope, &headers);
 
         let mut finder = Finder::default();
         finder.subject(&subject.text);
         let mut html = Html::default();
         let mut text = Text::default();
-        let parts = parts::read(&parsed, &mut text, &mut html, &mut finder, &mut missing);
+        let parts = parts::read(parsed, &mut text, &mut html, &mut finder, &mut missing);
         text.finish(&mut html, &mut finder, &mut missing);
         let urls = finder.finish(&mut missing);
 
@@ -168,6 +167,15 @@ impl Facts {
     pub fn is_inbound(&self) -> bool {
         self.envelope.direction == crate::message::Direction::Inbound
     }
+}
+
+/// The MIME structure of a written message, within the bounds of all who read it here.
+pub fn parse(raw: &[u8]) -> mail_parser::Message<'_> {
+    MessageParser::new()
+        .max_parts(parts::MAX_PARTS)
+        .max_depth(parts::MAX_DEPTH)
+        .parse(raw)
+        .unwrap_or_default()
 }
 
 /// A message in transit (it has a queue id) arrives now. A file may be years old, and its clock is the newest `Received`.

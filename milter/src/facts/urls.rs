@@ -470,7 +470,7 @@ mod tests {
         finder.text(
             "pills.com/buy, (shop.example.co.uk/x?y=1) or \"evil.github.io/\". www.b.com/1 http://a.com/b.com/c ftp://c.org/ \
              and/or 12/11.2020 src/main.rs/x a.b/c e.g/i.e me@mail.com/x End.It/now /etc/x.conf/y x.invalidtld/y -a.com/ ..com/ com/x 1.2.3.4/5 \
-             is.it/so docs.rs/psl! x/pills.com/no=pills.net/no",
+             goo.gl/so docs.rs/psl! x/pills.com/no=pills.net/no",
         );
         let found: Vec<_> = finder.urls().iter().map(|url| (url.host.as_str(), url.path.as_str())).collect();
         assert_eq!(
@@ -481,7 +481,7 @@ mod tests {
                 ("pills.com", "/buy"),
                 ("shop.example.co.uk", "/x?y=1"),
                 ("evil.github.io", "/"),
-                ("is.it", "/so"),
+                ("goo.gl", "/so"),
                 ("docs.rs", "/psl"),
                 ("www.b.com", "/1"),
             ]

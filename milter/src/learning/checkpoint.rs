@@ -4,9 +4,9 @@
 //! or of another epoch is thrown away and the model is made anew from the log.
 //!
 //! ```text
-//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64
+//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64   rows u64
 //! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
-//! owners u32, each: hash u64, samples u64
+//! owners u32, each: hash u64, samples u64, contrary u64
 //! weights 2^TABLE_BITS × f32   curvature 2^TABLE_BITS × u16
 //! SHA-256 of all before
 //! ```
@@ -19,7 +19,7 @@ use std::path::Path;
 use aws_lc_rs::digest;
 
 use super::features::TABLE_BITS;
-use super::model::{MAX_OWNERS, Model, Owner};
+use super::model::{MAX_OWNERS, Model, Owner, Taught};
 
 /// A model and how far it has read.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Checkpoint {
     pub epoch: i64,
     /// The last row it has learned.
     pub position: i64,
+    /// How many rows it has learned; positions have gaps.
+    pub rows: u64,
     /// What it has learned.
     pub model: Model,
 }
@@ -50,6 +52,11 @@ pub enum Unusable {
 }
 
 impl Checkpoint {
+    /// A model that has read nothing of that epoch.
+    pub fn new(epoch: i64) -> Self {
+        Self { epoch, position: 0, rows: 0, model: Model::default() }
+    }
+
     /// Reads a checkpoint.
     ///
     /// # Errors
@@ -74,11 +81,12 @@ impl Checkpoint {
 
     fn to_bytes(&self) -> Vec<u8> {
         let model = &self.model;
-        let mut out = Vec::with_capacity(model.weights.len() * 6 + 16 * model.taught.len() + 256);
+        let mut out = Vec::with_capacity(model.weights.len() * 6 + 24 * model.taught.len() + 256);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORM.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.position.to_le_bytes());
+        out.extend_from_slice(&self.rows.to_le_bytes());
         for count in model.shown.iter().chain(&model.missed) {
             out.extend_from_slice(&count.to_le_bytes());
         }
@@ -87,9 +95,10 @@ impl Checkpoint {
         out.extend_from_slice(&calibration.offset.to_le_bytes());
         out.extend_from_slice(&calibration.steps.to_le_bytes());
         out.extend_from_slice(&(model.taught.len() as u32).to_le_bytes());
-        for (owner, count) in &model.taught {
-            out.extend_from_slice(&owner.0.to_le_bytes());
-            out.extend_from_slice(&count.to_le_bytes());
+        for (owner, taught) in &model.taught {
+            for number in [owner.0, taught.samples, taught.contrary] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
         }
         model.weights.iter().for_each(|weight| out.extend_from_slice(&weight.to_le_bytes()));
         model.curvature.iter().for_each(|curvature| out.extend_from_slice(&curvature.to_le_bytes()));
@@ -110,6 +119,7 @@ impl Checkpoint {
         }
         let mut rest = Rest(content.get(MAGIC.len() + 4..).ok_or(Unusable::Damaged)?);
         let (epoch, position) = (i64::from_le_bytes(rest.take()?), i64::from_le_bytes(rest.take()?));
+        let rows = u64::from_le_bytes(rest.take()?);
         let mut model = Model::default();
         for count in model.shown.iter_mut().chain(&mut model.missed) {
             *count = u64::from_le_bytes(rest.take()?);
@@ -123,7 +133,10 @@ impl Checkpoint {
         }
         for _ in 0..owners {
             let owner = Owner(u64::from_le_bytes(rest.take()?));
-            model.taught.insert(owner, u64::from_le_bytes(rest.take()?));
+            let samples = u64::from_le_bytes(rest.take()?);
+            let contrary = u64::from_le_bytes(rest.take()?);
+            model.taught.insert(owner, Taught { samples, contrary });
+            model.taught_by_all = model.taught_by_all.saturating_add(samples);
         }
         for weight in &mut model.weights {
             *weight = f32::from_le_bytes(rest.take()?);
@@ -132,7 +145,7 @@ impl Checkpoint {
             *curvature = u16::from_le_bytes(rest.take()?);
         }
         let whole = rest.0.is_empty() && model.weights.iter().all(|weight| weight.is_finite());
-        whole.then_some(Self { epoch, position, model }).ok_or(Unusable::Damaged)
+        whole.then_some(Self { epoch, position, rows, model }).ok_or(Unusable::Damaged)
     }
 }
 
@@ -168,9 +181,9 @@ impl Rest<'_> {
 
 const MAGIC: &[u8] = b"GATEPOST MODEL\n";
 /// Grows with every change of what the model sees or how it learns.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 /// No checkpoint is longer.
-const LONGEST: usize = (1 << TABLE_BITS) * 6 + 16 * (MAX_OWNERS + 1) + 256;
+const LONGEST: usize = (1 << TABLE_BITS) * 6 + 24 * (MAX_OWNERS + 1) + 256;
 
 #[cfg(test)]
 mod tests {
@@ -181,11 +194,12 @@ mod tests {
 
     fn checkpoint() -> Checkpoint {
         let mut model = Model::default();
-        let features = Extractor::default().read(&Message::from_eml(b"Subject: pills\n\nbuy pills\n"));
+        let features =
+            Extractor::default().read(&Message::from_eml(b"Subject: pills\n\nbuy pills\n")).features;
         let ann = Some(Owner::new("Ann@Example.org"));
         let judged = model.judge(&features, ann);
         model.learn(&features, ann, Label::Spam, &judged);
-        Checkpoint { epoch: 3, position: 17, model }
+        Checkpoint { epoch: 3, position: 17, rows: 1, model }
     }
 
     #[test]

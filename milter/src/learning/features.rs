@@ -18,11 +18,13 @@
 //! Charsets are not converted: bytes are compared with bytes, so the same words in two charsets are two words. The work is bounded by the
 //! constants here, whatever the size of the message.
 
-use mail_parser::{MessageParser, PartKind};
+use gatepost::training;
+use mail_parser::PartKind;
 
 use super::model::Owner;
 use super::words::{self, Words};
-use crate::facts::parts::{MAX_DEPTH, MAX_PARTS};
+use crate::facts;
+use crate::facts::parts::MAX_PARTS;
 use crate::message::{Header, Message};
 
 /// Header text seen by the view `header`. Tried on the development set: 4,000, 8,000, 16,000.
@@ -41,8 +43,6 @@ const MAX_VALUE: usize = 2_000;
 /// Words of one header value, and of each part's text.
 const MAX_HEADER_WORDS: usize = 60;
 const MAX_BODY_WORDS: usize = 2_000;
-/// Encoded bytes of the body that are parsed: MIME parts behind them are not looked at.
-const MAX_PARSED: usize = gatepost::training::MAX_BODY;
 /// Encoded bytes of a plain text part, and of an HTML part, that are decoded: a multiple of base64's line and quantum.
 const MAX_TEXT: usize = 20_064;
 const MAX_HTML: usize = 40_128;
@@ -60,6 +60,26 @@ pub struct Features {
     pub words: Vec<u32>,
 }
 
+/// A message as it was read: its features, and the texts that the words of its body were cut from, for the evidence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Portrait {
+    /// What the model looks at.
+    pub features: Features,
+    texts: Vec<Text>,
+}
+
+/// One MIME part as far as it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Text {
+    /// `type/subtype` and file name; not of the message itself.
+    kind: Option<String>,
+    name: Option<String>,
+    /// The markup of HTML.
+    html: Option<Vec<u8>>,
+    /// What a reader sees; none where the part is no text.
+    visible: Option<Vec<u8>>,
+}
+
 /// Reads features; holds half a mebibyte to tell what a message has shown already, so one is kept for many messages.
 #[derive(Debug)]
 pub struct Extractor {
@@ -73,23 +93,47 @@ impl Default for Extractor {
 }
 
 impl Extractor {
-    /// The features of a message. Never fails, whatever the bytes; an empty message has next to none.
-    pub fn read(&mut self, message: &Message) -> Features {
+    /// Reads a message. Never fails, whatever the bytes; an empty message has next to no features.
+    pub fn read(&mut self, message: &Message) -> Portrait {
+        let raw = message.to_rfc5322();
+        self.read_parsed(message, &raw, &facts::parse(&raw))
+    }
+
+    /// The same where the message is written out and parsed already. What is longer than a sample is read as its sample will be: what is
+    /// judged and what is learned later are the same bytes.
+    pub fn read_parsed(
+        &mut self,
+        message: &Message,
+        raw: &[u8],
+        parsed: &mail_parser::Message<'_>,
+    ) -> Portrait {
+        let header = raw.len().saturating_sub(message.body.len());
+        if message.body.len() <= training::MAX_BODY && header <= training::MAX_HEADER {
+            return self.portray(message, parsed);
+        }
+        let kept = Message::from_eml(&training::cut(raw));
+        let raw = kept.to_rfc5322();
+        self.portray(&kept, &facts::parse(&raw))
+    }
+
+    fn portray(&mut self, message: &Message, parsed: &mail_parser::Message<'_>) -> Portrait {
         let mut words = Words::default();
         let header = header(message, &mut words);
-        let body = body(message, &mut words);
-        Features {
+        let texts = texts(parsed);
+        let body = body(&texts, &mut words);
+        let features = Features {
             header: self.grams(&header, Seed::Header),
             body: self.grams(&body, Seed::Body),
             words: self.unique(words.features.iter().map(|&hash| index(hash ^ Seed::Words as u64))),
-        }
+        };
+        Portrait { features, texts }
     }
 
     /// The text behind some features of the view `words`, for the evidence of a verdict: each as it stands first in the message.
-    pub fn explain(message: &Message, wanted: &[u32]) -> Vec<(u32, String)> {
+    pub fn explain(message: &Message, portrait: &Portrait, wanted: &[u32]) -> Vec<(u32, String)> {
         let mut words = Words::explaining(wanted, |hash| index(hash ^ Seed::Words as u64));
         header(message, &mut words);
-        body(message, &mut words);
+        body(&portrait.texts, &mut words);
         words.texts()
     }
 
@@ -240,50 +284,61 @@ fn signer(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The text of the view `body`, and the words of every text part.
-fn body(message: &Message, words: &mut Words) -> Vec<u8> {
-    let kept = &message.body[..message.body.len().min(MAX_PARSED)];
-    let mut raw = Vec::with_capacity(kept.len() + 64 * message.headers.len());
-    message.headers.iter().take(MAX_FIELDS).for_each(|field| field.write_to(&mut raw));
-    raw.extend_from_slice(b"\r\n");
-    raw.extend_from_slice(kept);
-    let parsed =
-        MessageParser::new().max_parts(MAX_PARTS).max_depth(MAX_DEPTH).parse(&raw).unwrap_or_default();
-    let mut text = Vec::with_capacity(BODY_BYTES + 1_024);
+/// What is read of the parts. Encoded text is decoded within the bounds, however much there is.
+fn texts(parsed: &mail_parser::Message<'_>) -> Vec<Text> {
     let mut budget = MAX_DECODED;
+    let mut texts = Vec::new();
     for (number, part) in parsed.parts().take(MAX_PARTS).enumerate() {
+        let mut text = Text::default();
         if number > 0 {
-            if let Some(content) = part.content_type() {
-                let kind = format!("{}/{}", content.ctype(), content.subtype().unwrap_or_default());
-                words.text(words::Context::MIME, kind.as_bytes(), 2);
-            }
-            if let Some(name) = part.attachment_name() {
-                words.text(words::Context::FILE, name.as_bytes(), 10);
-            }
+            let kind = part.content_type();
+            text.kind = kind.map(|kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()));
+            text.name = part.attachment_name().map(str::to_owned);
         }
-        let encoded = part.raw_body();
         let limit = match part.kind() {
             PartKind::Text => MAX_TEXT,
             PartKind::Html => MAX_HTML,
-            _ => continue,
+            _ => 0,
         };
-        let encoded = &encoded[..encoded.len().min(limit).min(budget)];
-        budget -= encoded.len();
-        let decoded = part.encoding().decode(encoded);
-        let visible = if matches!(part.kind(), PartKind::Html) {
-            words.tags(&decoded);
-            words::visible(&decoded)
-        } else {
-            decoded.to_vec()
-        };
-        words.text(words::Context::BODY, &visible, MAX_BODY_WORDS);
-        if text.len() < BODY_BYTES {
-            text.extend_from_slice(&visible[..visible.len().min(BODY_BYTES)]);
-            text.push(b'\n');
+        if limit > 0 {
+            let encoded = part.raw_body();
+            let encoded = &encoded[..encoded.len().min(limit).min(budget)];
+            budget -= encoded.len();
+            let decoded = part.encoding().decode(encoded).into_owned();
+            if matches!(part.kind(), PartKind::Html) {
+                text.visible = Some(words::visible(&decoded));
+                text.html = Some(decoded);
+            } else {
+                text.visible = Some(decoded);
+            }
+        }
+        texts.push(text);
+    }
+    texts
+}
+
+/// The text of the view `body`, and the words of every part.
+fn body(texts: &[Text], words: &mut Words) -> Vec<u8> {
+    let mut body = Vec::with_capacity(BODY_BYTES + 1_024);
+    for text in texts {
+        if let Some(kind) = &text.kind {
+            words.text(words::Context::MIME, kind.as_bytes(), 2);
+        }
+        if let Some(name) = &text.name {
+            words.text(words::Context::FILE, name.as_bytes(), 10);
+        }
+        if let Some(html) = &text.html {
+            words.tags(html);
+        }
+        let Some(visible) = &text.visible else { continue };
+        words.text(words::Context::BODY, visible, MAX_BODY_WORDS);
+        if body.len() < BODY_BYTES {
+            body.extend_from_slice(&visible[..visible.len().min(BODY_BYTES)]);
+            body.push(b'\n');
         }
     }
-    text.truncate(BODY_BYTES);
-    text
+    body.truncate(BODY_BYTES);
+    body
 }
 
 #[cfg(test)]
@@ -292,7 +347,7 @@ mod tests {
     use super::*;
 
     fn read(eml: &str) -> Features {
-        Extractor::default().read(&Message::from_eml(eml.as_bytes()))
+        Extractor::default().read(&Message::from_eml(eml.as_bytes())).features
     }
 
     const PLAIN: &str = "From: Ann <ann@example.org>\nSubject: lunch on Friday\n\nShall we meet at noon?\n";
@@ -304,6 +359,7 @@ mod tests {
         let first = extractor.read(&message);
         extractor.read(&Message::from_eml(b"Subject: other\n\nother\n"));
         assert_eq!(extractor.read(&message), first);
+        let first = first.features;
         assert!(!first.header.is_empty() && !first.body.is_empty() && !first.words.is_empty());
     }
 
@@ -343,20 +399,38 @@ mod tests {
     fn huge_empty_and_broken_messages_cost_little() {
         let mut huge = Message::from_eml(PLAIN.as_bytes());
         huge.body = b"word ".repeat(10 << 20);
-        let features = Extractor::default().read(&huge);
+        let features = Extractor::default().read(&huge).features;
         assert!(features.body.len() <= BODY_BYTES && features.words.len() < 10_000);
-        let nothing = Extractor::default().read(&Message::default());
+        let nothing = Extractor::default().read(&Message::default()).features;
         assert_eq!(nothing, Features::default());
         let garbage: Vec<u8> = (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let features = Extractor::default().read(&Message::from_eml(&garbage));
+        let features = Extractor::default().read(&Message::from_eml(&garbage)).features;
         assert!(features.header.len() <= HEADER_BYTES && features.words.len() < 20_000);
+    }
+
+    #[test]
+    fn what_is_longer_than_a_sample_is_judged_as_it_will_be_learned() {
+        let mut extractor = Extractor::default();
+        let text = "Content-Type: text/plain\n\n".to_owned() + &"some words in a line\n".repeat(100);
+        let parts = |count: usize| format!("--x\n{text}").repeat(count) + "--x--\n";
+        let multipart = |count| {
+            format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n{PLAIN}\n{}", parts(count))
+        };
+        let long_header = format!("{}{PLAIN}", "X-Long: some words\n".repeat(5_000));
+        for eml in [multipart(5), multipart(60), long_header, format!("{PLAIN}{}", "z".repeat(70_000))] {
+            let message = Message::from_eml(eml.as_bytes());
+            let judged = extractor.read(&message);
+            let sample = training::unpack(&training::pack(&message.to_rfc5322())).unwrap();
+            assert_eq!(extractor.read(&Message::from_eml(&sample)), judged, "{} bytes", eml.len());
+        }
     }
 
     #[test]
     fn evidence_has_the_words_that_the_view_has() {
         let message = Message::from_eml(PLAIN.as_bytes());
-        let features = Extractor::default().read(&message);
-        let explained = Extractor::explain(&message, &features.words);
+        let portrait = Extractor::default().read(&message);
+        let features = &portrait.features;
+        let explained = Extractor::explain(&message, &portrait, &features.words);
         assert!(features.words.iter().all(|feature| explained.iter().any(|(known, _)| known == feature)));
         assert!(explained.iter().any(|(_, text)| text == "subject:friday"));
         assert!(explained.iter().any(|(_, text)| text == "noon"));

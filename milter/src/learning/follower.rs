@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::checkpoint::{self, Checkpoint, Unusable};
+use super::features::Portrait;
 use super::{Extractor, Features, Judgement, Label, Model, Owner};
 use crate::facts::Learned;
 use crate::message::Message;
@@ -34,63 +35,44 @@ struct Inner {
 }
 
 impl Current {
-    /// What a message looks like, and what the model thinks of it for that owner; none while there is no model yet.
-    pub fn judge(&self, message: &Message, owner: Option<Owner>) -> Option<(Features, Judgement)> {
-        let features = self.with_extractor(|extractor| extractor.read(message));
-        let judged = self.rejudge(&features, owner)?;
-        Some((features, judged))
+    /// What a message looks like that is written out and parsed already; none while there is no model.
+    pub fn read(&self, message: &Message, raw: &[u8], parsed: &mail_parser::Message<'_>) -> Option<Portrait> {
+        self.progress()?;
+        Some(self.with_extractor(|extractor| extractor.read_parsed(message, raw, parsed)))
     }
 
-    /// What the model thinks of features for another owner.
-    pub fn rejudge(&self, features: &Features, owner: Option<Owner>) -> Option<Judgement> {
-        let known = self.0.model.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().map(|known| known.model.judge(features, owner))
-    }
-
-    /// The words that spoke most for the judgement, the strongest first, with what each added to the log-odds.
-    pub fn evidence(
-        &self,
-        message: &Message,
-        features: &Features,
-        judged: &Judgement,
-        most: usize,
-    ) -> Vec<(String, f32)> {
-        let mut weights: Vec<(u32, f32)> = {
+    /// The model's word for the rules: for nobody in particular, and for those of the owners who have taught it themselves. None while there
+    /// is no model, or while it has seen next to nothing of one kind.
+    pub fn words(&self, message: &Message, portrait: &Portrait, owners: &[Owner]) -> Option<Words> {
+        let heard: Vec<Heard> = {
             let known = self.0.model.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(Checkpoint { model, .. }) = known.as_ref() else { return Vec::new() };
-            let count = features.words.len();
-            features.words.iter().map(|&feature| (feature, model.weight(feature, count))).collect()
-        };
-        weights.retain(|(_, weight)| weight * judged.logit > 0.0);
-        weights.sort_unstable_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
-        // Words and pairs may read alike: some more than are shown.
-        weights.truncate(2 * most);
-        let wanted: Vec<u32> = weights.iter().map(|(feature, _)| *feature).collect();
-        let texts = Extractor::explain(message, &wanted);
-        let mut words: Vec<(String, f32)> = Vec::new();
-        for (feature, weight) in weights {
-            let text = texts.iter().find(|(known, _)| *known == feature).map(|(_, text)| text.clone());
-            if let Some(text) = text.filter(|text| !words.iter().any(|(known, _)| known == text)) {
-                words.push((text, weight));
+            let model = &known.as_ref()?.model;
+            if !model.is_heard() {
+                return None;
             }
-        }
-        words.truncate(most);
-        words
-    }
-
-    /// The model's word for the rules; none while there is no model, or while it knows nothing.
-    pub fn word(&self, message: &Message, owner: Option<Owner>) -> Option<Learned> {
-        let (features, judged) = self.judge(message, owner)?;
-        let [spam, ham] = self.progress()?.0;
-        if spam.min(ham) == 0 {
-            return None;
-        }
-        let strongest = match (0.2..0.8).contains(&judged.probability) {
-            true => Vec::new(),
-            false => self.evidence(message, &features, &judged, EVIDENCE),
+            let hear = |owner| {
+                let judged = model.judge(&portrait.features, owner);
+                let strongest = match (0.2..0.8).contains(&judged.probability) {
+                    true => Vec::new(),
+                    false => strongest(model.contributions(&portrait.features.words, owner), &judged),
+                };
+                (owner, judged, strongest)
+            };
+            let own = owners.iter().filter(|owner| model.knows(**owner)).take(MAX_OWN);
+            std::iter::once(None).chain(own.copied().map(Some)).map(hear).collect()
         };
-        let words: Vec<String> = strongest.into_iter().map(|(text, _)| text).collect();
-        Some(Learned { probability: judged.probability, evidence: words.join(" ") })
+        let mut wanted: Vec<u32> =
+            heard.iter().flat_map(|(.., words)| words).map(|(feature, _)| *feature).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let texts = Extractor::explain(message, portrait, &wanted);
+        let mut words = heard.into_iter().map(|(owner, judged, strongest)| {
+            let evidence = evidence(&strongest, &texts);
+            (owner, Learned { probability: judged.probability, evidence })
+        });
+        let (_, common) = words.next()?;
+        let own = words.filter_map(|(owner, learned)| Some((owner?, learned))).collect();
+        Some(Words { common, own })
     }
 
     /// How many samples of spam and of ham it was shown, and how many of each were judged wrong before; none while there is no model.
@@ -113,9 +95,59 @@ impl Current {
         known.as_ref().map_or((0, 0), |known| (known.epoch, known.position))
     }
 
+    /// The position it has read up to, and how many rows that were; none while there is no model.
+    fn extent(&self) -> Option<(i64, u64)> {
+        let known = self.0.model.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|known| (known.position, known.rows))
+    }
+
     fn change(&self, change: impl FnOnce(&mut Option<Checkpoint>)) {
         change(&mut self.0.model.write().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// A judgement, for whom, and the words that spoke most for it.
+type Heard = (Option<Owner>, Judgement, Vec<(u32, f32)>);
+
+/// What the model says of one message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Words {
+    /// To everybody.
+    pub common: Learned,
+    /// To those who have taught it themselves.
+    pub own: Vec<(Owner, Learned)>,
+}
+
+impl Words {
+    /// What it says to one of them.
+    pub fn to(&self, owner: Owner) -> &Learned {
+        self.own.iter().find(|(known, _)| *known == owner).map_or(&self.common, |(_, learned)| learned)
+    }
+}
+
+/// Those that spoke most for the judgement, the strongest first. Words and pairs may read alike: some more than are shown.
+fn strongest(mut words: Vec<(u32, f32)>, judged: &Judgement) -> Vec<(u32, f32)> {
+    words.retain(|(_, weight)| weight * judged.logit > 0.0);
+    let stronger = |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
+    if words.len() > 2 * EVIDENCE {
+        words.select_nth_unstable_by(2 * EVIDENCE, stronger);
+        words.truncate(2 * EVIDENCE);
+    }
+    words.sort_unstable_by(stronger);
+    words
+}
+
+/// Their texts, each once.
+fn evidence(strongest: &[(u32, f32)], texts: &[(u32, String)]) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for (feature, _) in strongest {
+        let text = texts.iter().find(|(known, _)| known == feature).map(|(_, text)| text.as_str());
+        if let Some(text) = text.filter(|text| !words.contains(text)) {
+            words.push(text);
+        }
+    }
+    words.truncate(EVIDENCE);
+    words.join(" ")
 }
 
 /// Follows the log for as long as the process lives.
@@ -125,6 +157,8 @@ pub struct Follower {
     checkpoint: Option<PathBuf>,
     /// A model under way, while the old one judges on.
     beside: Option<Checkpoint>,
+    /// Whether the log was seen to be the one that the model has read, lately.
+    compared: bool,
     /// The epoch and position that were last written.
     written: (i64, i64),
     /// What was last complained of, so that an outage is one line.
@@ -146,7 +180,7 @@ enum Step {
 impl Follower {
     /// A follower that has read nothing yet.
     pub fn new(store: Store, current: Current, checkpoint: Option<PathBuf>) -> Self {
-        Self { store, current, checkpoint, beside: None, written: (0, 0), trouble: None }
+        Self { store, current, checkpoint, beside: None, compared: false, written: (0, 0), trouble: None }
     }
 
     /// Reads the checkpoint and then the log, row by row as it grows.
@@ -177,6 +211,7 @@ impl Follower {
             };
             if Instant::now() >= due {
                 self.write().await;
+                self.compared = false;
                 due = Instant::now() + CHECKPOINT_EVERY;
             }
             tokio::select! {
@@ -204,7 +239,7 @@ impl Follower {
                     "the model's checkpoint cannot be written: {path}: {error}; a start reads the whole log"
                 );
             }
-            let Checkpoint { epoch, position, model } = known;
+            let Checkpoint { epoch, position, model, .. } = known;
             Some(ModelState { epoch, position, shown: model.shown(), missed: model.missed(), digest })
         };
         let Ok(Some(state)) = tokio::task::spawn_blocking(work).await else { return };
@@ -250,8 +285,11 @@ impl Follower {
             if known_epoch != 0 {
                 info!(epoch, "the training log has changed behind us; the model is made anew");
             }
-            self.beside = Some(Checkpoint { epoch, position: 0, model: Model::default() });
+            self.beside = Some(Checkpoint::new(epoch));
             return Step::More;
+        }
+        if let Some(step) = self.compare(epoch).await {
+            return step;
         }
         let complete = (rows.len() as i64) < BATCH;
         if !rows.is_empty() && !self.learn(rows).await {
@@ -268,6 +306,32 @@ impl Follower {
         Step::CaughtUp
     }
 
+    /// Whether the log still has what the model has read, at the start and from time to time: rows that somebody took out, or a database
+    /// that came back from a backup, leave the model with samples that nobody else has. None where all is well.
+    async fn compare(&mut self, epoch: i64) -> Option<Step> {
+        if self.compared || self.beside.is_some() {
+            return None;
+        }
+        let (position, rows) = self.current.extent()?;
+        match self.store.training_rows(position).await {
+            Lookup::Found(found) if found == rows => {}
+            Lookup::Found(found) => {
+                warn!(
+                    position,
+                    "the training log has {found} rows up to where this model has read {rows}: rows are gone or came back; the model is made anew"
+                );
+                self.beside = Some(Checkpoint::new(epoch));
+                self.compared = true;
+                return Some(Step::More);
+            }
+            Lookup::None => {}
+            Lookup::Unavailable(why) => return Some(Step::Away(why.to_string())),
+            Lookup::Misconfigured(why) => return Some(Step::Wrong(why.to_string())),
+        }
+        self.compared = true;
+        None
+    }
+
     /// Learns rows on a thread for heavy work; false after a panic, which is a bug of ours. When the daemon ends meanwhile, what is half
     /// done is either thrown away (`beside`) or a model and its position of a moment ago.
     async fn learn(&mut self, rows: Vec<Logged>) -> bool {
@@ -276,7 +340,7 @@ impl Follower {
             for row in &rows {
                 let read = unpack(&row.sample).map(|raw| {
                     let message = Message::from_eml(&raw);
-                    current.with_extractor(|extractor| extractor.read(&message))
+                    current.with_extractor(|extractor| extractor.read(&message).features)
                 });
                 if let Err(why) = &read {
                     // Every host leaves it out alike.
@@ -287,6 +351,7 @@ impl Follower {
                         apply(&mut known.model, row, features);
                     }
                     known.position = row.position;
+                    known.rows += 1;
                 };
                 match &mut beside {
                     Some(model) => learn(model),
@@ -318,6 +383,8 @@ pub(super) fn apply(model: &mut Model, row: &Logged, features: &Features) {
 
 /// Words in the report.
 const EVIDENCE: usize = 4;
+/// Owners who are told what the model thinks for them; of a message to more, the others are told what it thinks for all.
+const MAX_OWN: usize = 100;
 /// Rows of one look; each sample is at most a quarter of a mebibyte, and mostly some kilobytes.
 const BATCH: i64 = 100;
 /// How often the log is looked at when nobody tells that it grew, and when somebody does.

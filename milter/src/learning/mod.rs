@@ -29,8 +29,8 @@ use gatepost::store::Store;
 use tokio::sync::Mutex;
 use tracing::{debug, info};
 
-pub use features::{Extractor, Features};
-pub use follower::Current;
+pub use features::{Extractor, Features, Portrait};
+pub use follower::{Current, Words};
 pub use model::{Judgement, Label, Model, Owner};
 pub use settings::Settings;
 pub use writer::Desk;
@@ -52,7 +52,7 @@ impl Learning {
     /// Prepares; nothing is read yet.
     pub fn new(settings: &Settings, store: &Store) -> Self {
         let current = Current::default();
-        let (writer, desk) = Writer::new(store.clone());
+        let (writer, desk) = Writer::new(store.clone(), settings);
         let follower = Follower::new(store.clone(), current.clone(), settings.checkpoint());
         Self {
             settings: settings.clone(),

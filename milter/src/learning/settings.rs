@@ -17,6 +17,11 @@ pub struct Settings {
     /// The file that spares a start the reading of the whole log; by default `model` in the directory that systemd gives
     /// (`StateDirectory=`), and none without systemd.
     pub checkpoint: Option<PathBuf>,
+    /// Whether mail that a login answers is learned as wanted, for him who answers it.
+    pub ham_from_replies: bool,
+    /// Whether mail from those whom a login has written to, proven by SPF, DKIM or DMARC, is learned as wanted by him: as long as less ham
+    /// than spam has been shown, and only what the model is not sure of.
+    pub ham_from_correspondents: bool,
     /// How long judged messages are kept, so that what is learned is what was judged.
     pub keep_judged: Seconds,
     /// How long samples are kept, 7 days at least. Older ones are forgotten, and the models made anew without them.
@@ -29,6 +34,8 @@ impl Default for Settings {
             enabled: true,
             listen: Vec::new(),
             checkpoint: None,
+            ham_from_replies: false,
+            ham_from_correspondents: false,
             keep_judged: Seconds::new(14 * DAY),
             retention: Seconds::new(180 * DAY),
         }

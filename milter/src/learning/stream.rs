@@ -43,7 +43,7 @@ impl Player {
 
     /// Judges a message, of which [`Player::tell`] will say what it was.
     pub fn look(&mut self, message: &Message) -> Judgement {
-        let features = self.extractor.read(message);
+        let features = self.extractor.read(message).features;
         let judged = self.model.judge(&features, None);
         self.open = Some((features, judged));
         judged
@@ -67,14 +67,14 @@ impl Player {
         }
     }
 
-    /// Whether it was shown both kinds, so that the rules would hear its word.
-    pub fn knows(&self) -> bool {
-        self.model.shown().iter().all(|&shown| shown > 0)
+    /// Whether it was shown enough of both kinds, so that the rules would hear its word.
+    pub fn is_heard(&self) -> bool {
+        self.model.is_heard()
     }
 
     /// Judges only.
     pub fn judge(&mut self, message: &Message) -> Judgement {
-        let features = self.extractor.read(message);
+        let features = self.extractor.read(message).features;
         self.model.judge(&features, None)
     }
 }

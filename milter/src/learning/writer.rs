@@ -9,12 +9,25 @@ use std::time::Duration;
 use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 use gatepost::store::Store;
-use gatepost::store::training::{Lesson, MessageKey, Source};
+use gatepost::store::training::{Judged, Lesson, MessageKey, Source};
 use gatepost::training;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::message::Message;
+use super::Settings;
+use crate::message::{Header, Message};
+use crate::recipients::message_ids;
+
+/// What teaches.
+#[derive(Clone, Debug)]
+enum Word {
+    /// Somebody said what a message is.
+    Said(Said),
+    /// A login has answered the messages with these Message-IDs.
+    Answered { login: Address, message_ids: Vec<String> },
+    /// A message that was judged is wanted by these owners, who have written to its author.
+    Expected { owners: Vec<Address>, key: MessageKey, sample: Vec<u8> },
+}
 
 /// A word on a message, as it came in.
 #[derive(Clone, Debug)]
@@ -34,8 +47,10 @@ pub struct Said {
 /// Where to put things. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Desk {
-    lessons: mpsc::Sender<Said>,
-    judged: mpsc::Sender<(MessageKey, Vec<u8>)>,
+    lessons: mpsc::Sender<Word>,
+    judged: mpsc::Sender<(Judged, Vec<u8>)>,
+    replies: bool,
+    correspondents: bool,
 }
 
 /// The queue is full: the database has been away for long.
@@ -48,35 +63,83 @@ impl Desk {
     /// # Errors
     /// There is no room.
     pub fn say(&self, said: Said) -> Result<(), Full> {
-        self.lessons.try_send(said).map_err(|_| Full)
+        self.lessons.try_send(Word::Said(said)).map_err(|_| Full)
     }
 
-    /// Takes a judged message; false if there was no room.
-    pub fn keep(&self, key: MessageKey, message: &Message) -> bool {
+    /// Hears what a login sends: what it answers is wanted, if that is switched on. What a program answers for him says nothing (RFC 3834,
+    /// 5). Without room it is not heard: nobody has said anything.
+    pub fn answered(&self, login: &Address, message: &Message) {
+        if !self.replies || is_automatic(message) {
+            return;
+        }
+        let message_ids: Vec<String> =
+            message_ids(message.first("In-Reply-To").unwrap_or_default()).take(MAX_ANSWERED).collect();
+        if !message_ids.is_empty() {
+            let _ = self.lessons.try_send(Word::Answered { login: login.clone(), message_ids });
+        }
+    }
+
+    /// Whether mail from those whom its reader has written to teaches.
+    pub fn expects_correspondents(&self) -> bool {
+        self.correspondents
+    }
+
+    /// Hears that owners have written to the author of a message.
+    pub fn expected(&self, owners: Vec<Address>, key: MessageKey, message: &Message) {
+        if let Ok(place) = self.lessons.try_reserve() {
+            let sample = training::pack(&message.to_rfc5322());
+            place.send(Word::Expected { owners, key, sample });
+        }
+    }
+
+    /// Takes a judged message and the mailboxes that it goes to; false if there was no room.
+    pub fn keep(&self, key: MessageKey, message: &Message, mailboxes: impl Iterator<Item = String>) -> bool {
         let Ok(place) = self.judged.try_reserve() else { return false };
-        place.send((key, training::cut(&message.to_rfc5322())));
+        let mut judged = Judged { key, sample: Vec::new(), message_id: None, mailboxes: Vec::new() };
+        if self.replies {
+            judged.message_id = message.first("Message-ID").and_then(|value| message_ids(value).next());
+            judged.mailboxes = mailboxes.take(MAX_MAILBOXES).map(|mailbox| mailbox.to_lowercase()).collect();
+        }
+        place.send((judged, training::cut(&message.to_rfc5322())));
         true
     }
+}
+
+/// Whether a program wrote the message: an answer from a vacation script vouches for nothing.
+fn is_automatic(message: &Message) -> bool {
+    let automatic = |header: &Header| {
+        let value = header.value.trim_ascii();
+        if header.is("Auto-Submitted") {
+            return !value.eq_ignore_ascii_case(b"no");
+        }
+        header.is("X-Autoreply")
+            || header.is("Precedence")
+                && [b"bulk".as_slice(), b"junk", b"list", b"auto_reply"]
+                    .iter()
+                    .any(|word| value.eq_ignore_ascii_case(word))
+    };
+    message.headers.iter().any(automatic)
 }
 
 /// Writes both.
 pub struct Writer {
     store: Store,
-    lessons: mpsc::Receiver<Said>,
-    judged: mpsc::Receiver<(MessageKey, Vec<u8>)>,
+    lessons: mpsc::Receiver<Word>,
+    judged: mpsc::Receiver<(Judged, Vec<u8>)>,
     /// The lesson that is being written.
-    pending: Option<Said>,
+    pending: Option<Word>,
     complained: bool,
 }
 
 impl Writer {
     /// A writer and its desk.
-    pub fn new(store: Store) -> (Self, Desk) {
+    pub fn new(store: Store, settings: &Settings) -> (Self, Desk) {
         let (lessons, lessons_out) = mpsc::channel(LESSONS);
         let (judged, judged_out) = mpsc::channel(JUDGED);
         let writer =
             Self { store, lessons: lessons_out, judged: judged_out, pending: None, complained: false };
-        (writer, Desk { lessons, judged })
+        let (replies, correspondents) = (settings.ham_from_replies, settings.ham_from_correspondents);
+        (writer, Desk { lessons, judged, replies, correspondents })
     }
 
     /// Writes as long as the process lives.
@@ -97,9 +160,12 @@ impl Writer {
     }
 
     /// Packs on a thread for heavy work, and writes.
-    async fn keep(&mut self, batch: Vec<(MessageKey, Vec<u8>)>) {
-        let pack =
-            move || batch.into_iter().map(|(key, raw)| (key, training::pack(&raw))).collect::<Vec<_>>();
+    async fn keep(&mut self, batch: Vec<(Judged, Vec<u8>)>) {
+        let pack = move || {
+            let packed =
+                batch.into_iter().map(|(judged, raw)| Judged { sample: training::pack(&raw), ..judged });
+            packed.collect::<Vec<_>>()
+        };
         if let Ok(packed) = tokio::task::spawn_blocking(pack).await {
             let kept = self.store.keep_judged(&packed).await;
             self.judge_trouble("judged messages are not kept", &kept);
@@ -128,8 +194,18 @@ impl Writer {
     /// Writes the pending lesson; false if it must be tried again.
     async fn teach(&mut self) -> bool {
         // It stays pending until it is written: the end of the daemon may come in between, and writing it twice is writing it once.
-        let Some(said) = self.pending.clone() else { return true };
-        let done = self.write(&said).await;
+        let Some(word) = self.pending.clone() else { return true };
+        let done = match &word {
+            Word::Said(said) => self.write(said).await,
+            Word::Answered { login, message_ids } => self.write_answered(login, message_ids).await,
+            Word::Expected { owners, key, sample } => {
+                let mut done = true;
+                for owner in owners {
+                    done = done && self.write_wanted(owner, Source::Correspondent, *key, sample).await;
+                }
+                done
+            }
+        };
         if done {
             self.pending = None;
         }
@@ -157,6 +233,38 @@ impl Writer {
         true
     }
 
+    async fn write_answered(&mut self, login: &Address, message_ids: &[String]) -> bool {
+        let found = self.store.judged_by_id(message_ids, login).await;
+        self.judge_trouble("words on messages wait", &found);
+        let answered = match found {
+            Lookup::Found(answered) => answered,
+            Lookup::None => return true,
+            Lookup::Unavailable(_) | Lookup::Misconfigured(_) => return false,
+        };
+        let mut done = true;
+        for (key, sample) in answered {
+            done = done && self.write_wanted(login, Source::Reply, key, &sample).await;
+        }
+        done
+    }
+
+    /// That somebody wants a message, of which he has said nothing; false if it must be tried again.
+    async fn write_wanted(
+        &mut self,
+        owner: &Address,
+        source: Source,
+        key: MessageKey,
+        sample: &[u8],
+    ) -> bool {
+        let taught = self.store.teach_wanted(owner, source, key, sample).await;
+        self.judge_trouble("words on messages wait", &taught);
+        let Lookup::Found(news) = taught else { return false };
+        if news {
+            info!(message = %key, spam = false, %owner, source = source.as_str(), "learned");
+        }
+        true
+    }
+
     /// One line when trouble begins, one when it ends.
     fn judge_trouble<T>(&mut self, what: &str, answer: &Lookup<T>) {
         match answer {
@@ -179,12 +287,13 @@ impl Writer {
 
 /// Cut and packed for the log.
 pub(super) fn said(spam: bool, owner: Address, message: &[u8]) -> Said {
+    let seen = training::as_judged(message);
     Said {
         spam,
         owner,
         key: training::carried_key(message),
-        own_key: training::key_of(message),
-        sample: training::pack(message),
+        own_key: training::key_of(&seen),
+        sample: training::pack(&seen),
     }
 }
 
@@ -193,4 +302,8 @@ const LESSONS: usize = 1_000;
 /// Judged messages in memory, and in one statement.
 const JUDGED: usize = 256;
 const BATCH: usize = 64;
+/// Messages that one message may answer; real ones answer one (RFC 5322, 3.6.4).
+const MAX_ANSWERED: usize = 4;
+/// Mailboxes that are noted for one judged message.
+const MAX_MAILBOXES: usize = 100;
 const RETRY: Duration = Duration::from_secs(1);

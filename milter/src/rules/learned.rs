@@ -1,107 +1,215 @@
-//! Group `learned`: what the model thinks, in steps of its probability. One of them hits, or none between 20 and 80 %.
+//! Group `learned`: what the model thinks. One symbol hits, and its points grow with the log-odds of the probability.
 //!
-//! The names are SpamAssassin's (`BAYES_99`), with the side in the name. Weights: see README, "Learning".
+//! The names are SpamAssassin's (`BAYES_99`), with the side in the name. A weight is what the far end of its step is worth; between there and
+//! the far end of the step before, points are interpolated, from 0 at 50 % to all at 99.99 %. So a little more certainty is a few more points,
+//! never a leap. How the weights were fitted: README, "Learning".
 
 use super::{Check, Evidence, Group, Rule};
-use crate::facts::Facts;
+use crate::facts::Learned;
 
 /// The group's table.
 pub const RULES: &[Rule] = &[
-    BAYES_SPAM_999,
-    BAYES_SPAM_99,
-    BAYES_SPAM_95,
-    BAYES_SPAM_80,
-    BAYES_HAM_80,
-    BAYES_HAM_95,
-    BAYES_HAM_99,
     BAYES_HAM_999,
+    BAYES_HAM_99,
+    BAYES_HAM_95,
+    BAYES_HAM_80,
+    BAYES_HAM_50,
+    BAYES_SPAM_50,
+    BAYES_SPAM_80,
+    BAYES_SPAM_95,
+    BAYES_SPAM_99,
+    BAYES_SPAM_999,
 ];
 
-/// 99.9 % and more.
-pub const BAYES_SPAM_999: Rule = Rule {
-    symbol: "BAYES_SPAM_999",
+/// Less than 0.1 %.
+pub const BAYES_HAM_999: Rule = Rule {
+    symbol: "BAYES_HAM_999",
     group: Group::Learned,
-    weight: 8.0,
-    summary: "what people have shown says spam: 99.9 % or more",
+    weight: -6.0,
+    summary: "what people have shown says wanted: 99.9 % or more",
     why: WHY,
-    check: Check::Facts(|facts| within(facts, 0.999, f64::INFINITY)),
-};
-
-/// 99 to 99.9 %.
-pub const BAYES_SPAM_99: Rule = Rule {
-    symbol: "BAYES_SPAM_99",
-    group: Group::Learned,
-    weight: 7.2,
-    summary: "what people have shown says spam: 99 to 99.9 %",
-    why: WHY,
-    check: Check::Facts(|facts| within(facts, 0.99, 0.999)),
-};
-
-/// 95 to 99 %.
-pub const BAYES_SPAM_95: Rule = Rule {
-    symbol: "BAYES_SPAM_95",
-    group: Group::Learned,
-    weight: 6.5,
-    summary: "what people have shown says spam: 95 to 99 %",
-    why: WHY,
-    check: Check::Facts(|facts| within(facts, 0.95, 0.99)),
-};
-
-/// 80 to 95 %.
-pub const BAYES_SPAM_80: Rule = Rule {
-    symbol: "BAYES_SPAM_80",
-    group: Group::Learned,
-    weight: 3.0,
-    summary: "what people have shown says spam: 80 to 95 %",
-    why: WHY,
-    check: Check::Facts(|facts| within(facts, 0.8, 0.95)),
-};
-
-/// 5 to 20 %.
-pub const BAYES_HAM_80: Rule = Rule {
-    symbol: "BAYES_HAM_80",
-    group: Group::Learned,
-    weight: -1.0,
-    summary: "what people have shown says wanted: 80 to 95 %",
-    why: WHY,
-    check: Check::Facts(|facts| within(facts, 0.05, 0.2)),
-};
-
-/// 1 to 5 %.
-pub const BAYES_HAM_95: Rule = Rule {
-    symbol: "BAYES_HAM_95",
-    group: Group::Learned,
-    weight: -2.5,
-    summary: "what people have shown says wanted: 95 to 99 %",
-    why: WHY,
-    check: Check::Facts(|facts| within(facts, 0.01, 0.05)),
+    check: Check::Learned(|learned| step(learned, 0)),
 };
 
 /// 0.1 to 1 %.
 pub const BAYES_HAM_99: Rule = Rule {
     symbol: "BAYES_HAM_99",
     group: Group::Learned,
-    weight: -4.0,
+    weight: -2.0,
     summary: "what people have shown says wanted: 99 to 99.9 %",
     why: WHY,
-    check: Check::Facts(|facts| within(facts, 0.001, 0.01)),
+    check: Check::Learned(|learned| step(learned, 1)),
 };
 
-/// Less than 0.1 %.
-pub const BAYES_HAM_999: Rule = Rule {
-    symbol: "BAYES_HAM_999",
+/// 1 to 5 %.
+pub const BAYES_HAM_95: Rule = Rule {
+    symbol: "BAYES_HAM_95",
     group: Group::Learned,
-    weight: -5.0,
-    summary: "what people have shown says wanted: 99.9 % or more",
+    weight: -2.0,
+    summary: "what people have shown says wanted: 95 to 99 %",
     why: WHY,
-    check: Check::Facts(|facts| within(facts, f64::NEG_INFINITY, 0.001)),
+    check: Check::Learned(|learned| step(learned, 2)),
+};
+
+/// 5 to 20 %.
+pub const BAYES_HAM_80: Rule = Rule {
+    symbol: "BAYES_HAM_80",
+    group: Group::Learned,
+    weight: -2.0,
+    summary: "what people have shown says wanted: 80 to 95 %",
+    why: WHY,
+    check: Check::Learned(|learned| step(learned, 3)),
+};
+
+/// 20 to 50 %.
+pub const BAYES_HAM_50: Rule = Rule {
+    symbol: "BAYES_HAM_50",
+    group: Group::Learned,
+    weight: -2.0,
+    summary: "what people have shown says wanted: up to 80 %",
+    why: WHY,
+    check: Check::Learned(|learned| step(learned, 4)),
+};
+
+/// 50 to 80 %.
+pub const BAYES_SPAM_50: Rule = Rule {
+    symbol: "BAYES_SPAM_50",
+    group: Group::Learned,
+    weight: 0.8,
+    summary: "what people have shown says spam: up to 80 %",
+    why: WHY,
+    check: Check::Learned(|learned| step(learned, 5)),
+};
+
+/// 80 to 95 %.
+pub const BAYES_SPAM_80: Rule = Rule {
+    symbol: "BAYES_SPAM_80",
+    group: Group::Learned,
+    weight: 4.2,
+    summary: "what people have shown says spam: 80 to 95 %",
+    why: WHY,
+    check: Check::Learned(|learned| step(learned, 6)),
+};
+
+/// 95 to 99 %.
+pub const BAYES_SPAM_95: Rule = Rule {
+    symbol: "BAYES_SPAM_95",
+    group: Group::Learned,
+    weight: 5.2,
+    summary: "what people have shown says spam: 95 to 99 %",
+    why: WHY,
+    check: Check::Learned(|learned| step(learned, 7)),
+};
+
+/// 99 to 99.9 %.
+pub const BAYES_SPAM_99: Rule = Rule {
+    symbol: "BAYES_SPAM_99",
+    group: Group::Learned,
+    weight: 10.0,
+    summary: "what people have shown says spam: 99 to 99.9 %",
+    why: WHY,
+    check: Check::Learned(|learned| step(learned, 8)),
+};
+
+/// 99.9 % and more.
+pub const BAYES_SPAM_999: Rule = Rule {
+    symbol: "BAYES_SPAM_999",
+    group: Group::Learned,
+    weight: 10.0,
+    summary: "what people have shown says spam: 99.9 % or more",
+    why: WHY,
+    check: Check::Learned(|learned| step(learned, 9)),
 };
 
 const WHY: &str = "learned from the messages that this server's users moved into and out of Junk";
 
-/// The model's word, if its probability is from `low` on and below `high`.
-fn within(facts: &Facts, low: f64, high: f64) -> Option<Evidence> {
-    let learned = facts.learned.as_ref()?;
-    (low <= learned.probability && learned.probability < high)
-        .then(|| Evidence::new(format!("{:.2}%: {}", learned.probability * 100.0, learned.evidence)))
+/// The lower ends of the steps, in the order of [`RULES`].
+const LOW: [f64; 10] = [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999];
+/// The far ends, where a step is worth its weight.
+const FAR: [f64; 10] = [0.0001, 0.001, 0.01, 0.05, 0.2, 0.8, 0.95, 0.99, 0.999, 0.9999];
+
+/// A rule's place in [`RULES`], and how many times its weight counts.
+pub type Share = (usize, f64);
+
+/// What of which weights a probability is worth: of the weights at the two far ends that it lies between, or of one, where it lies beyond all, or
+/// next to 50 %. Linear in the weights, so that they can be fitted.
+pub fn shares(probability: f64) -> Vec<Share> {
+    let odds = odds(probability);
+    let Some(at) = FAR.iter().position(|far| odds < self::odds(*far)) else {
+        return vec![(FAR.len() - 1, 1.0)];
+    };
+    if at == 0 {
+        return vec![(0, 1.0)];
+    }
+    let (below, above) = (at - 1, at);
+    let (low, high) = (self::odds(FAR[below]), self::odds(FAR[above]));
+    if low < 0.0 && high > 0.0 {
+        // Nothing at 50 %, in the midst of the two.
+        return match odds < 0.0 {
+            true => vec![(below, odds / low)],
+            false => vec![(above, odds / high)],
+        };
+    }
+    let share = (odds - low) / (high - low);
+    vec![(below, 1.0 - share), (above, share)]
+}
+
+/// The model's word, if its probability is within that step: worth the points of [`shares`], as a factor of the step's own weight.
+fn step(learned: &Learned, place: usize) -> Option<Evidence> {
+    let probability = learned.probability;
+    let hit = LOW.iter().rposition(|low| *low <= probability)? == place && probability != 0.5;
+    let weight = |place: usize| RULES.get(place).map_or(0.0, |rule| rule.weight);
+    let points: f64 = shares(probability).into_iter().map(|(place, share)| share * weight(place)).sum();
+    let factor = if weight(place) == 0.0 { 1.0 } else { points / weight(place) };
+    hit.then(|| Evidence::new(format!("{:.2}%: {}", probability * 100.0, learned.evidence)).times(factor))
+}
+
+/// The log-odds, within what the steps tell apart.
+fn odds(probability: f64) -> f64 {
+    let bounded = probability.clamp(FAR[0], FAR[FAR.len() - 1]);
+    (bounded / (1.0 - bounded)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    /// The symbol that hits, and its points.
+    fn points(probability: f64) -> Vec<(&'static str, f64)> {
+        let learned = Learned { probability, evidence: String::new() };
+        let hit = |rule: &Rule| match rule.check {
+            Check::Learned(check) => {
+                check(&learned).map(|evidence| (rule.symbol, rule.weight * evidence.factor))
+            }
+            _ => None,
+        };
+        RULES.iter().filter_map(hit).collect()
+    }
+
+    #[test]
+    fn one_symbol_hits_and_points_rise_without_a_leap() {
+        assert_eq!(points(0.5), []);
+        let mut before = points(0.0)[0].1;
+        assert_eq!(before, BAYES_HAM_999.weight);
+        for step in 1..10_000 {
+            let odds = f64::from(step - 5_000) / 500.0;
+            let probability = 1.0 / (1.0 + (-odds).exp());
+            let found = points(probability);
+            assert!(found.len() == 1 || probability == 0.5, "{probability}: {found:?}");
+            let now = found.first().map_or(0.0, |found| found.1);
+            assert!((now - before).abs() < 0.02 && now >= before - 1e-9, "{probability}: {before} {now}");
+            assert!(now * odds >= 0.0, "{probability}: {now}");
+            before = now;
+        }
+        assert_eq!(points(1.0)[0].1, BAYES_SPAM_999.weight);
+    }
+
+    #[test]
+    fn at_the_far_end_of_a_step_its_weight_counts() {
+        for (far, rule) in FAR.iter().zip(RULES) {
+            let found: f64 = shares(*far).iter().map(|(place, share)| RULES[*place].weight * share).sum();
+            assert!((found - rule.weight).abs() < 1e-9, "{}", rule.symbol);
+        }
+    }
 }

@@ -32,7 +32,7 @@ use std::fmt::Display;
 
 use gatepost::store::Relation;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Learned};
 
 /// One rule.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,8 @@ pub enum Check {
     Decides(fn(&Facts) -> Option<Evidence>, Decision),
     /// By the facts, and by how the recipient stands to the author: asked for each recipient.
     Relation(fn(&Facts, &Relation) -> Option<Evidence>),
+    /// By what the model thinks, which may differ for each recipient.
+    Learned(fn(&Learned) -> Option<Evidence>),
     /// By what a list in DNS said: the symbol stands in `Facts::listed`.
     Listed,
     /// By other symbols.

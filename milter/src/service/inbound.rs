@@ -27,11 +27,11 @@ use crate::facts::{Facts, Learned};
 use crate::gathering::Gathered;
 use crate::history::draft::Judgement as Reasons;
 use crate::judgement::Judgement;
-use crate::learning::Owner;
+use crate::learning::{Owner, Portrait};
 use crate::message::{Envelope, Message};
 use crate::pool::Panicked;
 use crate::protocol::{Edit, Reply};
-use crate::recipients::Knowledge;
+use crate::recipients::{Delivery, Knowledge};
 use crate::report::ReportContext;
 use crate::sealing::Passing;
 use crate::transaction::Received;
@@ -74,10 +74,11 @@ impl Service {
                 false => Knowledge::default(),
             }
         };
-        let (gathered, knowledge) =
-            tokio::join!(settings.gathering.gather(&message, &envelope, &question, &self.pool), known);
+        let model = self.learning.as_ref().map(|(model, _)| model);
+        let gather = settings.gathering.gather(&message, &envelope, &question, &self.pool, model);
+        let (gathered, mut knowledge) = tokio::join!(gather, known);
         drop((question, memory));
-        let Gathered { authentication, facts, scan } = gathered;
+        let Gathered { authentication, facts, portrait, scan } = gathered;
         if let Some(decision) = self.unscanned(settings, scan.as_ref()) {
             return decision;
         }
@@ -125,11 +126,8 @@ impl Service {
             ..Held::default()
         };
         let subject = subject(&message);
-        let kept = settings.rules.then(|| self.keep(&message)).flatten();
-        let learned = match facts.is_some() {
-            true => self.learned(&message, &knowledge),
-            false => None,
-        };
+        let kept = settings.rules.then(|| self.keep(&message, &knowledge)).flatten();
+        let learned = portrait.and_then(|portrait| self.learned(&message, &portrait, &mut knowledge));
         let judged = facts.and_then(|facts| judged(settings, &facts.with_learned(learned), &knowledge));
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
         let is_judged = judged.is_some();
@@ -189,6 +187,9 @@ impl Service {
                 }));
             }
             Action::AddHeader | Action::NoAction => {}
+        }
+        if is_judged && let Some(key) = kept {
+            self.expect(&message, key, &judged, &knowledge);
         }
         // Each insertion goes on top of the one before: the topmost header comes last.
         if settings.explain && is_judged {
@@ -300,26 +301,55 @@ impl Service {
         }
     }
 
-    /// What the model thinks of a message, for its recipient where it has one alone. The work is bounded whatever the message
-    /// (`learning::features`), and shorter than a change of threads.
-    fn learned(&self, message: &Message, knowledge: &Knowledge) -> Option<Learned> {
+    /// What the model thinks of a message, for everybody, and in `knowledge` for each mailbox whose owner has taught it. The work is bounded
+    /// whatever the message (`learning::features`), and shorter than a change of threads.
+    fn learned(&self, message: &Message, portrait: &Portrait, knowledge: &mut Knowledge) -> Option<Learned> {
         let (model, _) = self.learning.as_ref()?;
-        let owner = match knowledge.deliveries.as_slice() {
-            [one] => Some(Owner::new(&one.mailbox.to_string())),
-            _ => None,
-        };
-        let ask = || model.word(message, owner);
-        let word = catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Panicked);
-        word.inspect_err(|panicked| error!(%panicked, "the model was not heard")).ok().flatten()
+        let owner = |delivery: &Delivery| Owner::new(&delivery.mailbox.to_string());
+        let owners: Vec<Owner> = knowledge.deliveries.iter().map(owner).collect();
+        let mut distinct = owners.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let ask = || model.words(message, portrait, &distinct);
+        let words = catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Panicked);
+        let words =
+            words.inspect_err(|panicked| error!(%panicked, "the model was not heard")).ok().flatten()?;
+        knowledge.learned = owners.into_iter().map(|owner| words.to(owner).clone()).collect();
+        Some(words.common)
     }
 
     /// Keeps a message as it is judged, so that it can be learned as such; its key for the header, if there was room.
-    fn keep(&self, message: &Message) -> Option<MessageKey> {
+    fn keep(&self, message: &Message, knowledge: &Knowledge) -> Option<MessageKey> {
         let (model, desk) = self.learning.as_ref()?;
         // No log, nothing to learn.
         model.progress()?;
         let key = MessageKey::new(rand::random());
-        desk.keep(key, message).then_some(key)
+        let mailboxes = knowledge.deliveries.iter().map(|delivery| delivery.mailbox.to_string());
+        desk.keep(key, message, mailboxes).then_some(key)
+    }
+
+    /// Where that is switched on, teaches that mail is wanted by those who have written to its author, who is proven: as long as ham is the
+    /// rarer kind, and where the model does not know it well.
+    fn expect(&self, message: &Message, key: MessageKey, judged: &Judgement, knowledge: &Knowledge) {
+        let Some((model, desk)) = &self.learning else { return };
+        let is_rare = || model.progress().is_some_and(|([spam, ham], _)| ham < spam);
+        if !desk.expects_correspondents() || !judged.confirmed || !is_rare() {
+            return;
+        }
+        let known =
+            |at: usize| knowledge.learned.get(at).is_some_and(|learned| learned.probability < KNOWN_WELL);
+        let wrote = |at: usize| knowledge.relations.get(at).is_some_and(|relation| relation.wrote_to);
+        let deliveries = knowledge.deliveries.iter().enumerate();
+        let mut owners: Vec<Address> = deliveries
+            .filter(|(at, _)| wrote(*at) && !known(*at))
+            .map(|(_, delivery)| delivery.mailbox.clone())
+            .collect();
+        owners.sort_unstable_by_key(ToString::to_string);
+        owners.dedup();
+        owners.truncate(MAX_OWNERS);
+        if !owners.is_empty() {
+            desk.expected(owners, key, message);
+        }
     }
 }
 
@@ -334,6 +364,12 @@ fn judged(settings: &Settings, facts: &Facts, knowledge: &Knowledge) -> Option<J
 fn subject(message: &Message) -> Option<Vec<u8>> {
     message.first("Subject").map(<[u8]>::to_vec)
 }
+
+/// Ham of which the model is so sure teaches nothing.
+const KNOWN_WELL: f64 = 0.05;
+
+/// Owners whom one message makes teach; it is one sample for each.
+const MAX_OWNERS: usize = 10;
 
 /// What of a subject is written into the quarantine.
 const MAX_SUBJECT: usize = 200;

@@ -54,6 +54,11 @@ impl Service {
             true => Letter::of(&message, &envelope),
             false => None,
         };
+        if let (Some((_, desk)), Some(login), Direction::Submitted) =
+            (&self.learning, &envelope.login, envelope.direction)
+        {
+            desk.answered(login, &message);
+        }
         if envelope.direction == Direction::Submitted && may_be_a_test(&message) {
             let judged = self
                 .judge(settings, message, envelope.clone(), Authentication::not_asked(), Knowledge::default())

@@ -1,5 +1,8 @@
 """Scene L: alice teaches the milter by moving mail into and out of Junk."""
 
+import subprocess
+import zlib
+
 from clients import Mailbox
 from letters import STRANGER, letter
 from narrate import Story
@@ -28,6 +31,15 @@ def learning(stack: Stack, story: Story) -> None:
     same = "SELECT bool_and(l.sample = j.sample) FROM gatepost.training_log AS l JOIN gatepost.judged_messages AS j USING (message)"
     story.check("what is learned is what was judged", stack.postgres.sql(same) == "t", stack.postgres.sql(same))
 
+    # The same by the message as IMAP has it, as if nothing had been kept: what the mailbox added must not show.
+    sample = stack.postgres.sql("SELECT encode(sample, 'hex') FROM gatepost.judged_messages ORDER BY judged_at DESC LIMIT 1")
+    judged = zlib.decompress(bytes.fromhex(sample)[1:], -15)
+    fetched = fetch(stack, message["Message-ID"], "Junk")
+    features = lambda name, raw, *how: seen(stack, name, raw, *how)
+    story.check("in the mailbox it has more fields than when it was judged", b"Delivered-To:" in fetched and b"Delivered-To:" not in judged, fetched[:600])
+    before_mailbox, from_mailbox = features("judged.eml", judged), features("fetched.eml", fetched, "--delivered")
+    story.check("what the model sees of both is the same", before_mailbox == from_mailbox and "header" in from_mailbox, (before_mailbox, from_mailbox))
+
     story.sent("alice: MOVE back to INBOX")
     moved("Junk", "INBOX")
     found = taught(2)
@@ -53,6 +65,21 @@ def learning(stack: Stack, story: Story) -> None:
     story.check("`gatepost learn` reads an mbox", said.startswith("3 of 3 messages learned as spam"), said)
     said = stack.gatepost("learn", "spam", str(folder))
     story.check("and learns it once", said.startswith("0 of 3 messages learned as spam, 3 known already"), said)
+
+
+def fetch(stack: Stack, message_id: str, folder: str) -> bytes:
+    """A message as it is in the mailbox."""
+    with Mailbox(stack.ports, stack.trust, ALICE, PASSWORDS[ALICE]) as mailbox:
+        mailbox.ask("select", folder)
+        [numbers] = mailbox.ask("search", None, "HEADER", "Message-ID", f'"{message_id}"')
+        return mailbox.ask("fetch", numbers.decode(), "(BODY.PEEK[])")[0][1]
+
+
+def seen(stack: Stack, name: str, raw: bytes, *how: str) -> str:
+    """What the model sees of a message."""
+    path = stack.directory / name
+    path.write_bytes(raw)
+    return subprocess.run([stack.programs / "gatepost-milter", "features", *how, path], check=True, capture_output=True, text=True).stdout
 
 
 def move(stack: Stack, message_id: str, source: str, target: str) -> None:
