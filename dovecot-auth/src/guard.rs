@@ -173,11 +173,9 @@ impl Guard {
             Lookup::Unavailable(_) => (known_here.network).then_some(known_here),
             // Without the tables only what was seen here is known.
             Lookup::None | Lookup::Misconfigured(_) => {
-                places
-                    .iter()
-                    .zip(here)
-                    .filter(|(_, known)| known.is_none())
-                    .for_each(|(place, _)| self.guesses.note_known(login, *place, false));
+                places.iter().zip(here).filter(|(_, known)| known.is_none()).for_each(|(place, _)| {
+                    self.guesses.note_known(login, *place, false);
+                });
                 Some(known_here)
             }
         }
@@ -223,7 +221,8 @@ impl Guard {
         let login = login.to_string();
         let mut networks = address.map(places).map(Vec::from).unwrap_or_default();
         networks.dedup();
-        networks.iter().for_each(|network| self.guesses.note_known(&login, *network, true));
+        // As often as the table wants to hear it.
+        networks.retain(|network| self.guesses.note_known(&login, *network, true));
         let last = LastLogin {
             login,
             service,

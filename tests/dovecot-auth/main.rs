@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod accounts;
+mod certificates;
 mod concurrency;
 mod dovecot;
 mod dovecot_dicts;

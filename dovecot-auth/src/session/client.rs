@@ -19,11 +19,12 @@ use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 
 use super::{Conversation, Fault, Work};
+use crate::attempt::Circumstances;
 use crate::logins::Cookie;
 use crate::mechanisms::{self, Channel, Exchange, Proved, Step};
 use crate::protocol::auth::client::{CONFIRMS_CANCEL, Code, Command, Failure, MAX_LINE, Reply, Request};
 use crate::protocol::auth::{LineError, MAJOR};
-use crate::service::{Circumstances, DovecotAuth};
+use crate::service::DovecotAuth;
 use crate::verdict::{Refusal, Verdict};
 
 /// Who is at the other end, by the socket it came to.
@@ -382,7 +383,11 @@ impl Conversation for Client {
         }
     }
 
-    fn done(&mut self, (serial, outcome): (u64, Outcome), out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn done(
+        &mut self,
+        (serial, outcome): (u64, Outcome),
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Work<(u64, Outcome)>>, Fault> {
         let id = match &outcome {
             Outcome::Judged(judged) => judged.id,
             Outcome::Challenge(id, ..) => *id,
@@ -391,16 +396,16 @@ impl Conversation for Client {
             Some(State::Judged(current)) if *current == serial => {
                 self.requests.remove(&id);
                 match outcome {
-                    Outcome::Judged(judged) => self.answer(judged, out),
+                    Outcome::Judged(judged) => self.answer(judged, out)?,
                     Outcome::Challenge(_, challenge, pending) => {
                         self.wait(id, &challenge, State::Waiting(pending), out);
-                        Ok(())
                     }
                 }
             }
             // Cancelled meanwhile: nobody wants to know any more.
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(None)
     }
 
     /// Logins in the middle of a mechanism are to be tried again; Postfix hears that by the close itself.
