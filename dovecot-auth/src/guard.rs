@@ -161,7 +161,8 @@ impl Guard {
         if !ask || here.iter().all(Option::is_some) || known_here.address {
             return Some(known_here);
         }
-        match self.store.known_networks(login, &places).await {
+        // Boxed, for it is seldom asked and takes room in every login's future.
+        match Box::pin(self.store.known_networks(login, &places)).await {
             Lookup::Found(known) => {
                 let [address, network] = places.map(|place| {
                     let is_known = known.contains(&place) || known_here.network && place == places[1];

@@ -9,7 +9,7 @@
 //! Refuses to grow without bound: beyond [`MOST`] guesses the oldest are forgotten.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,11 +38,31 @@ pub struct Guesses {
 
 #[derive(Debug, Default)]
 struct State {
-    tallies: HashMap<u64, HashMap<u64, Instant>>,
+    tallies: Numbers<Numbers<Instant>>,
     /// What was wrong, by time, for expiry; a guess that is repeated stands here once a minute at the most.
     order: VecDeque<Record>,
     /// Where logins have, or have not, logged in before.
-    known: HashMap<u64, (Instant, bool)>,
+    known: Numbers<(Instant, bool)>,
+}
+
+/// Under numbers that are hashes already, by a key that nobody else has.
+type Numbers<V> = HashMap<u64, V, BuildHasherDefault<Number>>;
+
+#[derive(Debug, Default)]
+struct Number(u64);
+
+impl Hasher for Number {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -281,7 +301,7 @@ impl State {
         }
     }
 
-    fn remove_from(&mut self, whom: u64, remove: impl FnOnce(&mut HashMap<u64, Instant>) -> bool) {
+    fn remove_from(&mut self, whom: u64, remove: impl FnOnce(&mut Numbers<Instant>) -> bool) {
         if let Some(tally) = self.tallies.get_mut(&whom)
             && remove(tally)
             && tally.is_empty()

@@ -71,8 +71,11 @@ impl Directory {
         if let Known::Sure(answer) = known {
             return answer.map_or(Lookup::None, Lookup::Found);
         }
-        let answer = self.0.mailboxes.ask(address.clone(), self.mailbox_row(address)).await;
-        last_resort(answer, known)
+        if let Some(answer) = self.0.mailboxes.settled(address) {
+            return answer;
+        }
+        let question = Box::pin(self.0.mailboxes.ask(address.clone(), self.mailbox_row(address)));
+        last_resort(question.await, known)
     }
 
     /// Where exactly this alias leads (no extension taken off), in both tables of aliases together; never an empty list. A mailbox of the
@@ -174,16 +177,20 @@ impl Directory {
 
     /// What verifies the password of a login. Needs a role that may read `users.password_hash`.
     pub async fn credentials(&self, address: &Address) -> Lookup<Credentials> {
+        let answer = match self.0.credentials.settled(address) {
+            Some(answer) => answer,
+            None => Box::pin(self.ask_credentials(address)).await,
+        };
+        answer.map(|(login, hash)| Credentials { login, hash })
+    }
+
+    async fn ask_credentials(&self, address: &Address) -> Lookup<(Address, Option<StoredHash>)> {
         let question = async {
             let Some(spelled) = self.spelled(address).await? else { return Ok(None) };
             let hash = self.0.hashes_gathered.ask(spelled, |keys| Box::pin(self.hash_rows(keys))).await?;
             Ok(hash.map(|hash| (address.clone(), hash)))
         };
-        self.0
-            .credentials
-            .ask(address.clone(), question)
-            .await
-            .map(|(login, hash)| Credentials { login, hash })
+        self.0.credentials.ask(address.clone(), question).await
     }
 
     /// The hashes of several logins, asked of the database: `None` where there is no such account, a hash of `None` where it never logs in.

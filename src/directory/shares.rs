@@ -60,6 +60,13 @@ impl Directory {
     }
 
     async fn shares(&self) -> Lookup<Arc<Shares>> {
+        match self.0.shares.settled(&()) {
+            Some(answer) => answer,
+            None => Box::pin(self.ask_shares()).await,
+        }
+    }
+
+    async fn ask_shares(&self) -> Lookup<Arc<Shares>> {
         let load = async {
             let database = &self.0.database;
             let rows: Vec<(String, String)> = database

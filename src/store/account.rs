@@ -23,9 +23,12 @@ pub struct Account {
 impl Store {
     /// A user's own settings, whether there is such a user or not.
     pub async fn account(&self, login: &Address) -> Lookup<Arc<Account>> {
+        if let Some(answer) = self.0.accounts.settled(login) {
+            return answer;
+        }
         let question =
             self.0.accounts_gathered.ask(login.clone(), |logins| Box::pin(self.account_rows(logins)));
-        self.0.accounts.ask(login.clone(), question).await
+        Box::pin(self.0.accounts.ask(login.clone(), question)).await
     }
 
     async fn account_rows(&self, logins: Vec<Address>) -> Result<Vec<Answer<Arc<Account>>>, Trouble> {

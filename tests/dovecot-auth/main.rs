@@ -14,6 +14,7 @@ mod hostile;
 mod instance;
 mod oauth;
 mod passwords;
+mod peers;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

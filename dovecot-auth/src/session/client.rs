@@ -107,7 +107,7 @@ impl Pending {
             match step {
                 Step::Ask(question) => {
                     let login = question.login().to_owned();
-                    let verdict = match service.answer(question).await {
+                    let verdict = match Box::pin(service.answer(question)).await {
                         Lookup::Found(answer) => {
                             step = self.exchange.told(answer);
                             continue;
@@ -278,8 +278,9 @@ impl Client {
         }
         let Judged { id, login, keep, verdict, code, last } = judged;
         // Folded as it would be if it were known; what is no address is given back as typed.
-        let login = login.map(|login| Address::parse(&login).map_or(login, |address| address.to_string()));
-        let user = login.as_deref();
+        let folded = |login: String| Address::parse(&login).map_or(login, |address| address.to_string());
+        let user = login.filter(|_| !matches!(verdict, Verdict::Accepted(_))).map(folded);
+        let user = user.as_deref();
         match verdict {
             Verdict::Accepted(login) => {
                 let last = last.as_ref().map(|(last, _)| last.as_str());
