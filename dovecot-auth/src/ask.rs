@@ -9,11 +9,12 @@ use anyhow::Context;
 use gatepost::config::Secret;
 use gatepost::directory::Lookup;
 
+use crate::attempt::Circumstances;
 use crate::dicts::{DICTS, Dict, Refused};
 use crate::mechanisms::Claim;
 use crate::protocol::auth::master;
 use crate::protocol::dict::{Flags, Reply};
-use crate::service::{Circumstances, DovecotAuth};
+use crate::service::DovecotAuth;
 use crate::verdict::Verdict;
 
 /// The arguments.

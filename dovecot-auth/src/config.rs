@@ -15,6 +15,7 @@ use crate::dicts::Anyone;
 use crate::guard::Guessing;
 use crate::mechanisms::{MECHANISMS, Mechanism, Needs};
 use crate::oauth;
+use crate::peers::Peers;
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -27,7 +28,7 @@ pub struct Settings {
     /// Where Postfix asks about passwords (`smtpd_sasl_path`): 0660, owner `postfix`, inside its queue directory, or tcp. "Try
     /// later" is said by closing the connection, because Postfix takes every other answer for final.
     pub listen_postfix: Vec<ListenAddress>,
-    /// Where mail processes ask who has just logged in (`imap -a PATH`): 0600. Only root is answered, or the daemon's own user.
+    /// Where mail processes ask who has just logged in (`imap -a PATH`): 0600.
     pub listen_master: Vec<ListenAddress>,
     /// Where lmtp, doveadm and the owners of shared mailboxes are looked up (`auth_socket_path`): 0660, group `vmail`. Whoever may
     /// connect may list all users.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub listen_dict_auth: Vec<ListenAddress>,
     /// Where a Dovecot that keeps its own auth process asks before each login (`auth_policy_server_url`): a loopback port. Nowhere by default.
     pub listen_auth_policy: Vec<ListenAddress>,
+    /// `[dovecot-auth.peers]`: which users of the system may connect to which of these.
+    pub peers: Peers,
     /// The system user that owns the mail, by name or number; never root.
     pub uid: String,
     /// The system group that owns the mail, by name or number; never root's.
@@ -103,6 +106,7 @@ impl Default for Settings {
             listen_dict: passed("dict"),
             listen_dict_auth: Vec::new(),
             listen_auth_policy: Vec::new(),
+            peers: Peers::default(),
             uid: "vmail".into(),
             gid: "vmail".into(),
             home: "/var/vmail/{domain}/{local}".into(),
@@ -310,6 +314,7 @@ mod tests {
                 "guessing.window = \"5s\" is out of range, expected 1m to 7d",
             ),
             ("[dovecot-auth.guessing]\nusr = 5", "did you mean \"user\"?"),
+            ("[dovecot-auth.peers]\nlogni = [\"dovenull\"]", "did you mean \"login\"?"),
             ("[dovecot-auth.guessing]\ntrusted-networks = [\"x\"]", "\"x\" is no network"),
             ("hashing-memory = 5", "gatepost.toml:2:"),
             ("listen = []", "unknown key \"listen\""),

@@ -161,7 +161,8 @@ impl Guard {
         if !ask || here.iter().all(Option::is_some) || known_here.address {
             return Some(known_here);
         }
-        match self.store.known_networks(login, &places).await {
+        // Boxed, for it is seldom asked and takes room in every login's future.
+        match Box::pin(self.store.known_networks(login, &places)).await {
             Lookup::Found(known) => {
                 let [address, network] = places.map(|place| {
                     let is_known = known.contains(&place) || known_here.network && place == places[1];
@@ -173,11 +174,9 @@ impl Guard {
             Lookup::Unavailable(_) => (known_here.network).then_some(known_here),
             // Without the tables only what was seen here is known.
             Lookup::None | Lookup::Misconfigured(_) => {
-                places
-                    .iter()
-                    .zip(here)
-                    .filter(|(_, known)| known.is_none())
-                    .for_each(|(place, _)| self.guesses.note_known(login, *place, false));
+                places.iter().zip(here).filter(|(_, known)| known.is_none()).for_each(|(place, _)| {
+                    self.guesses.note_known(login, *place, false);
+                });
                 Some(known_here)
             }
         }
@@ -223,7 +222,8 @@ impl Guard {
         let login = login.to_string();
         let mut networks = address.map(places).map(Vec::from).unwrap_or_default();
         networks.dedup();
-        networks.iter().for_each(|network| self.guesses.note_known(&login, *network, true));
+        // As often as the table wants to hear it.
+        networks.retain(|network| self.guesses.note_known(&login, *network, true));
         let last = LastLogin {
             login,
             service,

@@ -9,7 +9,7 @@
 //! Refuses to grow without bound: beyond [`MOST`] guesses the oldest are forgotten.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,11 +38,31 @@ pub struct Guesses {
 
 #[derive(Debug, Default)]
 struct State {
-    tallies: HashMap<u64, HashMap<u64, Instant>>,
+    tallies: Numbers<Numbers<Instant>>,
     /// What was wrong, by time, for expiry; a guess that is repeated stands here once a minute at the most.
     order: VecDeque<Record>,
     /// Where logins have, or have not, logged in before.
-    known: HashMap<u64, (Instant, bool)>,
+    known: Numbers<(Instant, bool)>,
+}
+
+/// Under numbers that are hashes already, by a key that nobody else has.
+type Numbers<V> = HashMap<u64, V, BuildHasherDefault<Number>>;
+
+#[derive(Debug, Default)]
+struct Number(u64);
+
+impl Hasher for Number {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -171,8 +191,8 @@ impl Guesses {
     /// Forgets the guesses for a login, from an address, or from a network.
     pub fn forget(&self, key: &str) -> usize {
         let wanted = match (key.parse::<IpAddr>(), key.parse::<Network>()) {
-            (Ok(address), _) => self.number("address", &address.to_canonical().to_string()),
-            (_, Ok(network)) => self.number("network", &network.to_string()),
+            (Ok(address), _) => self.number("address", address.to_canonical()),
+            (_, Ok(network)) => self.number("network", network),
             _ => self.number("user", key),
         };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,19 +209,26 @@ impl Guesses {
         found.len()
     }
 
-    /// Notes whether a login has logged in from a network before.
-    pub fn note_known(&self, login: &str, network: Network, known: bool) {
-        let key = self.number(login, &network.to_string());
+    /// Notes whether a login has logged in from a network before; whether that is news, which once in [`NEWS`] it is again.
+    pub fn note_known(&self, login: &str, network: Network, known: bool) -> bool {
+        let key = self.number(login, network);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, true)) = state.known.get(&key)
+            && known
+            && at.elapsed() < NEWS
+        {
+            return false;
+        }
         if state.known.len() >= MOST {
             state.known.clear();
         }
         state.known.insert(key, (Instant::now(), known));
+        true
     }
 
     /// Whether a login has logged in from a network before; `None` where that is not known here.
     pub fn is_known(&self, login: &str, network: Network) -> Option<bool> {
-        let key = self.number(login, &network.to_string());
+        let key = self.number(login, network);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // That it has not may change any moment, on another host.
         state
@@ -226,16 +253,14 @@ impl Guesses {
         let counted = places.filter(|_| !trusted);
         Whom {
             user: self.number("user", login),
-            address: counted
-                .and(address)
-                .map(|address| self.number("address", &address.to_canonical().to_string())),
-            network: counted.map(|places| self.number("network", &places[1].to_string())),
-            own_address: places.map(|places| self.number(login, &places[0].to_string())),
-            own_network: places.map(|places| self.number(login, &places[1].to_string())),
+            address: counted.and(address).map(|address| self.number("address", address.to_canonical())),
+            network: counted.map(|places| self.number("network", places[1])),
+            own_address: places.map(|places| self.number(login, places[0])),
+            own_network: places.map(|places| self.number(login, places[1])),
         }
     }
 
-    fn number(&self, kind: &str, key: &str) -> u64 {
+    fn number(&self, kind: &str, key: impl Hash) -> u64 {
         self.key.hash_one((kind, key))
     }
 }
@@ -276,7 +301,7 @@ impl State {
         }
     }
 
-    fn remove_from(&mut self, whom: u64, remove: impl FnOnce(&mut HashMap<u64, Instant>) -> bool) {
+    fn remove_from(&mut self, whom: u64, remove: impl FnOnce(&mut Numbers<Instant>) -> bool) {
         if let Some(tally) = self.tallies.get_mut(&whom)
             && remove(tally)
             && tally.is_empty()
@@ -326,6 +351,8 @@ const ALL: u8 = u8::MAX;
 const MOST: usize = 65_536;
 /// A guess that is repeated is recorded once in this time.
 const REPEAT: Duration = Duration::from_secs(60);
+/// How often it is written down that a login still comes from where it is known (`note_networks.sql` has the same).
+const NEWS: Duration = Duration::from_secs(3600);
 /// How long it is believed that a login has never logged in from somewhere.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 

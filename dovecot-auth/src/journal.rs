@@ -1,7 +1,8 @@
 //! What is to be written down about logins, until it is: last logins, networks, app passwords, masters, wrong passwords.
 //!
 //! Off the login path: a login puts a line here and goes on. One task writes batches; while the database is away they wait here, each
-//! login and service once. Refuses to grow without bound: beyond [`MOST`] of a kind new ones are left out, and the log says so once.
+//! login and service once. Guesses are written within [`BATCH`], because other hosts wait for them; who logged in when is written at once too
+//! while little happens, and then every [`PAUSE`] at the most: web mail that logs in at every click is one line for many clicks. Refuses to grow without bound: beyond [`MOST`] of a kind new ones are left out, and the log says so once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -111,11 +112,15 @@ impl Journal {
 
     /// Writes for as long as the process lives.
     pub(crate) async fn keep(&self, store: &Store) {
+        let mut due = tokio::time::Instant::now();
         loop {
-            self.wake.notified().await;
-            tokio::time::sleep(BATCH).await;
+            tokio::select! {
+                () = self.wake.notified() => tokio::time::sleep(BATCH).await,
+                () = tokio::time::sleep_until(due), if self.holds_logins() => {}
+            }
+            let all = tokio::time::Instant::now() >= due || self.waiting() > MOST / 2;
             loop {
-                match self.write(store).await {
+                match self.write_some(store, all).await {
                     Written::All => break,
                     Written::Later => tokio::time::sleep(RETRY).await,
                     Written::Never => {
@@ -124,12 +129,20 @@ impl Journal {
                     }
                 }
             }
+            if all {
+                due = tokio::time::Instant::now() + PAUSE;
+            }
         }
     }
 
     /// Writes what is there, as far as it can be.
     pub(crate) async fn write(&self, store: &Store) -> Written {
-        let mut taken = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        self.write_some(store, true).await
+    }
+
+    /// The same, without who logged in when unless it is to be `all`.
+    async fn write_some(&self, store: &Store, all: bool) -> Written {
+        let mut taken = self.take(all);
         if taken.full {
             tracing::warn!(
                 "more logins than can be written down; the last ones of some users will be missing"
@@ -152,6 +165,20 @@ impl Journal {
                 Written::Never
             }
         }
+    }
+
+    fn take(&self, all: bool) -> Pending {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if all {
+            return std::mem::take(&mut *pending);
+        }
+        let (masters, guesses) = (std::mem::take(&mut pending.masters), std::mem::take(&mut pending.guesses));
+        Pending { masters, guesses, full: std::mem::take(&mut pending.full), ..Pending::default() }
+    }
+
+    fn holds_logins(&self) -> bool {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        !(pending.logins.is_empty() && pending.networks.is_empty() && pending.app_passwords.is_empty())
     }
 
     /// Takes out of `pending` what is written.
@@ -245,6 +272,8 @@ fn values<K, V, T>(map: &HashMap<K, (Instant, V)>, make: impl Fn(&Instant, &V) -
 
 /// So long a batch is collected: the other hosts hear of a guess well within a second.
 const BATCH: Duration = Duration::from_millis(300);
+/// Between two batches of who logged in when.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Before a batch that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Lines of one kind that wait; some 300 bytes each.
@@ -269,6 +298,28 @@ mod tests {
         (0..MOST as u64 + 10).for_each(|number| journal.guess(guess("bob", number)));
         assert_eq!(journal.waiting(), MOST);
         assert!(journal.pending.lock().unwrap().full);
+    }
+
+    #[test]
+    fn guesses_do_not_wait_for_logins() {
+        let journal = Journal::new();
+        let last = LastLogin {
+            login: "alice".to_owned(),
+            service: "imap".to_owned(),
+            ago: Duration::ZERO,
+            address: None,
+            mechanism: "PLAIN".to_owned(),
+            client: String::new(),
+            app_password: String::new(),
+        };
+        journal.guess(guess("alice", 1));
+        journal.login(last, &[], None);
+        let taken = journal.take(false);
+        assert_eq!((taken.guesses.len(), taken.logins.len()), (1, 0));
+        assert!(journal.holds_logins());
+        let taken = journal.take(true);
+        assert_eq!((taken.guesses.len(), taken.logins.len()), (0, 1));
+        assert!(!journal.holds_logins());
     }
 
     #[test]

@@ -16,10 +16,11 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::admission::{self, Facts, Proof};
+use crate::attempt::Circumstances;
 use crate::guard::Trial;
 use crate::mechanisms::{Answer, Proved, Question};
 use crate::oauth::Ownership;
-use crate::service::{Circumstances, DovecotAuth};
+use crate::service::DovecotAuth;
 use crate::verdict::{Origin, Refusal, Verdict};
 
 /// The secret behind the salts of nobody, once it is known; it never changes.

@@ -73,7 +73,7 @@ impl DovecotAuth {
                     None => return,
                 },
                 _ = readiness.tick() => self.look_at_scram().await,
-                _ = sweep.tick(), if self.secrets.is_known() => match self.store.forget_scram_verifiers().await {
+                _ = sweep.tick(), if self.secrets.is_known() => match self.store.forget_scram_verifiers(&self.directory).await {
                     Lookup::Found(count) => tracing::debug!(count, "verifiers of former passwords forgotten"),
                     Lookup::Unavailable(why) | Lookup::Misconfigured(why) => {
                         tracing::warn!(%why, "verifiers of former passwords cannot be forgotten; they count no more all the same");

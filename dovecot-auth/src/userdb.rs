@@ -69,6 +69,11 @@ impl Userdb {
         Ok(Self { uid, gid, home, fields })
     }
 
+    /// The user of the system that owns the mail.
+    pub(crate) fn owner(&self) -> u32 {
+        self.uid
+    }
+
     /// The fields of one user, in the order of the wire. A field whose template has a word that this user has no value for is left out.
     ///
     /// # Errors
@@ -199,7 +204,7 @@ impl Template {
     }
 }
 
-fn wrong(key: &str, reason: String) -> TemplateError {
+pub(crate) fn wrong(key: &str, reason: String) -> TemplateError {
     TemplateError { key: key.to_owned(), reason }
 }
 

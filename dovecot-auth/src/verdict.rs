@@ -15,7 +15,6 @@ use gatepost::password::{Hasher, StoredHash, Verification};
 use tokio::time::Instant;
 
 use crate::admission::{self, Answer, Facts, Objection, Proof, Service};
-use crate::mechanisms::Claim;
 use crate::metrics::Work;
 
 /// What became of a claim.
@@ -191,15 +190,15 @@ impl Names {
     }
 }
 
-/// Under which name the wrong passwords of a claim are counted: that of whoever's password it is.
-pub(crate) fn prover(claim: &Claim) -> String {
-    let names = Names::of(&claim.authorization, &claim.login);
-    names.map_or_else(|| claim.login.to_lowercase(), |names| names.prover.to_string())
-}
-
-/// Judges a claim, within [`DEADLINE`] of its beginning.
-pub(crate) async fn judge(bench: Bench<'_>, origin: Origin, claim: Claim, begun: Instant) -> Judgement {
-    let judgement = tokio::time::timeout_at(begun + DEADLINE, weigh(bench, origin, claim)).await;
+/// Judges a claim, of those names (none where they are nobody's), within [`DEADLINE`] of its beginning.
+pub(crate) async fn judge(
+    bench: Bench<'_>,
+    origin: Origin,
+    names: Option<Names>,
+    password: Secret,
+    begun: Instant,
+) -> Judgement {
+    let judgement = tokio::time::timeout_at(begun + DEADLINE, weigh(bench, origin, names, password)).await;
     judgement.unwrap_or_else(|_| Verdict::Unavailable(format!("not decided within {DEADLINE:?}")).into())
 }
 
@@ -208,18 +207,19 @@ pub(crate) async fn judge(bench: Bench<'_>, origin: Origin, claim: Claim, begun:
 pub(crate) async fn judge_app_password(
     bench: Bench<'_>,
     origin: Origin,
-    claim: &Claim,
+    names: Option<Names>,
+    password: &Secret,
     begun: Instant,
 ) -> Option<Judgement> {
     // What cannot be one asks nobody.
-    AppPasswordHash::of(&claim.password)?;
-    let Names { prover, other: None } = Names::of(&claim.authorization, &claim.login)? else { return None };
+    AppPasswordHash::of(password)?;
+    let Names { prover, other: None } = names? else { return None };
     let answers =
         async { tokio::join!(bench.directory.credentials(&prover), bench.directory.account(&prover)) };
     let (credentials, account) = tokio::time::timeout_at(begun + DEADLINE, answers).await.ok()?;
     let (credentials, account) = (credentials.found()?, account.found()?);
     credentials.hash?;
-    let app = account.app_password(&claim.password)?;
+    let app = account.app_password(password)?;
     admission::object(&origin.facts(&account, Proof::App(app))).is_none().then(|| Judgement {
         verdict: Verdict::Accepted(credentials.login),
         app_password: Some((app.id, app.label.clone())),
@@ -227,12 +227,10 @@ pub(crate) async fn judge_app_password(
     })
 }
 
-async fn weigh(bench: Bench<'_>, origin: Origin, claim: Claim) -> Judgement {
+async fn weigh(bench: Bench<'_>, origin: Origin, names: Option<Names>, password: Secret) -> Judgement {
     let Bench { directory, .. } = bench;
-    let names = Names::of(&claim.authorization, &claim.login);
-    let password = claim.password;
     let Some(Names { prover, other }) = names else {
-        return bench.spend(None, password, Refusal::UnknownUser).await.into();
+        return Box::pin(bench.spend(None, password, Refusal::UnknownUser)).await.into();
     };
     // Both at once, whoever it is, so that the time of these questions tells nothing either.
     let (credentials, account) = tokio::join!(directory.credentials(&prover), directory.account(&prover));
@@ -243,12 +241,13 @@ async fn weigh(bench: Bench<'_>, origin: Origin, claim: Claim) -> Judgement {
     let credentials = match credentials {
         Lookup::Found(credentials) => credentials,
         Lookup::None => {
-            return bench.spend(Some(prover.domain()), password, Refusal::UnknownUser).await.into();
+            let spent = bench.spend(Some(prover.domain()), password, Refusal::UnknownUser);
+            return Box::pin(spent).await.into();
         }
         other => return failed(other.map(drop)),
     };
     let Some(hash) = credentials.hash else {
-        return bench.spend(Some(prover.domain()), password, Refusal::NoPassword).await.into();
+        return Box::pin(bench.spend(Some(prover.domain()), password, Refusal::NoPassword)).await.into();
     };
     let app_password = if other.is_none() { account.app_password(&password) } else { None };
     let mut objection = None;
@@ -307,7 +306,7 @@ impl Bench<'_> {
         if let Some(objection) = admission::object(&origin.facts(account, Proof::Master(mastery))) {
             return self.refuse(objection).into();
         }
-        match self.directory.mailbox(&user).await {
+        match Box::pin(self.directory.mailbox(&user)).await {
             Lookup::Found(user) => {
                 Judgement { verdict: Verdict::Accepted(user), app_password: None, master: Some(prover) }
             }

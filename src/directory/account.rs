@@ -12,6 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
+use super::gather::Answer;
 use super::{Directory, Lookup, Scope};
 use crate::config::{Network, Secret};
 use crate::database::Trouble;
@@ -235,6 +236,15 @@ impl fmt::Debug for AppPasswordHash {
 impl Directory {
     /// What is written down about a login, whether or not there is such a login.
     pub async fn account(&self, login: &Address) -> Lookup<Arc<Account>> {
+        if self.0.accounts_installed.known(&()) == Some(true)
+            && let Some(answer) = self.0.accounts.settled(login)
+        {
+            return answer;
+        }
+        Box::pin(self.ask_account(login)).await
+    }
+
+    async fn ask_account(&self, login: &Address) -> Lookup<Arc<Account>> {
         match self.are_accounts_installed().await {
             Lookup::Found(true) => {}
             Lookup::Found(false) | Lookup::None => return Lookup::Found(Arc::default()),
@@ -242,18 +252,28 @@ impl Directory {
             Lookup::Unavailable(_) => {}
             Lookup::Misconfigured(why) => return Lookup::Misconfigured(why),
         }
-        let question = async {
-            let database = &self.0.database;
-            let query = sqlx::query_as::<_, (String,)>(include_str!("queries/account.sql"))
-                .bind(login.to_string())
-                .bind(format!("@{}", login.domain()));
-            let (json,) = database.ask(query.fetch_one(database.pool())).await?;
-            let account = Account::from_json(&json).map_err(|error| {
-                Trouble::Misconfigured(format!("the rules of {login} in schema gatepost: {error}"))
-            })?;
-            Ok(Some(Arc::new(account)))
-        };
+        let question =
+            self.0.accounts_gathered.ask(login.clone(), |logins| Box::pin(self.account_rows(logins)));
         self.0.accounts.ask(login.clone(), question).await
+    }
+
+    async fn account_rows(&self, logins: Vec<Address>) -> Result<Vec<Answer<Arc<Account>>>, Trouble> {
+        let database = &self.0.database;
+        let domains: Vec<String> = logins.iter().map(|login| format!("@{}", login.domain())).collect();
+        let query = sqlx::query_as::<_, (String,)>(include_str!("queries/account.sql"))
+            .bind(logins.iter().map(Address::to_string).collect::<Vec<_>>())
+            .bind(domains);
+        let rows = database.ask(query.fetch_all(database.pool())).await?;
+        if rows.len() != logins.len() {
+            return Err(Trouble::Misconfigured("unexpected answer of the database: account.sql".to_owned()));
+        }
+        let read = |(login, (json,)): (&Address, &(String,))| match Account::from_json(json) {
+            Ok(account) => Ok(Some(Arc::new(account))),
+            Err(error) => {
+                Err(Trouble::Misconfigured(format!("the rules of {login} in schema gatepost: {error}")))
+            }
+        };
+        Ok(logins.iter().zip(&rows).map(read).collect())
     }
 
     async fn are_accounts_installed(&self) -> Lookup<bool> {

@@ -225,6 +225,13 @@ where
         self.ask_anew(key, known, question).await
     }
 
+    /// The answer for `key`, if one is known and still counts. Whoever is asked thousands of times a second looks here first, and asks in a future
+    /// of its own (boxed): that of a statement takes kilobytes, which every caller's future would hold and every move of it copy.
+    pub(crate) fn settled(&self, key: &K) -> Option<Lookup<V>> {
+        let entry = self.entries.get(key).filter(|entry| self.counts(entry))?;
+        Some(entry.answer.map_or(Lookup::None, Lookup::Found))
+    }
+
     /// The value for `key`, if one is known and still counts.
     pub(crate) fn known(&self, key: &K) -> Option<V> {
         self.entries.get(key).filter(|entry| self.counts(entry))?.answer

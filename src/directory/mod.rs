@@ -11,6 +11,7 @@ pub mod access;
 pub mod account;
 mod cache;
 mod credentials;
+mod gather;
 mod hosted;
 mod kept;
 mod lookup;
@@ -27,12 +28,13 @@ mod watch;
 pub use hosted::{Hosted, NextHop, Recipients, Transport};
 pub use lookup::Lookup;
 pub use pattern::{AliasPattern, PatternKind};
-pub use questions::Credentials;
+pub use questions::{Credentials, UsersPlace};
 pub use resolve::{Extensions, Leaf, Place, Recipient, Route, Trace, Via};
 pub use rules::Rules;
 pub use scope::Scope;
 
 pub(crate) use cache::{Class, Freshness, Table};
+pub(crate) use gather::{Answer, Gather};
 
 use std::sync::Arc;
 
@@ -59,8 +61,10 @@ struct Inner {
     rules: Table<(), Arc<Rules>>,
     kept: Kept,
     credentials: Table<Address, (Address, Option<StoredHash>)>,
+    hashes_gathered: Gather<questions::Spelled, Option<StoredHash>>,
     usual_hashes: Table<Domain, StoredHash>,
     accounts: Table<Address, Arc<account::Account>>,
+    accounts_gathered: Gather<Address, Arc<account::Account>>,
     accounts_installed: Table<(), bool>,
     /// Held by whoever asks that: of many logins at once one asks for all.
     accounts_asked: tokio::sync::Mutex<()>,
@@ -83,9 +87,11 @@ impl Directory {
             rules: Table::new(Class::Rules, 1, &freshness),
             kept: Kept::default(),
             credentials: Table::new(Class::Users, entries, &freshness),
+            hashes_gathered: Gather::default(),
             usual_hashes: Table::new(Class::Accounts, account::MAX_DOMAINS, &freshness)
                 .with_ttl(account::USUAL_TTL),
             accounts: Table::new(Class::Accounts, entries, &freshness),
+            accounts_gathered: Gather::default(),
             accounts_installed: Table::new(Class::Accounts, 1, &freshness).with_ttl(account::INSTALLED_TTL),
             accounts_asked: tokio::sync::Mutex::default(),
             shares: Table::new(Class::Shares, 1, &freshness),

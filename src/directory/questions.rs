@@ -1,8 +1,10 @@
 //! The questions that daemons ask about addresses and logins.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::gather::Answer;
 use super::hosted::Hosted;
 use super::kept::Known;
 use super::resolve::{Extensions, Recipient, Trace};
@@ -69,8 +71,11 @@ impl Directory {
         if let Known::Sure(answer) = known {
             return answer.map_or(Lookup::None, Lookup::Found);
         }
-        let answer = self.0.mailboxes.ask(address.clone(), self.mailbox_row(address)).await;
-        last_resort(answer, known)
+        if let Some(answer) = self.0.mailboxes.settled(address) {
+            return answer;
+        }
+        let question = Box::pin(self.0.mailboxes.ask(address.clone(), self.mailbox_row(address)));
+        last_resort(question.await, known)
     }
 
     /// Where exactly this alias leads (no extension taken off), in both tables of aliases together; never an empty list. A mailbox of the
@@ -172,39 +177,83 @@ impl Directory {
 
     /// What verifies the password of a login. Needs a role that may read `users.password_hash`.
     pub async fn credentials(&self, address: &Address) -> Lookup<Credentials> {
-        let question = async {
-            let Some(spelled) = self.spelled(address).await? else { return Ok(None) };
-            let database = &self.0.database;
-            let query = sqlx::query_as::<_, (Option<String>,)>(include_str!("queries/credentials.sql"))
-                .bind(spelled.domains)
-                .bind(spelled.locals);
-            let row = database.ask(query.fetch_optional(database.pool())).await?;
-            Ok(row.map(|(hash,)| {
-                (address.clone(), hash.filter(|hash| !hash.is_empty()).map(StoredHash::parse))
-            }))
+        let answer = match self.0.credentials.settled(address) {
+            Some(answer) => answer,
+            None => Box::pin(self.ask_credentials(address)).await,
         };
-        self.0
-            .credentials
-            .ask(address.clone(), question)
-            .await
-            .map(|(login, hash)| Credentials { login, hash })
+        answer.map(|(login, hash)| Credentials { login, hash })
     }
 
-    /// Every mailbox, sorted; not cached. For `doveadm -A` and the like.
-    pub async fn users(&self) -> Lookup<Vec<Address>> {
+    async fn ask_credentials(&self, address: &Address) -> Lookup<(Address, Option<StoredHash>)> {
+        let question = async {
+            let Some(spelled) = self.spelled(address).await? else { return Ok(None) };
+            let hash = self.0.hashes_gathered.ask(spelled, |keys| Box::pin(self.hash_rows(keys))).await?;
+            Ok(hash.map(|hash| (address.clone(), hash)))
+        };
+        self.0.credentials.ask(address.clone(), question).await
+    }
+
+    /// The hashes of several logins, asked of the database: `None` where there is no such account, a hash of `None` where it never logs in.
+    pub(super) async fn hash_rows(
+        &self,
+        keys: Vec<Spelled>,
+    ) -> Result<Vec<Answer<Option<StoredHash>>>, Trouble> {
+        let (mut numbers, mut domains, mut locals) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, spelled) in (0i32..).zip(&keys) {
+            for local in &spelled.locals {
+                for domain in &spelled.domains {
+                    numbers.push(number);
+                    domains.push(domain.clone());
+                    locals.push(local.clone());
+                }
+            }
+        }
         let database = &self.0.database;
-        let rows = database
-            .ask(
-                sqlx::query_as::<_, (String, String)>(include_str!("queries/users.sql"))
-                    .fetch_all(database.pool()),
-            )
-            .await;
+        let query = sqlx::query_as::<_, (i32, Option<String>)>(include_str!("queries/credentials.sql"))
+            .bind(numbers)
+            .bind(domains)
+            .bind(locals);
+        let rows = database.ask(query.fetch_all(database.pool())).await?;
+        let mut answers: Vec<Answer<Option<StoredHash>>> = keys.iter().map(|_| Ok(None)).collect();
+        for (number, hash) in rows {
+            let answer = usize::try_from(number).ok().and_then(|number| answers.get_mut(number));
+            // The folded spelling comes first, and counts.
+            if let Some(answer @ Ok(None)) = answer {
+                *answer = Ok(Some(hash.filter(|hash| !hash.is_empty()).map(StoredHash::parse)));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// A page of all mailboxes behind `place`, not cached; for `doveadm -A` and the like, which may take hours between two pages. One that is stored in
+    /// several spellings comes once. The place to go on from stands behind the page; `None` after the last.
+    pub async fn users(&self, place: &UsersPlace) -> Lookup<(Vec<Address>, Option<UsersPlace>)> {
+        let database = &self.0.database;
+        let query =
+            sqlx::query_as::<_, (String, String, bool, Option<bool>)>(include_str!("queries/users.sql"))
+                .bind(&place.domain)
+                .bind(&place.local)
+                .bind(i64::try_from(USERS_PAGE).unwrap_or(i64::MAX));
+        let rows = database.ask(query.fetch_all(database.pool())).await;
         Lookup::from(rows.map(Some)).map(|rows| {
-            let mut users: Vec<Address> =
-                rows.iter().filter_map(|(local, domain)| joined(local, domain).ok()).collect();
-            users.sort();
-            users.dedup();
-            users
+            let next = (rows.len() == USERS_PAGE).then(|| rows.last()).flatten();
+            let mut next = next.map(|(local, domain, ..)| UsersPlace {
+                domain: domain.clone(),
+                local: local.clone(),
+                odd: place.odd.clone(),
+            });
+            let mut users = Vec::with_capacity(rows.len());
+            let mut odd = place.odd.clone();
+            for (local, domain, is_folded, is_there_folded) in &rows {
+                let Ok(address) = joined(local, domain) else { continue };
+                if *is_folded || (is_there_folded.is_none() && odd.insert(address.clone())) {
+                    users.push(address);
+                }
+            }
+            if let Some(next) = &mut next {
+                next.odd = odd;
+            }
+            (users, next)
         })
     }
 
@@ -225,7 +274,17 @@ impl Directory {
     }
 }
 
+/// How far a list of users has come.
+#[derive(Clone, Debug, Default)]
+pub struct UsersPlace {
+    domain: String,
+    local: String,
+    /// The users whose rows are not folded and that were listed; as rare as such rows.
+    odd: HashSet<Address>,
+}
+
 /// The spellings under which an address may be stored, each side on its own.
+#[derive(Clone, Debug)]
 pub(super) struct Spelled {
     pub(super) domains: Vec<String>,
     pub(super) locals: Vec<String>,
@@ -261,3 +320,6 @@ fn last_known<T>(known: Known<T>) -> Lookup<T> {
 fn joined(local: &str, domain: &str) -> Result<Address, AddressError> {
     Address::new(local, Domain::parse(domain)?)
 }
+
+/// Rows of one page of all users: some 200 KiB.
+const USERS_PAGE: usize = 2000;

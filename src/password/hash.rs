@@ -214,6 +214,8 @@ mod tests {
         "$6$rounds=1000$abc$MqEcPZUYRGGcOeq7PhMpfjfu/F0HrVEI0OlZBijWvO8mSG77iNUDP5MqFceKpJTBc8iITVtNyLiNTRNCxv6oh0",
         "pbkdf2_sha256$1000$seasalt$+hs9qSCcGyNSGDNojIEbomuX9WI/mzTF5yfwAXqyKOo=",
         "pbkdf2_sha1$1000$seasalt$479Zup/w5R6ptaWDmRzkiSxBZWQ=",
+        "scrypt$1024$seasalt$8$5$eP3qakKcj/drdptxG9JolEyXUxd5Sgns+9BJZJfFmJklwyvOB1aMAQ216EfxS0THOl6Uld+/Bj3AFhhCU4tf3g==",
+        "scrypt$16384$seasalt$8$1$+Ig/9swbx1F6Sfo2NOhQw0GEr0mHxu6IIpZFL5X2W363MVPJFlLZQMScfpypTVVNreS5J7KLAR6CQKmXmEvIHA==",
         "bcrypt_sha256$$2b$05$abcdefghijklmnopqrstuu6ySUy0zWYVXIQ.LN/DOPaf42SgydiW.",
         "{SSHA}VdgoQYSo9Jn2SGZBwNb71ISgs6vbqCl1",
         "{ssha}VdgoQYSo9Jn2SGZBwNb71ISgs6vbqCl1",
@@ -317,6 +319,9 @@ mod tests {
             "pbkdf2_sha256$4294967295$salt$K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=".to_owned(),
             "{SCRAM-SHA-1}4294967295,xltUUOWLQh5TZbNFegCcBw==,FA9Y3vGBNy7GAN2Q7d2YN/fDAH8=,j+JgrDhF2/whtYuNgdMP1ut2hWQ=".to_owned(),
             format!("$y$jzT$salt${}", "x".repeat(43)),
+            format!("scrypt$33554432$salt$8$1${}==", "A".repeat(86)),
+            format!("scrypt$16777216$salt$256$64${}==", "A".repeat(86)),
+            format!("scrypt$16384$salt$8$4294967295${}==", "A".repeat(86)),
         ] {
             let begun = StoredHash::parse(hash.clone()).cost();
             assert!(

@@ -1,16 +1,18 @@
 //! The bounded pool on which hashes are verified.
 //!
 //! Bounds: threads, memory (argon2 asks for what its hash says, 64 MiB by PHP's default), and how many may wait how long; [`queue`] says
-//! who comes next. A permit belongs to the work, not to whoever asked: a client that goes away frees nothing before the work is done.
+//! who comes next, [`threads`] does it. A permit belongs to the work, not to whoever asked: a client that goes away frees nothing before the work is done.
 //! What was right a moment ago ([`verified`]) and what costs next to nothing is answered without the pool.
 //!
 //! [`queue`]: super::queue
+//! [`threads`]: super::threads
 //! [`verified`]: super::verified
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::queue::{Client, Queue};
+use super::threads::Threads;
 use super::verified::Verified;
 use super::workspace::Workspace;
 use super::{Cost, HashError, Scheme, StoredHash};
@@ -73,6 +75,7 @@ pub struct Hasher {
 #[derive(Debug)]
 struct Inner {
     queue: Arc<Queue>,
+    threads: Threads,
     verified: Verified,
     weak: Vec<&'static Scheme>,
     /// A hash of the usual cost, spent on users who are not there.
@@ -92,8 +95,10 @@ impl Hasher {
     pub fn new(limits: HasherLimits) -> Self {
         let HasherLimits { threads, memory, queue, wait, remember, remembered, weak } = limits;
         let memory = usize::try_from(memory >> 10).unwrap_or(usize::MAX >> 1);
+        let most = threads.clamp(1, 1024);
         let inner = Inner {
-            queue: Queue::new(threads.clamp(1, 1024), memory, queue, wait),
+            queue: Queue::new(most, memory, queue, wait),
+            threads: Threads::new(most),
             verified: Verified::new(remember, remembered),
             weak,
             usual: Mutex::new(StoredHash::parse(USUAL.to_owned())),
@@ -123,9 +128,12 @@ impl Hasher {
         if password.expose().len() > LONGEST {
             return self.spend(password).await;
         }
-        let mark = self.inner.verified.mark(&self.login.name, hash, &password);
+        // What costs next to nothing is not worth remembering.
+        let mark =
+            if cost.is_light() { None } else { self.inner.verified.mark(&self.login.name, hash, &password) };
         let known = mark.as_ref().is_some_and(|mark| self.inner.verified.holds(mark));
-        let verification = if known { Verification::Match } else { self.run(hash, cost, password).await };
+        let verification =
+            if known { Verification::Match } else { Box::pin(self.run(hash, cost, password)).await };
         if verification == Verification::Match {
             if let Some(mark) = mark.filter(|_| !known) {
                 self.inner.verified.keep(mark);
@@ -163,13 +171,12 @@ impl Hasher {
             return None;
         }
         let permit = self.inner.queue.turn(self.login.client, memory).await?;
-        tokio::task::spawn_blocking(move || {
+        let work = move || {
             let done = work();
             drop(permit);
             done
-        })
-        .await
-        .ok()
+        };
+        self.inner.threads.run(work).await
     }
 
     /// How many wait at this moment.
@@ -204,15 +211,14 @@ impl Hasher {
             return Verification::Busy;
         };
         let hash = hash.clone();
-        let work = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let answer = hash.verify_in(&password, &mut permit.workspace);
             drop(permit);
             answer
-        });
-        match work.await {
-            Ok(answer) => answered(answer),
-            // The runtime is going down.
-            Err(_) => Verification::Busy,
+        };
+        match self.inner.threads.run(work).await {
+            Some(answer) => answered(answer),
+            None => Verification::Busy,
         }
     }
 }
@@ -304,7 +310,8 @@ mod tests {
         let limits =
             HasherLimits { remember: Duration::from_secs(60), remembered: 10, ..HasherLimits::default() };
         let hasher = Hasher::new(limits);
-        let (hash, other) = (stored("{SSHA}VdgoQYSo9Jn2SGZBwNb71ISgs6vbqCl1"), stored(ALICE));
+        let (hash, other) =
+            (stored("$2y$05$C1EwSoje4r2kIUIk4eygDOZd25qxXAQupAwsZREXphVA/iXSeRZE6"), stored(SLOW));
         let alice = hasher.for_login("192.0.2.1", "alice@example.com");
         assert!(alice.matched().is_none());
         assert_eq!(alice.verify(&hash, secret("secret")).await, Verification::Match);

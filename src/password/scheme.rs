@@ -77,6 +77,7 @@ pub static SCHEMES: &[&Scheme] = &[
     &scram::SCRAM_SHA_1,
     &django::DJANGO_ARGON2,
     &django::DJANGO_PBKDF2,
+    &django::DJANGO_SCRYPT,
     &django::DJANGO_BCRYPT,
     &django::DJANGO_BCRYPT_SHA256,
     &salted::SSHA512,
@@ -166,6 +167,7 @@ mod tests {
             "argon2$argon2id$",
             "pbkdf2_sha256$1$",
             "pbkdf2_sha1$",
+            "scrypt$16384$",
             "bcrypt$$2b$",
             "bcrypt_sha256$$2b$",
         ] {

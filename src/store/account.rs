@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Store;
 use crate::database::{NO_SCHEMA, Trouble};
-use crate::directory::Lookup;
+use crate::directory::{Answer, Lookup};
 use crate::mail::Address;
 
 /// One user's own settings; none of them without schema `gatepost`.
@@ -23,22 +23,30 @@ pub struct Account {
 impl Store {
     /// A user's own settings, whether there is such a user or not.
     pub async fn account(&self, login: &Address) -> Lookup<Arc<Account>> {
-        self.0.accounts.ask(login.clone(), self.account_rows(login)).await
+        if let Some(answer) = self.0.accounts.settled(login) {
+            return answer;
+        }
+        let question =
+            self.0.accounts_gathered.ask(login.clone(), |logins| Box::pin(self.account_rows(logins)));
+        Box::pin(self.0.accounts.ask(login.clone(), question)).await
     }
 
-    async fn account_rows(&self, login: &Address) -> Result<Option<Arc<Account>>, Trouble> {
+    async fn account_rows(&self, logins: Vec<Address>) -> Result<Vec<Answer<Arc<Account>>>, Trouble> {
         let database = &self.0.database;
-        let query = sqlx::query_as::<_, (String, String, String)>(include_str!("queries/account.sql"))
-            .bind(login.to_string())
-            .bind(format!("@{}", login.domain()));
+        let domains: Vec<String> = logins.iter().map(|login| format!("@{}", login.domain())).collect();
+        let query = sqlx::query_as::<_, (i64, String, String, String)>(include_str!("queries/account.sql"))
+            .bind(logins.iter().map(Address::to_string).collect::<Vec<_>>())
+            .bind(domains);
         let rows = match database.ask(query.fetch_all(database.pool())).await {
             Ok(rows) => rows,
             // The tutorial's tables alone are enough for logins.
             Err(Trouble::Misconfigured(why)) if why == NO_SCHEMA => Vec::new(),
             Err(trouble) => return Err(trouble),
         };
-        let mut account = Account::default();
-        for (kind, name, value) in rows {
+        let mut accounts: Vec<Account> = logins.iter().map(|_| Account::default()).collect();
+        for (number, kind, name, value) in rows {
+            let place = usize::try_from(number - 1).ok();
+            let Some(account) = place.and_then(|place| accounts.get_mut(place)) else { continue };
             match kind.as_str() {
                 "field" => account.fields.push((name, value)),
                 "group" => account.groups.push(name),
@@ -46,6 +54,6 @@ impl Store {
                 _ => account.quota_messages = value.parse().ok(),
             }
         }
-        Ok(Some(Arc::new(account)))
+        Ok(accounts.into_iter().map(|account| Ok(Some(Arc::new(account)))).collect())
     }
 }

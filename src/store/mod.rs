@@ -39,7 +39,7 @@ pub use wide_shares::{SharedTo, WideShares};
 use std::sync::Arc;
 
 use crate::database::Database;
-use crate::directory::{Class, Directory, Freshness, Table};
+use crate::directory::{Class, Directory, Freshness, Gather, Table};
 use crate::dmarc::{Forwarder, Overrides};
 use crate::mail::{Address, Domain};
 use crate::spam::{Lists, Settings};
@@ -60,6 +60,7 @@ struct Inner {
     spam_settings: Table<(), Arc<Settings>>,
     spam_lists: Table<(), Arc<Lists>>,
     accounts: Table<Address, Arc<Account>>,
+    accounts_gathered: Gather<Address, Arc<Account>>,
     wide_shares: Table<(), Arc<WideShares>>,
 }
 
@@ -78,6 +79,7 @@ impl Store {
             spam_settings: Table::new(Class::Spam, 1, directory.freshness()),
             spam_lists: Table::new(Class::Access, 1, directory.freshness()),
             accounts: Table::new(Class::Accounts, MAX_ACCOUNTS, directory.freshness()),
+            accounts_gathered: Gather::default(),
             wide_shares: Table::new(Class::Accounts, 1, directory.freshness()),
         }))
     }

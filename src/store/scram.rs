@@ -7,7 +7,8 @@ use aws_lc_rs::digest;
 use zeroize::Zeroizing;
 
 use super::Store;
-use crate::directory::Lookup;
+use crate::database::Trouble;
+use crate::directory::{Directory, Lookup};
 use crate::mail::Address;
 use crate::password::{ScramHash, ScramVerifier, StoredHash};
 
@@ -67,13 +68,38 @@ impl Store {
         Lookup::from(database.ask(query.execute(database.pool())).await.map(|_| Some(())))
     }
 
-    /// Forgets verifiers of hashes that are nobody's any more; returns how many. Reads all users: once a day is enough.
-    pub async fn forget_scram_verifiers(&self) -> Lookup<u64> {
+    /// Forgets verifiers of hashes that are nobody's any more; returns how many. Looks at all that are kept, page by page, and at their users
+    /// by key: once a day is enough.
+    pub async fn forget_scram_verifiers(&self, directory: &Directory) -> Lookup<u64> {
+        Lookup::from(self.sweep_scram_verifiers(directory).await.map(Some))
+    }
+
+    async fn sweep_scram_verifiers(&self, directory: &Directory) -> Result<u64, Trouble> {
         let database = &self.0.database;
-        let query = sqlx::query(include_str!("queries/forget_scram_verifiers.sql"));
-        Lookup::from(
-            database.ask(query.execute(database.pool())).await.map(|done| Some(done.rows_affected())),
-        )
+        let (mut login, mut mechanism, mut forgotten) = (String::new(), String::new(), 0);
+        loop {
+            let query = sqlx::query_as::<_, Kept>(include_str!("queries/scram_page.sql"))
+                .bind(login)
+                .bind(mechanism)
+                .bind(PAGE);
+            let page = database.ask(query.fetch_all(database.pool())).await?;
+            let gone = former(directory, &page).await?;
+            if !gone.is_empty() {
+                let column = |of: fn(&Kept) -> &String| gone.iter().map(|kept| of(kept).clone()).collect();
+                let (logins, mechanisms): (Vec<String>, Vec<String>) =
+                    (column(|(login, ..)| login), column(|(_, mechanism, _)| mechanism));
+                let marks: Vec<Vec<u8>> = gone.iter().map(|(.., mark)| mark.clone()).collect();
+                let query = sqlx::query(include_str!("queries/forget_scram_verifiers.sql"))
+                    .bind(logins)
+                    .bind(mechanisms)
+                    .bind(marks);
+                forgotten += database.ask(query.execute(database.pool())).await?.rows_affected();
+            }
+            match page.into_iter().next_back() {
+                Some((last_login, last_mechanism, _)) => (login, mechanism) = (last_login, last_mechanism),
+                None => return Ok(forgotten),
+            }
+        }
     }
 
     /// The secret that makes the salts for logins that are not there; the same on all hosts.
@@ -90,3 +116,24 @@ impl Store {
         }
     }
 }
+
+/// A verifier that is kept: its login and mechanism, and the mark of the hash that it was made with.
+type Kept = (String, String, Vec<u8>);
+
+/// Those of a page whose hash is not the present one of their login.
+async fn former<'a>(directory: &Directory, page: &'a [Kept]) -> Result<Vec<&'a Kept>, Trouble> {
+    let addresses: Vec<Option<Address>> = page.iter().map(|(login, ..)| Address::parse(login).ok()).collect();
+    let asked: Vec<Address> = addresses.iter().flatten().cloned().collect();
+    let mut hashes = directory.present_hashes(&asked).await?.into_iter();
+    let mut gone = Vec::new();
+    for (kept, address) in page.iter().zip(addresses) {
+        let present = address.and_then(|_| hashes.next()).flatten();
+        if present.is_none_or(|hash| hash_mark(&hash).as_slice() != kept.2) {
+            gone.push(kept);
+        }
+    }
+    Ok(gone)
+}
+
+/// Verifiers that are looked at together.
+const PAGE: i64 = 500;

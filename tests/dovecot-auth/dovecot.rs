@@ -487,7 +487,7 @@ async fn doveadm_asks_and_is_answered() {
     let (ok, text) = dovecot.tool(&["user", "nobody@example.com"]).await;
     assert!(!ok && text.contains("doesn't exist"), "{text}");
     let (ok, text) = dovecot.tool(&["user", "*"]).await;
-    assert_eq!((ok, text.as_str()), (true, "alice@example.com\nbob@example.com\ncarl@123qwe.com\n"));
+    assert_eq!((ok, text.as_str()), (true, "carl@123qwe.com\nalice@example.com\nbob@example.com\n"));
     let (ok, text) = dovecot.tool(&["user", "*@123qwe.com"]).await;
     assert_eq!((ok, text.as_str()), (true, "carl@123qwe.com\n"));
     let login = dovecot.gatepost.socket("login").display().to_string();
@@ -496,6 +496,16 @@ async fn doveadm_asks_and_is_answered() {
         assert_eq!(ok, expected, "{text}");
         assert!(text.contains(if expected { "auth succeeded" } else { "auth failed" }), "{text}");
     }
+    // The same and what a mail process asks afterwards.
+    let master = dovecot.gatepost.socket("master").display().to_string();
+    let log_in = async |password: &str| {
+        let sockets = ["auth", "login", "-a", &login, "-m", &master];
+        dovecot.tool(&[&sockets[..], &["alice@example.com", password]].concat()).await
+    };
+    let (ok, text) = log_in("alice123").await;
+    assert!(ok && text.contains("auth succeeded") && text.contains(&format!("home={home}")), "{text}");
+    let (ok, text) = log_in("wrong").await;
+    assert!(!ok && text.contains("auth failed"), "{text}");
     let userdb = dovecot.gatepost.socket("userdb").display().to_string();
     let (ok, text) = dovecot.tool(&["auth", "lookup", "-a", &userdb, "ALICE@example.com"]).await;
     assert!(ok && text.contains("alice@example.com"), "{text}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::dovecot::{Dovecot, Release, rcpt, release};
-use crate::instance::until;
+use crate::instance::{plain, until};
 
 const SHARES: &str = "SELECT shared_mailbox || ' ' || shared_to FROM view_shared_mailboxes ORDER BY 1";
 
@@ -192,7 +192,8 @@ async fn quota_metadata_and_last_login_are_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dovecots_own_auth_reads_hashes_and_asks_for_advice() {
     let release = release();
-    let dovecot = Dovecot::start(&release.configuration().replace(".conf", "-own-auth.conf")).await;
+    let configuration = release.configuration().replace(".conf", "-own-auth.conf");
+    let dovecot = Dovecot::start_with(&configuration, "[dovecot-auth.guessing]\nuser = 10").await;
     drop(dovecot.imap_as("alice@example.com", "alice123").await);
     for user in ["alice@example.com", "nobody@example.com"] {
         let answer = dovecot.imap().await.command(&format!("LOGIN {user} wrong")).await;
@@ -209,12 +210,32 @@ async fn dovecots_own_auth_reads_hashes_and_asks_for_advice() {
             .tool(&["auth", "test", "-x", "service=imap", "-x", &remote, "bob@example.com", password])
             .await
     };
+    let (ok, text) = test("192.0.2.8", "bob123").await;
+    assert!(ok, "{text}\n{}", dovecot.log());
+    // Dovecot tells how a login ended when it has answered it.
+    let known =
+        "SELECT count(*) FROM gatepost.last_logins WHERE login = 'bob@example.com' AND mechanism = 'policy'";
+    until("where bob logs in is known", async || dovecot.gatepost.database.sql(known).await == "1").await;
+    // Of the 12 bits that Dovecot sends of each, none are those of bob's password.
     for guess in 0..10 {
-        let (ok, text) = test("192.0.2.7", &format!("guess{guess}")).await;
+        let (ok, text) = test("192.0.2.7", &format!("wrong{guess}")).await;
         assert!(!ok, "{text}");
     }
-    // Dovecot tells how a login ended when it has answered it.
-    until("who guesses is turned away, and nobody else", async || !test("192.0.2.7", "bob123").await.0).await;
+    until("who guesses is turned away", async || !test("192.0.2.7", "bob123").await.0).await;
+    // It is one guard for all: Postfix is told the same of him from there, and the other hosts hear of it.
+    let mut postfix = dovecot.gatepost.lines("postfix").await;
+    postfix.handshake(1).await;
+    let attempt = |id, rip| {
+        format!("AUTH\t{id}\tPLAIN\tservice=smtp\trip={rip}\tresp={}", plain("bob@example.com", "bob123"))
+    };
+    postfix.say(&[&attempt(1, "192.0.2.7")]).await;
+    assert!(postfix.is_closed().await);
+    until("the guesses are written down", async || {
+        let guesses = "SELECT count(*) FROM gatepost.login_guesses WHERE login = 'bob@example.com' AND address = '192.0.2.7'";
+        dovecot.gatepost.database.sql(guesses).await == "10"
+    })
+    .await;
+    // From where he has logged in before, strangers are no hindrance.
     let (ok, text) = test("192.0.2.8", "bob123").await;
     assert!(ok, "{text}\n{}", dovecot.log());
     dovecot.gatepost.database.take_away().await;

@@ -74,7 +74,7 @@ fn questions(name: &str) -> [(&'static str, &'static [&'static str]); 3] {
         ],
         "auth" => [
             ("O{\"password\":", &["Lshared/passdb/bob@example.com\tbob@example.com"]),
-            ("Oshared/userdb/alice@example.com\t", &["I0\t0\tshared/userdb/\t*"]),
+            ("Oshared/userdb/carl@123qwe.com\t", &["I0\t0\tshared/userdb/\t*"]),
             ("F1\tthis dictionary cannot be written", &["B1\tx", "S1\tshared/x\t1", "C1"]),
         ],
         _ => panic!("give dictionary {name} questions here"),

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod accounts;
+mod certificates;
 mod concurrency;
 mod dovecot;
 mod dovecot_dicts;
@@ -13,6 +14,7 @@ mod hostile;
 mod instance;
 mod oauth;
 mod passwords;
+mod peers;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

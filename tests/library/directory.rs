@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gatepost::config::{self, Seconds};
-use gatepost::directory::{Directory, Lookup};
+use gatepost::directory::{Directory, Lookup, UsersPlace};
 use gatepost::mail::{Address, Domain};
 use gatepost::store::schema;
 
@@ -52,14 +52,10 @@ async fn role_mail_user_answers_every_question_without_our_schema() {
     let credentials = directory.credentials(&address("alice@example.com")).await.found().unwrap();
     assert_eq!(credentials.hash.unwrap().verify(&config::Secret::new("alice123".into())), Ok(true));
     assert!(directory.credentials(&address("boss@example.com")).await.is_none());
-    assert_eq!(
-        directory.users().await,
-        Lookup::Found(vec![
-            address("alice@example.com"),
-            address("bob@example.com"),
-            address("carl@123qwe.com")
-        ])
-    );
+    let Lookup::Found((users, None)) = directory.users(&UsersPlace::default()).await else {
+        panic!("one page holds them all")
+    };
+    assert_eq!(users, ["carl@123qwe.com", "alice@example.com", "bob@example.com"].map(address));
     assert_eq!(
         directory.sharers(&address("bob@example.com")).await,
         Lookup::Found(vec![address("alice@example.com")])
@@ -224,20 +220,44 @@ async fn an_unreachable_server_is_unavailable_and_asked_by_one_at_a_time() {
 }
 
 #[tokio::test]
+async fn all_users_are_listed_page_by_page_each_once() {
+    let database = Database::create().await;
+    database.sql("INSERT INTO users (local, domain) SELECT 'u' || n, 'example.com' FROM generate_series(1, 5000) AS n").await;
+    // Rows that mean the same user, one of them folded or none.
+    database.sql("INSERT INTO users (local, domain) VALUES ('U7', 'example.com'), ('Zoe', 'example.com'), ('ZOE', 'example.com')").await;
+    let directory = directory(&database.config());
+    let (mut place, mut pages, mut all) = (Some(UsersPlace::default()), 0, Vec::new());
+    while let Some(from) = place {
+        let Lookup::Found((users, next)) = directory.users(&from).await else { panic!("page {pages}") };
+        (place, pages) = (next, pages + 1);
+        all.extend(users);
+    }
+    assert_eq!(pages, 3);
+    assert_eq!(all.len(), 3 + 5000 + 1);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 3 + 5000 + 1);
+    assert!(all.contains(&address("zoe@example.com")) && all.contains(&address("u5000@example.com")));
+}
+
+#[tokio::test]
 async fn every_question_of_a_key_uses_an_index() {
     let database = Database::create().await;
     database.sql("INSERT INTO users (local, domain) SELECT 'u' || n, 'example.com' FROM generate_series(1, 10000) AS n; ANALYZE").await;
-    for query in ["mailbox", "credentials"] {
-        let text = std::fs::read_to_string(format!(
-            "{}/src/directory/queries/{query}.sql",
-            env!("CARGO_MANIFEST_DIR")
-        ))
-        .unwrap();
-        let plan = database
-            .sql(&format!(
-                "PREPARE q(text[], text[]) AS {text}; EXPLAIN EXECUTE q('{{example.com}}', '{{u77}}')"
-            ))
-            .await;
-        assert!(plan.contains("users_pkey") && !plan.contains("Seq Scan"), "{query}: {plan}");
+    for (query, types, values) in [
+        ("mailbox", "text[], text[]", "'{example.com}', '{u77}'"),
+        ("credentials", "int[], text[], text[]", "'{0, 1}', '{example.com, example.com}', '{u77, u78}'"),
+        ("users", "text, text, bigint", "'example.com', 'u77', 100"),
+    ] {
+        let path = format!("{}/src/directory/queries/{query}.sql", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        // As it is planned for any values, too: that is what a daemon's connections come to use.
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let explained = format!(
+                "SET plan_cache_mode = {mode}; PREPARE q({types}) AS {text}; EXPLAIN EXECUTE q({values})"
+            );
+            let plan = database.sql(&explained).await;
+            assert!(plan.contains("users_pkey") && !plan.contains("Seq Scan"), "{query}: {plan}");
+        }
     }
 }

@@ -472,3 +472,29 @@ async fn keys_from_before_the_second_version_are_taken_along() {
         "active|f|f|t|t|PEM|unknown\nnew|t|t|t|t|PEM|unknown\npublished|f|t|t|t|PEM|unknown\nremoved|f|t|t|f||unknown\nretired|f|t|f|t|PEM|unknown"
     );
 }
+
+#[tokio::test]
+async fn verifiers_of_former_passwords_are_forgotten_and_no_others() {
+    let database = Database::create().await;
+    let (store, directory) = store(&database).await;
+    // More than a page of users that have two each; one of them stands there unfolded.
+    database
+        .sql(
+            "INSERT INTO users (local, domain, password_hash) SELECT 'u' || n, 'example.com', 'hash' || n FROM generate_series(1, 600) AS n;
+             INSERT INTO users (local, domain, password_hash) VALUES ('Zoe', 'example.com', 'hash of zoe'), ('none', 'example.com', NULL);
+             INSERT INTO gatepost.scram_verifiers (login, mechanism, verifier, hash_mark)
+             SELECT lower(local) || '@' || domain, mechanism, 'x', sha256(convert_to(password_hash, 'UTF8'))
+             FROM users, (VALUES ('SCRAM-SHA-1'), ('SCRAM-SHA-256')) AS m (mechanism)
+             WHERE domain = 'example.com' AND password_hash LIKE 'hash%';
+             UPDATE users SET password_hash = 'another' WHERE local IN ('u7', 'u300');
+             DELETE FROM users WHERE local = 'u599';
+             INSERT INTO gatepost.scram_verifiers (login, mechanism, verifier, hash_mark)
+             SELECT login, 'SCRAM-SHA-1', 'x', sha256('x')
+             FROM (VALUES ('none@example.com'), ('who@elsewhere.test')) AS l (login)",
+        )
+        .await;
+    assert_eq!(store.forget_scram_verifiers(&directory).await, Lookup::Found(2 * 3 + 2));
+    let left = "SELECT count(*), count(DISTINCT login), bool_or(login = 'zoe@example.com') FROM gatepost.scram_verifiers";
+    assert_eq!(database.sql(left).await, "1196|598|t");
+    assert_eq!(store.forget_scram_verifiers(&directory).await, Lookup::Found(0));
+}

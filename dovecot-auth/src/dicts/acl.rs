@@ -72,15 +72,11 @@ impl Key {
 
 async fn look_up(sources: Sources<'_>, key: &str, user: &str) -> Result<Lookup<String>, Refused> {
     let user = known(user)?;
-    Ok(match all(sources, &user).await.settled() {
-        Ok(shares) => {
-            let there = match Key::parse(key) {
-                Some(Key::Share(share)) => shares.unwrap_or_default().contains(&share),
-                _ => false,
-            };
-            if there { Lookup::Found(SHARED.to_owned()) } else { Lookup::None }
-        }
-        Err(failure) => failure,
+    let Some(Key::Share(share)) = Key::parse(key) else { return Ok(Lookup::None) };
+    Ok(match sees(sources, &user, &share).await {
+        Lookup::Found(true) => Lookup::Found(SHARED.to_owned()),
+        Lookup::Found(false) => Lookup::None,
+        failure => failure.map(|_| SHARED.to_owned()),
     })
 }
 
@@ -110,6 +106,32 @@ async fn iterate(
         // The path may spell the user in another case than we do; Dovecot takes off as many bytes as its path has.
         keys.flatten().map(|key| (spelled_as(path, key), SHARED.to_owned())).collect()
     }))
+}
+
+/// Whether a share is one of [`all`]; only what decides that is asked.
+async fn sees(sources: Sources<'_>, user: &Address, share: &Share) -> Lookup<bool> {
+    let Sources { directory, store, retractions, anyone, .. } = sources;
+    let Share { from, to } = share;
+    let is_own = from == user;
+    if is_own && retractions.is_promised(share) {
+        return Lookup::Found(false);
+    }
+    let to = match to {
+        Receiver::User(to) if is_own || to == user => return directory.has_shared(from, to).await,
+        Receiver::User(_) => return Lookup::Found(false),
+        Receiver::Wide(to) => to,
+    };
+    let reaches = match to {
+        _ if is_own => Lookup::Found(true),
+        SharedTo::Anyone => Lookup::Found(means(anyone, from, user)),
+        SharedTo::Group(group) => store.account(user).await.map(|account| account.groups.contains(group)),
+    };
+    match reaches {
+        Lookup::Found(true) => {
+            store.wide_shares().await.map(|wide| wide.owners(to).binary_search(from).is_ok())
+        }
+        answer => answer,
+    }
 }
 
 /// The shares that a user has given and received; without those of its own that it has just taken back.

@@ -9,7 +9,7 @@
 //! Dovecot verifies the hash itself, one worker process for each; better let it ask `listen-login`. Because hashes go over it, this
 //! dictionary has a socket of its own. Refuses to write.
 
-use gatepost::directory::Lookup;
+use gatepost::directory::{Lookup, UsersPlace};
 use gatepost::mail::Address;
 use serde_json::{Map, Value};
 
@@ -80,5 +80,15 @@ async fn iterate(sources: Sources<'_>, path: &str) -> Lookup<Vec<(String, String
         return Lookup::Found(Vec::new());
     }
     let row = |user: &Address| (format!("{USERDB}{user}"), String::new());
-    sources.directory.users().await.map(|users| users.iter().map(row).collect())
+    let (mut rows, mut place) = (Vec::new(), Some(UsersPlace::default()));
+    while let Some(from) = place {
+        match sources.directory.users(&from).await {
+            Lookup::Found((users, next)) => {
+                rows.extend(users.iter().map(row));
+                place = next;
+            }
+            other => return other.map(|_| Vec::new()),
+        }
+    }
+    Lookup::Found(rows)
 }

@@ -19,11 +19,12 @@ use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 
 use super::{Conversation, Fault, Work};
+use crate::attempt::Circumstances;
 use crate::logins::Cookie;
 use crate::mechanisms::{self, Channel, Exchange, Proved, Step};
 use crate::protocol::auth::client::{CONFIRMS_CANCEL, Code, Command, Failure, MAX_LINE, Reply, Request};
 use crate::protocol::auth::{LineError, MAJOR};
-use crate::service::{Circumstances, DovecotAuth};
+use crate::service::DovecotAuth;
 use crate::verdict::{Refusal, Verdict};
 
 /// Who is at the other end, by the socket it came to.
@@ -106,7 +107,7 @@ impl Pending {
             match step {
                 Step::Ask(question) => {
                     let login = question.login().to_owned();
-                    let verdict = match service.answer(question).await {
+                    let verdict = match Box::pin(service.answer(question)).await {
                         Lookup::Found(answer) => {
                             step = self.exchange.told(answer);
                             continue;
@@ -277,8 +278,9 @@ impl Client {
         }
         let Judged { id, login, keep, verdict, code, last } = judged;
         // Folded as it would be if it were known; what is no address is given back as typed.
-        let login = login.map(|login| Address::parse(&login).map_or(login, |address| address.to_string()));
-        let user = login.as_deref();
+        let folded = |login: String| Address::parse(&login).map_or(login, |address| address.to_string());
+        let user = login.filter(|_| !matches!(verdict, Verdict::Accepted(_))).map(folded);
+        let user = user.as_deref();
         match verdict {
             Verdict::Accepted(login) => {
                 let last = last.as_ref().map(|(last, _)| last.as_str());
@@ -382,7 +384,11 @@ impl Conversation for Client {
         }
     }
 
-    fn done(&mut self, (serial, outcome): (u64, Outcome), out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn done(
+        &mut self,
+        (serial, outcome): (u64, Outcome),
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Work<(u64, Outcome)>>, Fault> {
         let id = match &outcome {
             Outcome::Judged(judged) => judged.id,
             Outcome::Challenge(id, ..) => *id,
@@ -391,16 +397,16 @@ impl Conversation for Client {
             Some(State::Judged(current)) if *current == serial => {
                 self.requests.remove(&id);
                 match outcome {
-                    Outcome::Judged(judged) => self.answer(judged, out),
+                    Outcome::Judged(judged) => self.answer(judged, out)?,
                     Outcome::Challenge(_, challenge, pending) => {
                         self.wait(id, &challenge, State::Waiting(pending), out);
-                        Ok(())
                     }
                 }
             }
             // Cancelled meanwhile: nobody wants to know any more.
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(None)
     }
 
     /// Logins in the middle of a mechanism are to be tried again; Postfix hears that by the close itself.

@@ -258,7 +258,11 @@ impl Conversation for Dict {
         Ok(None)
     }
 
-    fn done(&mut self, (command, answer): Outcome, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn done(
+        &mut self,
+        (command, answer): Outcome,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Work<Outcome>>, Fault> {
         let number = self.end(command);
         match answer {
             Answer::Value(said) => match settle(said) {
@@ -291,7 +295,7 @@ impl Conversation for Dict {
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -7,8 +7,8 @@
 //! | fields unavailable | `FAIL id reason=` |
 //! | fields misconfigured, a name that makes no path | the same, and an error in the log |
 //!
-//! That the login is there was known a moment ago, and its own fields were asked for then. Refuses peers that are neither root nor the daemon's own user,
-//! and processes that speak for another.
+//! That the login is there was known a moment ago, and its own fields were asked for then. Refuses processes that speak for another; who may
+//! connect at all says [`crate::peers`].
 
 use std::sync::Arc;
 
@@ -37,14 +37,6 @@ impl Master {
         let Command::Request { id, cpid, auth_id, cookie, session_pid } = command else {
             return Err(Fault::Protocol("a command of the userdb socket".to_owned()));
         };
-        let own = nix::unistd::geteuid().as_raw();
-        match self.peer {
-            Some(peer) if peer.uid == 0 || peer.uid == own => {}
-            peer => {
-                let who = peer.map_or("an unknown user".to_owned(), |peer| format!("uid {}", peer.uid));
-                return Err(Fault::Forbidden(format!("{who} asks for a login; only root may")));
-            }
-        }
         // As Dovecot's own server: compared where both sides are known. Another pid namespace shows as none, or 0.
         if let (Some(said), Some(real)) = (session_pid, self.peer.and_then(|peer| peer.pid))
             && real > 0
@@ -88,7 +80,11 @@ impl Conversation for Master {
         if matches!(command, Command::Version(_)) { Ok(None) } else { self.request(command, out) }
     }
 
-    fn done(&mut self, Answer { id, login, fields }: Answer, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn done(
+        &mut self,
+        Answer { id, login, fields }: Answer,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Work<Answer>>, Fault> {
         match fields {
             Lookup::Found(fields) => Reply::User(id, &login.to_string(), &fields).render(out),
             Lookup::Misconfigured(why) => {
@@ -97,7 +93,7 @@ impl Conversation for Master {
             }
             _ => Reply::Fail(id, TRY_LATER).render(out),
         }
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -146,34 +142,26 @@ mod tests {
         let line = format!("REQUEST\t1\t1\t2\t{}{session_pid}", cookie.expose());
         if let Some(work) = master.line(line.as_bytes(), &mut out).map_err(|fault| fault.to_string())? {
             let answer = work.await;
-            master.done(answer, &mut out).unwrap();
+            assert!(master.done(answer, &mut out).unwrap().is_none());
         }
         Ok(String::from_utf8(out).unwrap())
     }
 
     #[tokio::test]
-    async fn only_root_is_told_and_only_about_itself() {
-        let own = nix::unistd::geteuid().as_raw();
-        let peer = |uid, pid| Some(Credentials { uid, gid: 0, pid });
+    async fn a_process_is_told_only_about_itself() {
+        let peer = |pid| Some(Credentials { uid: 0, gid: 0, pid });
         // It may know; that there is no database here is another matter.
         let told = "FAIL\t1\treason=temporary failure, see the log of gatepost-dovecot-auth\n";
         for (credentials, session_pid) in [
-            (peer(0, Some(7)), "\tsession_pid=7"),
-            (peer(own, Some(7)), "\tsession_pid=7"),
+            (peer(Some(7)), "\tsession_pid=7"),
             // Another pid namespace, or a client that does not say.
-            (peer(0, None), "\tsession_pid=7"),
-            (peer(0, Some(0)), "\tsession_pid=7"),
-            (peer(0, Some(7)), ""),
+            (peer(None), "\tsession_pid=7"),
+            (peer(Some(0)), "\tsession_pid=7"),
+            (peer(Some(7)), ""),
         ] {
             assert_eq!(request(credentials, session_pid).await.as_deref(), Ok(told), "{credentials:?}");
         }
-        for (credentials, session_pid, sentence) in [
-            (peer(own + 1, Some(7)), "\tsession_pid=7", "asks for a login; only root may"),
-            (None, "\tsession_pid=7", "an unknown user asks for a login; only root may"),
-            (peer(0, Some(8)), "\tsession_pid=7", "process 8 asks for a login of process 7"),
-        ] {
-            let why = request(credentials, session_pid).await.unwrap_err();
-            assert!(why.contains(sentence), "{why}");
-        }
+        let why = request(peer(Some(8)), "\tsession_pid=7").await.unwrap_err();
+        assert!(why.contains("process 8 asks for a login of process 7"), "{why}");
     }
 }

@@ -49,11 +49,20 @@ pub(crate) trait Conversation: Send {
     /// Why the connection ends.
     fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Work<Self::Outcome>>, Fault>;
 
-    /// Answers a line whose work is done.
+    /// Answers a line whose work is done, or says what of it is to be done next; what is in `out` by then is sent before.
     ///
     /// # Errors
     /// Why the connection ends.
-    fn done(&mut self, outcome: Self::Outcome, out: &mut Vec<u8>) -> Result<(), Fault>;
+    fn done(
+        &mut self,
+        outcome: Self::Outcome,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Work<Self::Outcome>>, Fault>;
+
+    /// How long the peer may take to read what is sent.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
 
     /// What is said before a connection is closed because the daemon ends.
     fn farewell(&mut self, _out: &mut Vec<u8>) {}
@@ -108,8 +117,10 @@ async fn converse<C: Conversation>(
     conversation.greet(wire.output());
     loop {
         // What can be done without waiting comes first, so that many small answers go out together.
-        while let Some(Some(outcome)) = under_way.next().now_or_never() {
-            conversation.done(outcome, wire.output())?;
+        while wire.output().len() < OUTPUT_AT_ONCE
+            && let Some(Some(outcome)) = under_way.next().now_or_never()
+        {
+            under_way.extend(conversation.done(outcome, wire.output())?);
         }
         while under_way.len() < conversation.room()
             && wire.output().len() < OUTPUT_AT_ONCE
@@ -117,7 +128,7 @@ async fn converse<C: Conversation>(
         {
             take(conversation, &line, wire.output(), &mut under_way, shown)?;
         }
-        wire.flush().await?;
+        wire.flush(conversation.patience()).await?;
         let (busy, may_read, draining) =
             (!under_way.is_empty(), under_way.len() < conversation.room(), drain.is_started());
         let may_end = draining && !busy && wire.is_between_lines();
@@ -129,7 +140,7 @@ async fn converse<C: Conversation>(
             biased;
             // An empty set is always "done"; it is looked at only while there is something in it.
             Some(outcome) = under_way.next(), if busy => {
-                conversation.done(outcome, wire.output())?;
+                under_way.extend(conversation.done(outcome, wire.output())?);
             }
             // A line that is here already is answered even while draining.
             line = wire.next(), if may_read => match line? {
@@ -137,7 +148,8 @@ async fn converse<C: Conversation>(
                 None => {
                     // The peer may have closed its sending side only; it is owed the answers.
                     while let Some(outcome) = under_way.next().await {
-                        conversation.done(outcome, wire.output())?;
+                        under_way.extend(conversation.done(outcome, wire.output())?);
+                        wire.flush(conversation.patience()).await?;
                     }
                     return Ok(());
                 }

@@ -7,16 +7,22 @@
 //! 200                      {"status":0,"msg":""}     0 look at the password, -1 refuse
 //! ```
 //!
-//! Whatever is wrong with a request, the answer is "look at it": a policy that cannot be asked must lock nobody out. Refuses other methods.
+//! What Dovecot tells counts in the same guard as the passwords that we judge ([`crate::guard`]): whoever guesses at its IMAP is turned away at
+//! Postfix too, on all hosts. Dovecot sends 12 bits of a hash of login and password, which is enough to tell two wrong ones apart (of
+//! guesses beyond a limit, one in some hundred looks like one that was counted, and is let through); the same wrong password here and at
+//! Postfix counts twice.
+//!
+//! Whatever is wrong with a request, the answer is "look at it": a policy that cannot be asked must lock nobody out. Refuses other methods, and
+//! to know passwords.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatepost::config::Secret;
 use gatepost::mail::Address;
 use gatepost::net::{Drain, Stream};
-use gatepost::telemetry::printable;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -24,7 +30,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 
-use crate::hearsay::{Advice, Attempt, Hearsay};
+use crate::attempt::Circumstances;
+use crate::service::DovecotAuth;
+use crate::verdict::{Judgement, Refusal, Verdict};
 
 /// What Dovecot tells; further fields are of no meaning here.
 #[derive(Debug, Deserialize)]
@@ -36,6 +44,10 @@ struct Told {
     #[serde(default)]
     protocol: String,
     #[serde(default)]
+    session_id: String,
+    #[serde(default)]
+    device_id: String,
+    #[serde(default)]
     success: bool,
     #[serde(default)]
     policy_reject: bool,
@@ -45,12 +57,12 @@ struct Told {
 }
 
 /// Serves one connection.
-pub(crate) async fn serve(stream: Stream, drain: Drain, heard: Arc<Hearsay>) {
+pub(crate) async fn serve(stream: Stream, drain: Drain, service: Arc<DovecotAuth>) {
     let answer = service_fn(move |request: Request<Incoming>| {
-        let heard = Arc::clone(&heard);
+        let service = Arc::clone(&service);
         async move {
             let (status, text) = match request.method().as_str() {
-                "POST" => (200, answer(request, &heard).await),
+                "POST" => (200, answer(request, &service).await),
                 _ => (405, "only POST is answered here\n"),
             };
             let response = Response::builder().status(status).header("content-type", "application/json");
@@ -69,7 +81,7 @@ pub(crate) async fn serve(stream: Stream, drain: Drain, heard: Arc<Hearsay>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, heard: &Hearsay) -> &'static str {
+async fn answer(request: Request<Incoming>, service: &DovecotAuth) -> &'static str {
     let report =
         request.uri().query().is_some_and(|query| query.split('&').any(|word| word == "command=report"));
     let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), MOST_BODY).collect()).await;
@@ -81,24 +93,39 @@ async fn answer(request: Request<Incoming>, heard: &Hearsay) -> &'static str {
             return ALLOW;
         }
     };
-    let login = Address::parse(&told.login).map_or(told.login, |address| address.to_string());
-    let attempt = Attempt { login, remote: told.remote, guess: told.pwhash };
-    if report {
+    let advice = tokio::time::timeout(PATIENCE, told.settle(service, report)).await;
+    if let Ok(Verdict::Deferred(_)) = advice { REFUSE } else { ALLOW }
+}
+
+impl Told {
+    /// Counts what is told, or says what would become of the login.
+    async fn settle(self, service: &DovecotAuth, report: bool) -> Verdict {
+        let address = Address::parse(&self.login);
+        let login = address.as_ref().map_or_else(|_| self.login.to_lowercase(), Address::to_string);
         let is_guess =
-            told.fail_type.as_deref().is_none_or(|kind| ["credentials", "account"].contains(&kind));
-        if !told.success && !told.policy_reject && is_guess {
-            heard.was_wrong(&attempt);
-        }
-        return ALLOW;
-    }
-    match heard.advise(&attempt) {
-        Advice::Allow => ALLOW,
-        Advice::Refuse => {
-            let login = printable(attempt.login.as_bytes(), SHOWN).replace(' ', "\\x20");
-            let service = printable(told.protocol.as_bytes(), SHOWN).replace(' ', "\\x20");
-            tracing::info!(%login, %service, rip = %attempt.remote, result = "too-many", "login refused");
-            REFUSE
-        }
+            self.fail_type.as_deref().is_none_or(|kind| ["credentials", "account"].contains(&kind));
+        let circumstances = Circumstances {
+            mechanism: "policy",
+            service: self.protocol,
+            remote: self.remote.to_string(),
+            client: self.device_id,
+            session: self.session_id,
+            keep: false,
+        };
+        // Nothing that we are told of a login can be taken for a password of somebody.
+        let secret = Secret::new(format!("\0{}", self.pwhash));
+        let mut trial = service.begin(&circumstances, &login, &secret).await;
+        let verdict = match (report, self.success, address) {
+            (true, true, Ok(login)) => Verdict::Accepted(login),
+            (true, false, _) if is_guess && !self.policy_reject => Verdict::Refused(Refusal::WrongPassword),
+            (false, ..) if trial.is_too_much() => Verdict::Deferred(Refusal::Guessing),
+            // Nothing to count, and nothing to say.
+            _ => {
+                service.guard.give_up(&mut trial);
+                return Verdict::Unavailable(String::new());
+            }
+        };
+        service.conclude(&circumstances, &login, Judgement::from(verdict), Some(&mut trial))
     }
 }
 
@@ -109,8 +136,6 @@ const MOST_BODY: usize = 16 * 1024;
 /// hyper's least.
 const MAX_HEAD: usize = 8192;
 /// Dovecot waits for 2 s (auth_policy_server_timeout_msecs).
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(1800);
 /// Dovecot keeps connections for the next login.
 const IDLE: Duration = Duration::from_secs(300);
-/// How much of a name the log shows.
-const SHOWN: usize = 320;

@@ -2,7 +2,7 @@
 //!
 //! | | USER | PASS | LIST |
 //! |---|---|---|---|
-//! | found | `USER id login uid= gid= home= …` | `PASS id user=` | `LIST id login` each, `DONE id` |
+//! | found | `USER id login uid= gid= home= …` | `PASS id user=` | `LIST id login` each, page by page, `DONE id` |
 //! | none | `NOTFOUND id`: 550 at RCPT | `NOTFOUND id` | `DONE id` |
 //! | unavailable | `FAIL id reason=`: 451 at RCPT | the same | `DONE id fail` |
 //! | misconfigured | the same, and an error in the log | the same | the same |
@@ -11,31 +11,48 @@
 //! socket's group is the guard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use gatepost::directory::Lookup;
+use gatepost::directory::{Lookup, UsersPlace};
 use gatepost::mail::Address;
 
 use super::master::{TRY_LATER, in_order};
+use super::wire::PATIENCE;
 use super::{Conversation, Fault, Work};
 use crate::protocol::auth::master::{Command, MAX_LINE, Reply, matches};
-use crate::service::{DovecotAuth, User};
+use crate::questions::User;
+use crate::service::DovecotAuth;
 
 /// One connection.
 pub(crate) struct Users {
     service: Arc<DovecotAuth>,
     greeted: bool,
+    /// How many lists are under way.
+    lists: usize,
 }
 
 /// What was found out.
 pub(crate) enum Answer {
     User(u32, Lookup<User>),
     Pass(u32, Lookup<Address>),
-    List(u32, String, Lookup<Vec<Address>>),
+    List(Listing, Lookup<(Vec<Address>, Option<UsersPlace>)>),
+}
+
+/// A list of users that is asked for.
+pub(crate) struct Listing {
+    id: u32,
+    mask: String,
 }
 
 impl Users {
     pub(crate) fn new(service: Arc<DovecotAuth>) -> Self {
-        Self { service, greeted: false }
+        Self { service, greeted: false, lists: 0 }
+    }
+
+    /// The page of a list that begins there.
+    fn page(&self, listing: Listing, place: UsersPlace) -> Work<Answer> {
+        let service = Arc::clone(&self.service);
+        Box::pin(async move { Answer::List(listing, service.users(&place).await) })
     }
 }
 
@@ -63,7 +80,8 @@ impl Conversation for Users {
                 Ok(Some(Box::pin(async move { Answer::Pass(id, service.may_log_in(&name).await) })))
             }
             Command::List(id, mask) => {
-                Ok(Some(Box::pin(async move { Answer::List(id, mask, service.users().await) })))
+                self.lists += 1;
+                Ok(Some(self.page(Listing { id, mask }, UsersPlace::default())))
             }
             Command::CacheFlush(id) => {
                 Reply::Flushed(id, service.flush()).render(out);
@@ -73,7 +91,7 @@ impl Conversation for Users {
         }
     }
 
-    fn done(&mut self, answer: Answer, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn done(&mut self, answer: Answer, out: &mut Vec<u8>) -> Result<Option<Work<Answer>>, Fault> {
         match answer {
             Answer::User(id, Lookup::Found(user)) => {
                 Reply::User(id, &user.login.to_string(), &user.fields).render(out);
@@ -83,17 +101,32 @@ impl Conversation for Users {
                 Reply::NotFound(id).render(out)
             }
             Answer::User(id, _) | Answer::Pass(id, _) => Reply::Fail(id, TRY_LATER).render(out),
-            Answer::List(id, mask, users) => {
-                let whole = matches!(users, Lookup::Found(_) | Lookup::None);
-                for user in users.found().unwrap_or_default() {
+            Answer::List(listing, Lookup::Found((users, next))) => {
+                for user in users {
                     let user = user.to_string();
-                    if matches(&mask, &user) {
-                        Reply::List(id, &user).render(out);
+                    if matches(&listing.mask, &user) {
+                        Reply::List(listing.id, &user).render(out);
                     }
                 }
-                Reply::Done(id, whole).render(out);
+                if let Some(place) = next {
+                    return Ok(Some(self.page(listing, place)));
+                }
+                self.lists -= 1;
+                Reply::Done(listing.id, true).render(out);
+            }
+            Answer::List(Listing { id, .. }, users) => {
+                self.lists -= 1;
+                Reply::Done(id, users.is_none()).render(out);
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// `doveadm -A` reads on when it has done what it does for each user.
+    fn patience(&self) -> Duration {
+        if self.lists > 0 { LIST_PATIENCE } else { PATIENCE }
     }
 }
+
+/// As long as a nightly job may take for the few thousand users that are on their way in the socket.
+const LIST_PATIENCE: Duration = Duration::from_secs(86_400);

@@ -92,12 +92,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Sends what was appended.
-    pub(crate) async fn flush(&mut self) -> Result<(), WireError> {
+    /// Sends what was appended; the peer may take so long to read it.
+    pub(crate) async fn flush(&mut self, patience: Duration) -> Result<(), WireError> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let sent = timeout(self.patience, self.stream.write_all(&self.output)).await;
+        let sent = timeout(patience, self.stream.write_all(&self.output)).await;
         sent.map_err(|_| WireError::Slow("take an answer"))??;
         self.output.zeroize();
         if self.output.capacity() > KEPT_OUTPUT {
@@ -109,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Sends what is left, and says goodbye.
     pub(crate) async fn close(mut self) {
         // The peer may be gone or slow; nothing depends on it any more.
-        let _ = self.flush().await;
+        let _ = self.flush(self.patience).await;
         let _ = timeout(self.patience, self.stream.shutdown()).await;
     }
 }
@@ -254,7 +254,10 @@ mod tests {
         });
         assert_eq!(idle.next().await.unwrap().unwrap().as_slice(), b"line");
         idle.output().extend([b'x'; 1000]);
-        assert_eq!(idle.flush().await.unwrap_err().to_string(), "the peer did not take an answer in time");
+        assert_eq!(
+            idle.flush(Duration::from_millis(5)).await.unwrap_err().to_string(),
+            "the peer did not take an answer in time"
+        );
         later.await.unwrap();
     }
 

@@ -1,16 +1,17 @@
 //! What Django keeps in `auth_user.password` (docs "Password management in Django"): `argon2$` before a PHC string,
-//! `pbkdf2_sha256$600000$salt$base64`, `bcrypt$$2b$12$…`, and `bcrypt_sha256$$2b$12$…`, which hashes the hexadecimal SHA-256. Its `scrypt$` and its
-//! unsalted forms are not known here.
+//! `pbkdf2_sha256$600000$salt$base64`, `scrypt$16384$salt$8$5$base64` (RFC 7914), `bcrypt$$2b$12$…`, and `bcrypt_sha256$$2b$12$…`, which hashes the
+//! hexadecimal SHA-256. Its unsalted forms are not known here.
 
 use std::num::NonZeroU32;
 
 use argon2::Algorithm;
 use aws_lc_rs::digest;
 use aws_lc_rs::pbkdf2::{self as kdf, PBKDF2_HMAC_SHA1, PBKDF2_HMAC_SHA256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::super::encoding::base64;
-use super::super::scheme::{Form, Scheme};
+use super::super::scheme::{Cost, Form, Scheme};
 use super::{argon2 as phc, bcrypt, number, pbkdf2, text};
 
 pub(in super::super) const DJANGO_ARGON2: Scheme = Scheme {
@@ -39,6 +40,15 @@ pub(in super::super) const DJANGO_PBKDF2: Scheme = Scheme {
     ..DJANGO_ARGON2
 };
 
+pub(in super::super) const DJANGO_SCRYPT: Scheme = Scheme {
+    name: "DJANGO-SCRYPT",
+    summary: "scrypt as Django writes it (scrypt$)",
+    pattern: |text| text.starts_with("scrypt$"),
+    cost: |hash| Some(read_scrypt(text(hash)?)?.cost()),
+    verify: |hash, password, _| read_scrypt(text(hash)?)?.verify(password),
+    ..DJANGO_ARGON2
+};
+
 pub(in super::super) const DJANGO_BCRYPT: Scheme = Scheme {
     name: "DJANGO-BCRYPT",
     summary: "bcrypt as Django writes it (bcrypt$)",
@@ -60,6 +70,47 @@ pub(in super::super) const DJANGO_BCRYPT_SHA256: Scheme = Scheme {
     },
     ..DJANGO_ARGON2
 };
+
+/// The parts of `scrypt$N$salt$r$p$base64`.
+struct Scrypt<'a> {
+    n: u32,
+    r: u32,
+    p: u32,
+    salt: &'a str,
+    expected: Vec<u8>,
+}
+
+fn read_scrypt(hash: &str) -> Option<Scrypt<'_>> {
+    let mut fields = hash.strip_prefix("scrypt$")?.split('$');
+    let n = number(fields.next()?)?;
+    let salt = fields.next()?;
+    let (r, p) = (number(fields.next()?)?, number(fields.next()?)?);
+    let expected = base64(fields.next()?)?;
+    let good = fields.next().is_none() && !salt.is_empty() && expected.len() == SCRYPT_LENGTH;
+    // Far beyond what anybody waits for, and below what could overflow.
+    let bounded =
+        n.is_power_of_two() && n > 1 && n <= 1 << 24 && (1..=256).contains(&r) && (1..=64).contains(&p);
+    (good && bounded).then_some(Scrypt { n, r, p, salt, expected })
+}
+
+impl Scrypt<'_> {
+    /// 128 bytes for each of N times r blocks, about half a microsecond for each, p times.
+    fn cost(&self) -> Cost {
+        let blocks = u64::from(self.n) * u64::from(self.r);
+        let memory = u32::try_from(blocks / 8).unwrap_or(u32::MAX);
+        Cost { memory: memory.max(8), micros: blocks * u64::from(self.p) / 2 }
+    }
+
+    fn verify(&self, password: &[u8]) -> Option<bool> {
+        let params = scrypt::Params::new(u8::try_from(self.n.ilog2()).ok()?, self.r, self.p).ok()?;
+        let mut found = Zeroizing::new([0; SCRYPT_LENGTH]);
+        scrypt::scrypt(password, self.salt.as_bytes(), &params, found.as_mut_slice()).ok()?;
+        Some(bool::from(found.as_slice().ct_eq(&self.expected)))
+    }
+}
+
+/// Bytes (ScryptPasswordHasher asks hashlib for 64).
+const SCRYPT_LENGTH: usize = 64;
 
 fn read_pbkdf2(hash: &str) -> Option<(kdf::Algorithm, NonZeroU32, &str, Vec<u8>)> {
     let mut fields = hash.split('$');
