@@ -131,7 +131,8 @@ class Installed(Stack):
         )
 
     def _make_directories(self) -> None:
-        (DIRECTORY / "log").mkdir(parents=True)
+        for name in ("log", "vmail"):
+            (DIRECTORY / name).mkdir(parents=True)
         self.tls.mkdir(parents=True, exist_ok=True)
         Path("/etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
         assert uid_of("vmail") == VMAIL, "sysusers.d gives the owner of the mail another number than the Dovecot examples have"

@@ -9,6 +9,7 @@ import grp
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,6 +103,7 @@ class UnitDaemon(Daemon):
     #: What a system call does that the unit does not allow: in tests it ends the process, so that none goes unnoticed.
     forbidden: str = "kill"
     environment: dict[str, str] = field(default_factory=dict)
+    _heard: set[bytes] = field(default_factory=set)
 
     @classmethod
     def of(cls, name: str, units: Path, rewrite: Callable[[str], str], ids: dict[str, int], **given: object) -> "UnitDaemon":
@@ -122,6 +124,7 @@ class UnitDaemon(Daemon):
         super().listen()
 
     def _launch(self, notify: Path) -> tuple[list[str], dict[str, str]]:
+        self._heard = set()
         environment = {"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(notify), "RUST_BACKTRACE": "0", **self.environment}
         environment["WATCHDOG_USEC"] = environment.get("WATCHDOG_USEC") or str(int(self.service["WatchdogSec"][0].removesuffix("s")) * 1_000_000)
         writable = []
@@ -137,7 +140,7 @@ class UnitDaemon(Daemon):
             "uid": self.uid,
             "gid": self.gid,
             "sockets": {name: listener.fileno() for name, listener in self.listeners.items()},
-            "limits": {key: self.service[key] for key in LIMITS if key in self.service},
+            "limits": {key: self.service[key] for key in LIMITS if key in self.service and (key != "PrivateUsers" or user_namespaces_allowed())},
             "calls": allowed_calls(self.service["SystemCallFilter"]),
             "forbidden": self.forbidden,
             "writable": writable,
@@ -145,6 +148,16 @@ class UnitDaemon(Daemon):
         }
         program = [str(self.program), *self._arguments()]
         return [sys.executable, "-B", str(HERE / "sandbox.py"), json.dumps(specification), *program], environment
+
+    def _ready(self, notify: socket.socket) -> bool:
+        """Ready, and it has told the watchdog that it lives: it does so at once, and then twice in WatchdogSec=."""
+        if self.process is None or self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} did not start, or was ended by the limits of its unit:\n{self.tail()}")
+        try:
+            self._heard |= set(notify.recv(4096).split(b"\n"))
+        except TimeoutError:
+            return False
+        return {b"READY=1", b"WATCHDOG=1"} <= self._heard
 
     def _arguments(self) -> list[str]:
         """The words of ExecStart behind the program, and the configuration of a private instance."""
@@ -178,6 +191,12 @@ class UnitDaemon(Daemon):
 def namespaces_allowed() -> bool:
     """Whether this machine lets root make mount namespaces: a container often does not."""
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+@cache
+def user_namespaces_allowed() -> bool:
+    """Whether the kernel gives root a user namespace: never in a chroot."""
+    return subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode == 0
 
 
 def private_ids(uids: dict[str, int]) -> dict[str, int]:

@@ -19,10 +19,10 @@ class Scene:
 def all_scenes() -> list[Scene]:
     """Every scene."""
     from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, learning, load, logins, outages, proofs, reports, restarts, sharing
-    from scenes import spam, submission
+    from scenes import spam, submission, units
 
     modules = (
         *(examples, inbound, learning, spam, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
-        *(outages, restarts, faults, load),
+        *(outages, restarts, faults, load, units),
     )
     return [scene for module in modules for scene in module.SCENES]
