@@ -11,14 +11,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Connection, Either, Error, Execute, Executor, Postgres, SqlStr};
 use tokio::sync::Notify;
+
+use crate::servers::Servers;
 
 /// Where questions go: `query.fetch_one(connections)`. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    pool: PgPool,
+    servers: Arc<Servers>,
     /// The one used last is at the end.
     warm: Arc<Mutex<Vec<Warm>>>,
     /// Tells one who waits for the pool that there is a warm one.
@@ -27,13 +29,24 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct Warm {
-    connection: PoolConnection<Postgres>,
+    connection: Taken,
     used: Instant,
 }
 
+/// A connection, and which server it is to ([`crate::servers::Chosen::turn`]).
+#[derive(Debug)]
+struct Taken {
+    connection: PoolConnection<Postgres>,
+    turn: u64,
+}
+
 impl Connections {
-    pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool, warm: Arc::default(), kept: Arc::default() }
+    pub(crate) fn new(servers: Servers) -> Self {
+        Self { servers: Arc::new(servers), warm: Arc::default(), kept: Arc::default() }
+    }
+
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// A connection for several statements; it goes back to the pool when it is dropped.
@@ -41,28 +54,48 @@ impl Connections {
     /// # Errors
     /// As sqlx's pool: none is to be had.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
+        self.take().await.map(|taken| taken.connection)
+    }
+
+    async fn take(&self) -> Result<Taken, Error> {
         loop {
+            let chosen = self.servers.chosen().await?;
             let warm = self.warm().pop();
-            let Some(Warm { mut connection, used }) = warm else {
+            let Some(Warm { connection: mut taken, used }) = warm else {
+                let (pool, turn) = (&chosen.pool, chosen.turn);
                 // A connection that is being made is waited for, whatever comes back meanwhile: one that is given up half-made still stands
                 // in the server's queue, and a few hundred of these fill it (EAGAIN on a unix socket).
-                if self.pool.num_idle() > 0 || self.pool.size() < self.pool.options().get_max_connections() {
-                    return self.pool.acquire().await;
-                }
-                tokio::select! {
-                    new = self.pool.acquire() => return new,
-                    () = self.kept.notified() => continue,
+                let new = if pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections() {
+                    pool.acquire().await
+                } else {
+                    tokio::select! {
+                        new = pool.acquire() => new,
+                        () = self.kept.notified() => continue,
+                    }
+                };
+                match new {
+                    Ok(connection) => return Ok(Taken { connection, turn }),
+                    // Another server was chosen meanwhile.
+                    Err(Error::PoolClosed) if self.servers.current().turn != turn => continue,
+                    Err(error) => {
+                        self.servers.doubt();
+                        return Err(error);
+                    }
                 }
             };
+            // To a former server: it goes back to a pool that is closed, and ends there.
+            if taken.turn != chosen.turn {
+                continue;
+            }
             // One that was used a moment ago lives; if not, its question fails as it would have in the middle.
-            if used.elapsed() <= TRUSTED || connection.ping().await.is_ok() {
-                return Ok(connection);
+            if used.elapsed() <= TRUSTED || taken.connection.ping().await.is_ok() {
+                return Ok(taken);
             }
         }
     }
 
     /// Keeps a connection that has answered.
-    fn keep(&self, connection: PoolConnection<Postgres>) {
+    fn keep(&self, connection: Taken) {
         let mut warm = self.warm();
         warm.push(Warm { connection, used: Instant::now() });
         // Back to the pool, whose own limits of age then count.
@@ -73,11 +106,21 @@ impl Connections {
     }
 
     /// What became of a question decides about its connection.
-    fn settle<T>(&self, connection: PoolConnection<Postgres>, answer: Result<T, Error>) -> Result<T, Error> {
+    fn settle<T>(&self, connection: Taken, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
             Ok(_) => self.keep(connection),
             // The others are most likely as dead.
-            Err(Error::Io(_) | Error::Tls(_) | Error::Protocol(_)) => self.warm().clear(),
+            Err(Error::Io(_) | Error::Tls(_) | Error::Protocol(_)) => {
+                self.warm().clear();
+                self.servers.doubt();
+            }
+            Err(Error::Database(error)) => match error.code().as_deref() {
+                // It is being stopped, has crashed, or is not yet up.
+                Some("57P01" | "57P02" | "57P03") => self.servers.doubt(),
+                // It writes no more: it has become a standby.
+                Some("25006") if self.servers.must_be_writable() => self.servers.doubt(),
+                _ => {}
+            },
             Err(_) => {}
         }
         answer
@@ -99,9 +142,9 @@ impl<'p> Executor<'p> for &'_ Connections {
     {
         let this = self.clone();
         let answer = async move {
-            let mut connection = this.acquire().await?;
-            let answer: Result<Vec<_>, Error> = connection.fetch_many(query).try_collect().await;
-            this.settle(connection, answer).map(|steps| stream::iter(steps.into_iter().map(Ok)))
+            let mut taken = this.take().await?;
+            let answer: Result<Vec<_>, Error> = taken.connection.fetch_many(query).try_collect().await;
+            this.settle(taken, answer).map(|steps| stream::iter(steps.into_iter().map(Ok)))
         };
         stream::once(answer).try_flatten().boxed()
     }
@@ -113,9 +156,9 @@ impl<'p> Executor<'p> for &'_ Connections {
     {
         let this = self.clone();
         Box::pin(async move {
-            let mut connection = this.acquire().await?;
-            let answer = connection.fetch_optional(query).await;
-            this.settle(connection, answer)
+            let mut taken = this.take().await?;
+            let answer = taken.connection.fetch_optional(query).await;
+            this.settle(taken, answer)
         })
     }
 
@@ -129,9 +172,9 @@ impl<'p> Executor<'p> for &'_ Connections {
     {
         let this = self.clone();
         Box::pin(async move {
-            let mut connection = this.acquire().await?;
-            let answer = connection.prepare_with(sql, parameters).await;
-            this.settle(connection, answer)
+            let mut taken = this.take().await?;
+            let answer = taken.connection.prepare_with(sql, parameters).await;
+            this.settle(taken, answer)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The connection to PostgreSQL: a small pool, one deadline for every question, and one judgement of what went wrong.
+//! The connection to PostgreSQL (which of several servers, says `servers`): a small pool, one deadline for every question, and one judgement of what went wrong.
 //!
 //! While the server is away, one caller at a time tries it again; all others hear "away" at once, so that no lookup of Postfix or
 //! Dovecot waits for a dead database. Refuses to retry by itself: whoever asked decides, and mostly the cache answers.
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use tokio::sync::Semaphore;
 
-use crate::config::{self, ConfigError, TlsMode};
+use crate::config::{self, ConfigError, DatabaseHost, TlsMode};
 use crate::connections::{Connections, TRUSTED};
+use crate::servers::{Server, Servers};
 
 /// The database as one daemon sees it. Cheap to clone; connects when first asked.
 #[derive(Clone, Debug)]
@@ -21,7 +22,6 @@ pub struct Database(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connections: Connections,
-    options: PgConnectOptions,
     permits: Semaphore,
     timeout: Duration,
     /// Until when nobody but one prober asks.
@@ -55,8 +55,12 @@ impl Database {
     /// The password file cannot be read, or lets everybody read it.
     pub fn new(config: &config::Database, application: &str) -> Result<Self, ConfigError> {
         let timeout = config.timeout.0;
-        let options = connect_options(config, application)?;
-        let pool = PgPoolOptions::new()
+        let server = |host: &DatabaseHost| -> Result<Server, ConfigError> {
+            let options = connect_options(config, host, application)?;
+            Ok(Server { name: host.to_string(), options })
+        };
+        let candidates = config.host.iter().map(server).collect::<Result<_, _>>()?;
+        let pool_options = PgPoolOptions::new()
             .max_connections(config.connections.max(1))
             .acquire_timeout(timeout)
             .idle_timeout(IDLE)
@@ -70,12 +74,11 @@ impl Database {
                     }
                     Ok(true)
                 })
-            })
-            .connect_lazy_with(options.clone());
+            });
+        let servers = Servers::new(candidates, config.target_session_attrs, pool_options, timeout);
         let permits = Semaphore::new(config.connections.max(1) as usize);
         let inner = Inner {
-            connections: Connections::new(pool),
-            options,
+            connections: Connections::new(servers),
             permits,
             timeout,
             away_until: std::sync::Mutex::new(None),
@@ -89,17 +92,21 @@ impl Database {
         &self.0.connections
     }
 
-    /// A pool of one connection with the same options, for `LISTEN`.
-    pub fn listener_pool(&self) -> PgPool {
-        PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(self.0.timeout)
-            .connect_lazy_with(self.0.options.clone())
+    /// A pool of one connection to the server that is asked now, for `LISTEN`.
+    ///
+    /// # Errors
+    /// Of several servers none will do.
+    pub async fn listener_pool(&self) -> Result<PgPool, sqlx::Error> {
+        let options = self.options().await?;
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(self.0.timeout);
+        Ok(pool.connect_lazy_with(options))
     }
 
-    /// How to connect, for a connection beside the pool.
-    pub(crate) fn options(&self) -> &PgConnectOptions {
-        &self.0.options
+    /// How to connect to the server that is asked now, for a connection beside the pool.
+    pub(crate) async fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
+        let servers = self.0.connections.servers();
+        servers.chosen().await?;
+        Ok(servers.options().clone())
     }
 
     /// Waits for one question, at most `database.timeout` in all.
@@ -134,6 +141,7 @@ impl Database {
                 Err(sort(&error))
             }
             Err(_) => {
+                self.0.connections.servers().doubt();
                 self.set_away(Some(Instant::now() + PAUSE));
                 Err(Trouble::Away(format!("no answer within {:?}", self.0.timeout)))
             }
@@ -177,11 +185,15 @@ impl Drop for Probe<'_> {
     }
 }
 
-fn connect_options(config: &config::Database, application: &str) -> Result<PgConnectOptions, ConfigError> {
+fn connect_options(
+    config: &config::Database,
+    host: &DatabaseHost,
+    application: &str,
+) -> Result<PgConnectOptions, ConfigError> {
     // The server's own limit ends what we no longer wait for; it is a little longer, so that ours speaks first.
     let statement_timeout = (config.timeout.0 + Duration::from_millis(500)).as_millis().to_string();
     let mut options = PgConnectOptions::new_without_pgpass()
-        .port(config.port)
+        .port(host.port.unwrap_or(config.port))
         .database(&config.name)
         .application_name(application)
         .ssl_mode(match config.tls {
@@ -192,8 +204,7 @@ fn connect_options(config: &config::Database, application: &str) -> Result<PgCon
             TlsMode::VerifyFull => PgSslMode::VerifyFull,
         })
         .options([("statement_timeout", statement_timeout.as_str()), ("search_path", "public")]);
-    options =
-        if config.host.starts_with('/') { options.socket(&config.host) } else { options.host(&config.host) };
+    options = if host.is_directory() { options.socket(&host.name) } else { options.host(&host.name) };
     // As libpq: the system user where no role is named, for `peer` in pg_hba.conf.
     let system_user =
         || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);

@@ -14,7 +14,10 @@
 //! - [`dns`]: questions to DNS, with the same kind of answer.
 //! - [`dkim`]: signing keys before the signing: made, imported, encrypted, compared with DNS.
 //! - [`spf`]: who may send for a domain.
+//! - [`mta_sts`]: who may take a domain's mail, as it says on the web.
 //! - [`password`]: stored password hashes and their verification on a bounded pool.
+//! - [`import`]: users, domains and aliases of other servers, from their files.
+//! - [`setup`]: from the server that is there to one that Gatepost serves, as a plan.
 //! - [`training`]: a message as the training log keeps it.
 //! - [`telemetry`]: logs and metrics.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
@@ -29,9 +32,13 @@ pub mod directory;
 pub mod dkim;
 pub mod dmarc;
 pub mod dns;
+pub mod import;
 pub mod mail;
+pub mod mta_sts;
 pub mod net;
 pub mod password;
+mod servers;
+pub mod setup;
 pub mod spam;
 pub mod spf;
 pub mod store;

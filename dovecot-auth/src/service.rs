@@ -103,6 +103,7 @@ pub struct User {
 impl Daemon for DovecotAuth {
     const NAME: &'static str = "gatepost-dovecot-auth";
     const ABOUT: &'static str = "Answers every login of Dovecot and Postfix, and Dovecot's user lookups and dictionaries, from the database mail_server";
+    const IO_THREADS: Option<usize> = Some(1);
     type Section = Settings;
     type Ask = Ask;
     type More = std::convert::Infallible;

@@ -1,7 +1,9 @@
 //! `gatepost-milter ask message.eml`: judges one file with the rules that mail on the wire meets, and shows every reason.
 //!
-//! For the operator and the curious. It needs no daemon, no database and no configuration file; DNS, and clamd where one is configured,
-//! only where it is not told `--offline`. It changes nothing and sends nothing but these questions.
+//! For the operator and the curious. It needs no daemon, no database and no configuration file. Where it is not told `--offline` it asks DNS,
+//! and where a configuration is named, its clamd and its database: settings, lists, correspondents and exceptions from DMARC, for the
+//! recipients of `--to`. It changes nothing and sends nothing but these questions; so nothing is greylisted, and the model, which lives in the
+//! daemon, is not heard.
 //!
 //! Without `--ip`, what depends on the client's address (SPF, iprev, and a DMARC "fail") is not known and named as missing.
 
@@ -13,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use gatepost::config;
-use gatepost::daemon::ConfigSource;
+use gatepost::daemon::{ConfigSource, Parts};
 use gatepost::mail::Address;
 
 use crate::antivirus::Antivirus;
@@ -22,12 +24,14 @@ use crate::config::Milter;
 use crate::enforcement::{self, Evidence, Exceptions};
 use crate::facts::Facts;
 use crate::gathering::Gathering;
+use crate::judgement::{Each, Judgement};
 use crate::lists::Lists;
 use crate::message::{Direction, Envelope, Message};
 use crate::pool::Pool;
+use crate::recipients::Knowledge;
 use crate::rules;
-use crate::score;
-use crate::verdict::{Action, Hit, Verdict};
+use crate::service::exceptions;
+use crate::verdict::{Action, Hit};
 
 /// The arguments of `ask`.
 #[derive(Debug, clap::Args)]
@@ -44,10 +48,10 @@ pub struct Ask {
     /// The envelope sender; <> for the null sender
     #[arg(long, value_name = "SENDER", value_parser = parse_sender)]
     from: Option<Sender>,
-    /// An envelope recipient; may be given several times
-    #[arg(long, value_name = "RECIPIENT", value_parser = parse_address)]
+    /// An envelope recipient, by whose settings and lists it is judged; may be given several times
+    #[arg(long, visible_alias = "as", value_name = "RECIPIENT", value_parser = parse_address)]
     to: Vec<Address>,
-    /// Ask no DNS
+    /// Ask no DNS and no database
     #[arg(long)]
     offline: bool,
     /// Print one JSON object
@@ -62,9 +66,14 @@ struct Sender(Option<Address>);
 /// Judges and prints; 0 whatever the verdict is, because a verdict is an answer.
 pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     gatepost::daemon::quiet_log();
-    let (config, dns) = match source.given() {
-        Some(_) => source.load::<Milter>().map(|config| (config.service, config.dns))?,
+    let loaded = source.given().map(|_| source.load::<Milter>()).transpose()?;
+    let (config, dns) = match &loaded {
+        Some(config) => (config.service.clone(), config.dns.clone()),
         None => (Milter::default(), config::Dns::default()),
+    };
+    let parts = match &loaded {
+        Some(config) if !ask.offline => Some(Parts::new(config, "gatepost-milter")?),
+        _ => None,
     };
     let raw = read(&ask.message)?;
     let mut message = Message::from_eml(&raw);
@@ -72,22 +81,38 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let raw = message.to_rfc5322();
     message.body.truncate(config.limits.rules_body.0.try_into().unwrap_or(usize::MAX));
     let message = Arc::new(message);
-    let facts = if ask.offline {
-        Facts::gather(&message, &envelope, &Authentication::not_asked())
-    } else {
-        gather(&config, &dns, raw, &message, &envelope).await?
+    let known = async {
+        match &parts {
+            Some(Parts { directory, store, .. }) => {
+                Knowledge::gather(directory, store, &envelope.recipients, &message).await
+            }
+            None => Knowledge::default(),
+        }
     };
+    let asked = async {
+        match ask.offline {
+            true => Ok(Facts::gather(&message, &envelope, &Authentication::not_asked())),
+            false => gather(&config, &dns, raw, &message, &envelope).await,
+        }
+    };
+    let (facts, knowledge) = tokio::join!(asked, known);
+    let facts = facts?;
+    if let Some(why) = &knowledge.doubt {
+        eprintln!("gatepost-milter: settings and lists cannot be read: {why}");
+    }
     let authentication = facts.authentication.clone();
     let id = config.authserv_id.clone().unwrap_or_else(|| "localhost".to_owned());
-    // Of one of whom nothing is known and for whom nothing is set: the database is not asked.
-    let mut verdict = score::weigh(&facts, &score::find(&facts), &config.view());
-    // The database is not asked: what the operator excepts in SQL is not excepted here.
+    let mut judgement = Judgement::new(&facts, &knowledge, &config.view());
     let evidence = Evidence::new(&authentication, &envelope, &message);
-    let enforcement = enforcement::decide(&evidence, &config.dmarc, &Exceptions::none());
-    enforcement::combine(&mut verdict, &enforcement);
+    let exceptions = match &parts {
+        Some(parts) if evidence.failure.is_some() => exceptions(&parts.store).await,
+        _ => Exceptions::none(),
+    };
+    let enforcement = enforcement::decide(&evidence, &config.dmarc, &exceptions);
+    judgement.change(|verdict| enforcement::combine(verdict, &enforcement));
     let disposition = enforcement.disposition();
     let results = results::write_decided(&id, &authentication, &envelope, disposition);
-    let text = if ask.json { json(&verdict, &results)? } else { render(&verdict, &results) };
+    let text = if ask.json { json(&judgement, &results)? } else { render(&judgement, &results) };
     match std::io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
@@ -170,8 +195,9 @@ const MAX_MESSAGE: u64 = 256 << 20;
 
 /// The verdict as text: the decision, each symbol with its points, evidence and meaning, what was found about the sender, and what
 /// could not be found out.
-fn render(verdict: &Verdict, results: &str) -> String {
+fn render(judgement: &Judgement, results: &str) -> String {
     use std::fmt::Write;
+    let verdict = &judgement.verdict;
     let mut out = String::new();
     let action = match &verdict.action {
         Action::Reject(reply) => format!("reject: {reply}"),
@@ -204,6 +230,13 @@ fn render(verdict: &Verdict, results: &str) -> String {
             let _ = writeln!(out, "  {:>6}  {:<width$}  {}", "", "", rule.summary);
         }
     }
+    // Where they differ: what all get is the mildest, and the Sieve script of each does the rest.
+    for each in judgement.each.iter().filter(|_| judgement.each.len() > 1) {
+        for mailbox in &each.mailboxes {
+            let (action, score) = (each.verdict.action.as_str(), each.verdict.score);
+            let _ = writeln!(out, "for      {mailbox}: {action}, {score:.2}");
+        }
+    }
     let _ = writeln!(out, "sender  {}", results.replace("\n\t", "\n         "));
     if !verdict.missing.is_empty() {
         let _ = writeln!(out, "missing  {} (not asked, or no answer)", verdict.missing.join(", "));
@@ -216,9 +249,11 @@ fn render(verdict: &Verdict, results: &str) -> String {
 /// ```json
 /// {"action": "no action", "reply": null, "score": 1.5, "add_header": 6.0, "reject": 15.0, "missing": ["spf"],
 ///  "symbols": [{"symbol": "MISSING_DATE", "group": "headers", "points": 1.5, "evidence": "", "summary": "…"}],
+///  "recipients": [{"mailbox": "bob@example.com", "action": "no action", "score": 1.5}],
 ///  "authentication_results": "localhost; spf=none …"}
 /// ```
-fn json(verdict: &Verdict, results: &str) -> anyhow::Result<String> {
+fn json(judgement: &Judgement, results: &str) -> anyhow::Result<String> {
+    let verdict = &judgement.verdict;
     let reply = match &verdict.action {
         Action::Reject(reply) | Action::Defer(reply) => Some(reply.to_string()),
         Action::Discard
@@ -237,6 +272,11 @@ fn json(verdict: &Verdict, results: &str) -> anyhow::Result<String> {
             "summary": rule.map(|rule| rule.summary),
         })
     };
+    let each = |each: &Each| {
+        let (action, score) = (each.verdict.action.as_str(), each.verdict.score);
+        let of = |mailbox: &Address| serde_json::json!({"mailbox": mailbox.to_string(), "action": action, "score": score});
+        each.mailboxes.iter().map(of).collect::<Vec<_>>()
+    };
     let answer = serde_json::json!({
         "action": verdict.action.as_str(),
         "reply": reply,
@@ -244,6 +284,7 @@ fn json(verdict: &Verdict, results: &str) -> anyhow::Result<String> {
         "add_header": verdict.thresholds.add_header,
         "reject": verdict.thresholds.reject,
         "symbols": verdict.symbols.iter().map(symbol).collect::<Vec<_>>(),
+        "recipients": judgement.each.iter().flat_map(each).collect::<Vec<_>>(),
         "authentication_results": results.split_whitespace().collect::<Vec<_>>().join(" "),
         "missing": verdict.missing,
     });

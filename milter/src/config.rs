@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use gatepost::config::{ByteSize, ListenAddress, Network, Seconds, Section, nearest};
+use gatepost::config::{ByteSize, ListenAddress, Network, Seconds, Section};
 use gatepost::dmarc::settings::Reports;
+use gatepost::spam::symbols;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
@@ -26,7 +27,6 @@ use crate::enforcement;
 use crate::history::settings as history;
 use crate::learning;
 use crate::lists;
-use crate::rules::RULES;
 use crate::score::{self, Thresholds, View};
 use crate::signing::{Privacy, SigningSettings};
 use crate::transaction::Bounds;
@@ -294,15 +294,8 @@ struct Symbol(String);
 impl<'de> Deserialize<'de> for Symbol {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let symbol = String::deserialize(deserializer)?;
-        let symbols = || RULES.iter().map(|rule| rule.symbol);
-        if symbols().any(|known| known == symbol) {
-            return Ok(Self(symbol));
-        }
-        let advice = match nearest(&symbol.to_ascii_uppercase(), symbols()) {
-            Some(near) => format!("did you mean {near}?"),
-            None => "`gatepost-milter list` shows all symbols".to_owned(),
-        };
-        Err(D::Error::custom(format!("unknown symbol \"{symbol}\"; {advice}")))
+        symbols::known(&symbol).map_err(D::Error::custom)?;
+        Ok(Self(symbol))
     }
 }
 
@@ -310,6 +303,7 @@ impl<'de> Deserialize<'de> for Symbol {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::rules::RULES;
 
     fn milter(text: &str) -> Result<Milter, String> {
         let parsed =

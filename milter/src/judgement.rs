@@ -9,6 +9,8 @@
 //! | dropped | delivered | nothing: Sieve drops it |
 //! | inbox | delivered, marked for others | inbox |
 //!
+//! `X-Gatepost-For` names recipients, so mail of which a copy leaves this host goes without: each gets what all get (see `Actions`).
+//!
 //! Mailboxes that agree in everything are judged together, so a message to a thousand of them costs what a message to one does.
 
 use gatepost::mail::Address;
@@ -304,7 +306,7 @@ mod tests {
         }
         let deliveries = mailboxes
             .iter()
-            .map(|mailbox| Delivery { recipient: address(mailbox), mailbox: address(mailbox) })
+            .map(|mailbox| Delivery { recipient: address(mailbox), mailbox: address(mailbox), leaves: false })
             .collect();
         let knowledge = Knowledge {
             deliveries,

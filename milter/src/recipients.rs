@@ -21,6 +21,8 @@ pub struct Delivery {
     pub recipient: Address,
     /// The mailbox, or the recipient without its extension where it is no mailbox of ours, or not known to be.
     pub mailbox: Address,
+    /// Whether it leads to another host, as far as can be told; also where nobody can tell now.
+    pub leaves: bool,
 }
 
 /// What is known about the recipients of one message.
@@ -41,6 +43,11 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
+    /// Whether a copy of the message leads to another host, as far as the directory can tell.
+    pub fn leaves(&self) -> bool {
+        self.deliveries.iter().any(|delivery| delivery.leaves)
+    }
+
     /// Asks everything, at once where it can.
     pub async fn gather(
         directory: &Directory,
@@ -100,14 +107,15 @@ async fn deliveries(directory: &Directory, recipients: &[Address]) -> Vec<Delive
             }
             _ => Lookup::None,
         };
-        let leaves = route.found().map(|route| route.leaves).unwrap_or_default();
-        let delivery = |mailbox| Delivery { recipient: recipient.clone(), mailbox };
-        if leaves.is_empty() {
-            found.push(delivery(base()));
+        let delivery = |mailbox, leaves| Delivery { recipient: recipient.clone(), mailbox, leaves };
+        let unknown = matches!(route, Lookup::Unavailable(_) | Lookup::Misconfigured(_));
+        let ends = route.found().map(|route| route.leaves).unwrap_or_default();
+        if ends.is_empty() {
+            found.push(delivery(base(), unknown));
         }
-        found.extend(leaves.into_iter().take(MAX_DELIVERIES).map(|leaf| match leaf.place {
-            Place::Mailbox(login) => delivery(login),
-            Place::Relayed | Place::Outside => delivery(leaf.recipient.exact().clone()),
+        found.extend(ends.into_iter().take(MAX_DELIVERIES).map(|leaf| match leaf.place {
+            Place::Mailbox(login) => delivery(login, false),
+            Place::Relayed | Place::Outside => delivery(leaf.recipient.exact().clone(), true),
         }));
     }
     found

@@ -102,7 +102,7 @@ impl Weights {
         Self(RULES.iter().map(|rule| overrides.get(rule.symbol).copied().unwrap_or(rule.weight)).collect())
     }
 
-    /// The same with other points for some symbols; a symbol that no rule has counts for nothing.
+    /// The same with other points for some symbols; `gatepost::spam` has refused those that no rule has.
     #[must_use]
     pub fn with(mut self, overrides: &BTreeMap<String, f64>) -> Self {
         for (symbol, points) in overrides {

@@ -41,6 +41,7 @@ use crate::correspondence::Event;
 use crate::history::Journal;
 use crate::history::draft::draft;
 use crate::learning::{Current, Desk};
+use crate::lists::health::Health;
 use crate::message::{Direction, Envelope};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -49,6 +50,7 @@ use crate::reports::submission::Ours;
 use crate::signing::Signer;
 use crate::transaction::{Bounds, Budget, Received};
 pub use decision::Decision;
+pub(crate) use inbound::exceptions;
 use settings::Settings;
 
 /// Everything that the sessions share.
@@ -78,7 +80,8 @@ impl Service {
         vault: Vault,
         key: Option<Secret>,
     ) -> Result<Self, SetupError> {
-        let settings = Settings::new(config, Resolver::new(&config.dns)?, key, Arc::default());
+        let health = Arc::new(Health::counted(&parts.metrics));
+        let settings = Settings::new(config, Resolver::new(&config.dns)?, key, health);
         Ok(Self {
             settings: ArcSwap::from_pointee(settings),
             directory: parts.directory.clone(),
@@ -156,7 +159,10 @@ impl Service {
         let before = self.settings.load_full();
         let resolver = before.resolver_for(&config.dns)?;
         // Another resolver may be served by lists that refused the one before.
-        let health = if config.dns == before.dns { Arc::clone(&before.health) } else { Arc::default() };
+        let health = match config.dns == before.dns {
+            true => Arc::clone(&before.health),
+            false => Arc::new(before.health.forgotten()),
+        };
         self.settings.store(Arc::new(Settings::new(config, resolver, key, health)));
         self.signer.reload(vault);
         Ok(())

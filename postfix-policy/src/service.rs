@@ -63,6 +63,7 @@ impl Daemon for PostfixPolicy {
     const NAME: &'static str = "gatepost-postfix-policy";
     const ABOUT: &'static str =
         "Answers Postfix's socketmap lookups and policy requests from the database mail_server";
+    const IO_THREADS: Option<usize> = Some(1);
     type Section = Settings;
     type Ask = Ask;
     type More = std::convert::Infallible;

@@ -6,6 +6,7 @@
 
 mod credential;
 mod dkim;
+mod hosts;
 mod listen;
 mod load;
 mod network;
@@ -13,6 +14,7 @@ mod sections;
 mod values;
 
 pub use dkim::Dkim;
+pub use hosts::{DatabaseHost, DatabaseHosts, SessionAttrs};
 pub use listen::{ListenAddress, UnixAccess};
 pub use load::{ConfigError, load, nearest, parse, read_secret_file, read_secret_lines};
 pub use network::Network;

@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ListenAddress, Seconds};
+use super::{DatabaseHosts, ListenAddress, Seconds, SessionAttrs};
 
 /// `[database]`: where `mail_server` is and how long to wait for it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Database {
-    /// A host name, an IP address, or the directory of a unix socket.
-    pub host: String,
+    /// A host name, an IP address, or the directory of a unix socket; or a list of them, each with its own `:PORT` if it has one, of
+    /// which the first that answers is asked.
+    pub host: DatabaseHosts,
     /// The port; also part of a unix socket's name.
     pub port: u16,
+    /// Which servers will do: `any`, or `read-write`, which passes standbys by; as libpq's `target_session_attrs`.
+    pub target_session_attrs: SessionAttrs,
     /// The database's name.
     pub name: String,
     /// The role to connect as. A daemon's section may name its own (`database-user`).
@@ -45,6 +48,7 @@ impl Default for Database {
         Self {
             host: "/run/postgresql".into(),
             port: 5432,
+            target_session_attrs: SessionAttrs::Any,
             name: "mail_server".into(),
             user: None,
             password_file: None,

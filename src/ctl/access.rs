@@ -29,7 +29,7 @@ pub(super) enum Verb {
         pattern: String,
     },
     /// List the rules
-    List,
+    List(terminal::Show),
 }
 
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
@@ -66,7 +66,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{} {pattern}: rule removed", subject.word());
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String, String, String)> = sqlx::query_as(
                 "SELECT subject, pattern, action, coalesce(reason, '') FROM gatepost.access ORDER BY 1, 2",
             )
@@ -74,7 +74,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             .await
             .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(<[String; 4]>::from).collect();
-            terminal::table(["SUBJECT", "PATTERN", "ACTION", "REASON"], &rows);
+            show.table(["SUBJECT", "PATTERN", "ACTION", "REASON"], &rows);
         }
     }
     Ok(())

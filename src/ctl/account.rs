@@ -58,7 +58,11 @@ pub(super) async fn unlock(connection: &mut PgConnection, login: &Address) -> an
 }
 
 /// What is known of a login.
-pub(super) async fn show(connection: &mut PgConnection, login: &Address) -> anyhow::Result<()> {
+pub(super) async fn show(
+    connection: &mut PgConnection,
+    login: &Address,
+    how: terminal::Show,
+) -> anyhow::Result<()> {
     require_schema(connection).await?;
     user::require(connection, login).await?;
     let name = login.to_string();
@@ -72,10 +76,10 @@ pub(super) async fn show(connection: &mut PgConnection, login: &Address) -> anyh
     .await
     .map_err(explain)?;
     let rows: Vec<_> = locks.into_iter().map(|(a, b, c, d)| [a, b, c, d]).collect();
-    terminal::table(["LOCKED SINCE", "UNTIL", "REASON", "THE USER IS TOLD"], &rows);
-    logins::show(connection, Some(name.clone())).await?;
-    logins::show(connection, Some(format!("@{}", login.domain()))).await?;
-    apppassword::list(connection, Some(login)).await?;
+    how.table(["LOCKED SINCE", "UNTIL", "REASON", "THE USER IS TOLD"], &rows);
+    logins::show(connection, Some(name.clone()), how).await?;
+    logins::show(connection, Some(format!("@{}", login.domain())), how).await?;
+    apppassword::list(connection, Some(login), how).await?;
     let last: Vec<(String, String, String, String, String, String)> = sqlx::query_as(
         "SELECT service, to_char(at, 'YYYY-MM-DD HH24:MI:SS'), coalesce(host(address), ''), mechanism,
                 CASE app_password WHEN '' THEN 'main' ELSE app_password END, client
@@ -86,7 +90,7 @@ pub(super) async fn show(connection: &mut PgConnection, login: &Address) -> anyh
     .await
     .map_err(explain)?;
     let rows: Vec<_> = last.into_iter().map(|(a, b, c, d, e, f)| [a, b, c, d, e, f]).collect();
-    terminal::table(["SERVICE", "LAST LOGIN", "ADDRESS", "MECHANISM", "PASSWORD", "CLIENT"], &rows);
+    how.table(["SERVICE", "LAST LOGIN", "ADDRESS", "MECHANISM", "PASSWORD", "CLIENT"], &rows);
     Ok(())
 }
 

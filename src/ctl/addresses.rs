@@ -7,7 +7,7 @@ use gatepost::directory::{Directory, Extensions, Lookup, Recipient, Trace};
 use gatepost::mail::{Address, Domain};
 use sqlx::PgConnection;
 
-use super::check::Report;
+use super::check::report::Report;
 use super::connection::{Settings, explain, has_schema};
 
 /// The domains whose postmaster is an alias of ours.

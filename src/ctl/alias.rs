@@ -33,7 +33,17 @@ pub(super) enum Verb {
     List {
         /// Only those of one domain
         domain: Option<Domain>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
+}
+
+impl Verb {
+    /// Adding one destination of one address.
+    pub(super) fn one(source: &str, destination: &str) -> Self {
+        let source = Source { source: source.to_owned(), wildcard: false, regex: false };
+        Self::Add { source, destinations: vec![destination.to_owned()], rank: 100 }
+    }
 }
 
 /// What receives, as typed.
@@ -112,7 +122,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             transaction.commit().await.map_err(explain)?;
             println!("alias {} removed", source.source);
         }
-        Verb::List { domain } => list(connection, domain.as_ref()).await?,
+        Verb::List { domain, show } => list(connection, domain.as_ref(), show).await?,
     }
     Ok(())
 }
@@ -309,7 +319,11 @@ async fn remove(connection: &mut PgConnection, source: Kind, destinations: &[Str
     Ok(done.rows_affected())
 }
 
-async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow::Result<()> {
+async fn list(
+    connection: &mut PgConnection,
+    domain: Option<&Domain>,
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     type Row = (String, String, String, String);
     let mut rows: Vec<Row> = sqlx::query_as(
         "SELECT source_domain::text, source_local || '@' || source_domain, destination_local || '@' || destination_domain, 'alias'
@@ -336,6 +350,6 @@ async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow:
         .filter(|(domain, ..)| wanted(domain))
         .map(|(_, source, destination, kind)| [source, destination, kind])
         .collect();
-    terminal::table(["ALIAS", "LEADS TO", "KIND"], &rows);
+    show.table(["ALIAS", "LEADS TO", "KIND"], &rows);
     Ok(())
 }

@@ -22,7 +22,7 @@ pub(super) enum Verb {
     /// Remove rules
     Remove(Which),
     /// List rules
-    List,
+    List(terminal::Show),
 }
 
 /// A new rule.
@@ -173,7 +173,7 @@ pub(super) async fn run(
         Verb::Remove(which) => {
             remove(connection, &which, &of_noun(action)).await?;
         }
-        Verb::List => list(connection, &of_noun(action)).await?,
+        Verb::List(show) => list(connection, &of_noun(action), show).await?,
     }
     Ok(())
 }
@@ -299,7 +299,11 @@ pub(super) async fn remove(
 }
 
 /// Lists the rules of these actions.
-pub(super) async fn list(connection: &mut PgConnection, actions: &[&str]) -> anyhow::Result<()> {
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    actions: &[&str],
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT action, kind, value, scope,
@@ -326,7 +330,7 @@ pub(super) async fn list(connection: &mut PgConnection, actions: &[&str]) -> any
             ]
         })
         .collect();
-    terminal::table(["ACTION", "KIND", "VALUE", "ONLY FOR", "HOW", "UNTIL", "REASON"], &rows);
+    show.table(["ACTION", "KIND", "VALUE", "ONLY FOR", "HOW", "UNTIL", "REASON"], &rows);
     Ok(())
 }
 

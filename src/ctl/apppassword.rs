@@ -40,6 +40,8 @@ pub(super) enum Verb {
     List {
         /// Whose; everybody's if not given
         login: Option<Address>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
 }
 
@@ -97,13 +99,17 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("app password \"{label}\" of {login} removed");
         }
-        Verb::List { login } => list(connection, login.as_ref()).await?,
+        Verb::List { login, show } => list(connection, login.as_ref(), show).await?,
     }
     Ok(())
 }
 
 /// Everybody's, or one login's.
-pub(super) async fn list(connection: &mut PgConnection, login: Option<&Address>) -> anyhow::Result<()> {
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    login: Option<&Address>,
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     type Row = (String, String, String, String, String, String);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT a.login, a.label, coalesce(array_to_string(a.services, ','), 'all'), coalesce(array_to_string(a.networks, ','), 'all'),
@@ -117,7 +123,7 @@ pub(super) async fn list(connection: &mut PgConnection, login: Option<&Address>)
     .await
     .map_err(explain)?;
     let rows: Vec<_> = rows.into_iter().map(|(a, b, c, d, e, f)| [a, b, c, d, e, f]).collect();
-    terminal::table(["LOGIN", "LABEL", "SERVICES", "NETWORKS", "EXPIRES", "LAST USED"], &rows);
+    show.table(["LOGIN", "LABEL", "SERVICES", "NETWORKS", "EXPIRES", "LAST USED"], &rows);
     Ok(())
 }
 

@@ -22,6 +22,8 @@ pub(super) enum Verb {
         /// Only the last so long
         #[arg(long, value_parser = span, default_value = "1d")]
         since: Seconds,
+        #[command(flatten)]
+        show: terminal::Show,
     },
     /// Forget the wrong passwords for a login, from an address or from its network, on every host: whoever was told to try later may at once
     Unblock {
@@ -59,12 +61,17 @@ impl std::str::FromStr for Key {
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
     require_schema(connection).await?;
     match verb {
-        Verb::Failures { key, since } => failures(connection, key, since).await,
+        Verb::Failures { key, since, show } => failures(connection, key, since, show).await,
         Verb::Unblock { key } => unblock(connection, key).await,
     }
 }
 
-async fn failures(connection: &mut PgConnection, key: Option<Key>, since: Seconds) -> anyhow::Result<()> {
+async fn failures(
+    connection: &mut PgConnection,
+    key: Option<Key>,
+    since: Seconds,
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     type Row = (String, String, i64, i64, String, String, String);
     let (login, network) = match key {
         None => (None, None),
@@ -93,7 +100,7 @@ async fn failures(connection: &mut PgConnection, key: Option<Key>, since: Second
             [login, address, different.to_string(), times.to_string(), last, services, results]
         })
         .collect();
-    terminal::table(["LOGIN", "ADDRESS", "DIFFERENT", "TIMES", "LAST", "SERVICES", "RESULTS"], &rows);
+    show.table(["LOGIN", "ADDRESS", "DIFFERENT", "TIMES", "LAST", "SERVICES", "RESULTS"], &rows);
     Ok(())
 }
 

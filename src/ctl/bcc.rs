@@ -28,7 +28,7 @@ pub(super) enum Verb {
         address: Scope,
     },
     /// List the copies
-    List,
+    List(terminal::Show),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,14 +74,14 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{} {address}: no copies any more", direction.word());
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String, String)> =
                 sqlx::query_as("SELECT direction, pattern, copy_to FROM gatepost.bcc ORDER BY 1, 2")
                     .fetch_all(connection)
                     .await
                     .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(<[String; 3]>::from).collect();
-            terminal::table(["DIRECTION", "ADDRESS", "COPIES TO"], &rows);
+            show.table(["DIRECTION", "ADDRESS", "COPIES TO"], &rows);
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! `gatepost domain`: the tutorial's table `domains`, and the kinds of domains that it has no word for.
 
+use std::process::ExitCode;
+
 use anyhow::{anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 use gatepost::config;
@@ -36,9 +38,18 @@ pub(super) enum Verb {
         domain: Domain,
     },
     /// List the domains with their kinds and numbers of users and aliases
-    List,
-    /// Print the records by which others deliver to it encrypted: MTA-STS, TLSRPT, DANE
+    List(terminal::Show),
+    /// Print all records of its zone, ready to paste; with --check, what DNS says instead
+    ///
+    /// MX, SPF, DKIM, DMARC, CAA, MTA-STS, TLSRPT, DANE, and SRV for mail programs.
     Dns(domain_dns::Dns),
+}
+
+impl Verb {
+    /// Adding a domain whose mailboxes are here.
+    pub(super) fn add(domain: Domain) -> Self {
+        Self::Add { domain, kind: Kind::Local, next_hop: None, recipients: Takes::Any, of: None }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,11 +66,15 @@ pub(super) enum Takes {
     Listed,
 }
 
-pub(super) async fn run(verb: Verb, connection: &mut PgConnection, dns: &config::Dns) -> anyhow::Result<()> {
+pub(super) async fn run(
+    verb: Verb,
+    connection: &mut PgConnection,
+    dns: &config::Dns,
+) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Dns(asked) => {
             require(connection, &asked.domain).await?;
-            domain_dns::run(asked, dns).await?;
+            return domain_dns::run(asked, connection, dns).await;
         }
         Verb::Add { domain, kind, next_hop, recipients, of } => {
             if kind_of(connection, &domain).await?.is_some() {
@@ -78,9 +93,9 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection, dns: &config:
             println!("{domain} added");
         }
         Verb::Remove { domain } => remove(connection, &domain).await?,
-        Verb::List => list(connection).await?,
+        Verb::List(show) => list(connection, show).await?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn add_local(connection: &mut PgConnection, domain: &Domain) -> anyhow::Result<()> {
@@ -164,7 +179,7 @@ async fn remove(connection: &mut PgConnection, domain: &Domain) -> anyhow::Resul
     Ok(())
 }
 
-async fn list(connection: &mut PgConnection) -> anyhow::Result<()> {
+async fn list(connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
     let mut rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(
         "SELECT domain::text, 'local', (SELECT count(*) FROM public.users u WHERE u.domain = d.domain),
                 (SELECT count(*) FROM public.aliases a WHERE a.source_domain = d.domain), ''
@@ -194,7 +209,7 @@ async fn list(connection: &mut PgConnection) -> anyhow::Result<()> {
             [domain, users.to_string(), aliases.to_string(), kind, more]
         })
         .collect();
-    terminal::table(["DOMAIN", "USERS", "ALIASES", "KIND", ""], &rows);
+    show.table(["DOMAIN", "USERS", "ALIASES", "KIND", "DETAIL"], &rows);
     Ok(())
 }
 

@@ -1,39 +1,68 @@
-//! `gatepost domain dns`: the records by which others deliver to a hosted domain encrypted, as a zone file takes them.
+//! `gatepost domain dns`: all records of a hosted domain, as a zone file takes them; and with `--check` what DNS says instead.
 //!
-//! MTA-STS (RFC 8461) with the text that belongs at its web address, TLSRPT (RFC 8460), and DANE (RFC 7672) for the certificate of
-//! this host. It prints and changes nothing; the only questions it asks DNS are for the domain's MX.
+//! It prints and changes nothing. What each kind of record is and when it is right stands in `zone`.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use aws_lc_rs::digest::{SHA256, digest};
 use clap::{Args, ValueEnum};
 use gatepost::config;
+use gatepost::daemon::print_line;
 use gatepost::directory::Lookup;
 use gatepost::dns::Resolver;
 use gatepost::mail::{Address, Domain};
+use gatepost::mta_sts;
+use gatepost::store::key_life::{self, Key};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use sqlx::PgConnection;
+
+use super::check::facts::postfix::Postfix;
+use super::check::ourselves::Ourselves;
+use super::check::report::{Report, Shape};
+use super::connection::{explain, has_schema};
+use super::zone::answers::{Answers, Extent};
+use super::zone::{Line, PARTS, Plan};
 
 #[derive(Args)]
 pub(super) struct Dns {
     /// The domain, which must be hosted here
     pub(super) domain: Domain,
-    /// A host that takes its mail, in order; may be given several times. The domain's MX in DNS if not given
+    /// A host that takes its mail, in order; may be given several times. The domain's MX in DNS if not given, else this host
     #[arg(long, value_name = "HOST")]
     mx: Vec<Domain>,
     /// What MTA-STS asks of others. Begin with testing, and enforce when reports show no trouble
     #[arg(long, value_enum, default_value_t = Mode::Testing)]
     mode: Mode,
-    /// How long others may keep the policy, in days
+    /// How long others may keep the MTA-STS policy, in days
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=365))]
     max_age: u32,
-    /// Where others send their reports on encryption; postmaster at the domain if not given
+    /// What DMARC asks others to do with forgeries. Begin with none, and go on when reports show no trouble
+    #[arg(long, value_enum, default_value_t = Policy::None)]
+    dmarc: Policy,
+    /// Where others send their reports on DMARC and encryption; postmaster at the domain if not given
     #[arg(long, value_name = "ADDRESS")]
     reports: Option<Address>,
+    /// Who gives out the certificates of the domain's hosts, as CAA names them
+    #[arg(long, value_name = "NAME", default_value = "letsencrypt.org")]
+    authority: Domain,
     /// The certificate that Postfix shows (smtpd_tls_cert_file), for the TLSA records. The zone must be signed with DNSSEC
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
+    /// The web server that tells mail programs their settings, if there is one
+    #[arg(long, value_name = "HOST")]
+    autoconfig: Option<Domain>,
+    /// POP3 is offered too
+    #[arg(long)]
+    pop3: bool,
+    /// Print what DNS says of each record, and how it differs; status 1 if something fails
+    #[arg(long)]
+    check: bool,
+    /// With --check: one JSON object for each line
+    #[arg(long, requires = "check")]
+    json: bool,
 }
 
 /// RFC 8461, 5.
@@ -44,77 +73,137 @@ enum Mode {
     None,
 }
 
-impl Mode {
+impl From<Mode> for mta_sts::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Enforce => Self::Enforce,
+            Mode::Testing => Self::Testing,
+            Mode::None => Self::None,
+        }
+    }
+}
+
+/// RFC 9989, 4.7.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Policy {
+    None,
+    Quarantine,
+    Reject,
+}
+
+impl Policy {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Enforce => "enforce",
-            Self::Testing => "testing",
             Self::None => "none",
+            Self::Quarantine => "quarantine",
+            Self::Reject => "reject",
         }
     }
 }
 
-pub(super) async fn run(asked: Dns, dns: &config::Dns) -> anyhow::Result<()> {
-    let hosts = if asked.mx.is_empty() { exchangers(&asked.domain, dns).await? } else { asked.mx.clone() };
-    let public_key = asked.certificate.as_ref().map(public_key_digest).transpose()?;
-    let policy = policy(&asked, &hosts);
-    let reports = match &asked.reports {
-        Some(address) => address.clone(),
-        None => Address::new("postmaster", asked.domain.clone()).map_err(|reason| anyhow!(reason))?,
-    };
-    let domain = &asked.domain;
-    println!(
-        "; MTA-STS: a certificate for mta-sts.{domain}, and at https://mta-sts.{domain}/.well-known/mta-sts.txt as text/plain:"
-    );
-    for line in policy.lines() {
-        println!(";   {line}");
-    }
-    println!("_mta-sts.{domain}. 3600 IN TXT \"v=STSv1; id={}\"", id(&policy));
-    println!("; TLSRPT: where others report on encryption");
-    println!(
-        "_smtp._tls.{domain}. 3600 IN TXT \"v=TLSRPTv1; rua=mailto:{}\"",
-        percent_encoded(&reports.to_string())
-    );
-    match public_key {
-        Some(digest) => {
-            println!(
-                "; DANE: only where the zone is signed with DNSSEC; keep the old record until an hour after a new key is in use"
-            );
-            for host in &hosts {
-                println!("_25._tcp.{host}. 3600 IN TLSA 3 1 1 {digest}");
-            }
-        }
-        None => println!("; DANE: give --certificate FILE for the TLSA records"),
-    }
-    Ok(())
-}
-
-async fn exchangers(domain: &Domain, dns: &config::Dns) -> anyhow::Result<Vec<Domain>> {
+pub(super) async fn run(
+    asked: Dns,
+    connection: &mut PgConnection,
+    dns: &config::Dns,
+) -> anyhow::Result<ExitCode> {
     let resolver = Resolver::new(dns)?;
-    let found = match resolver.mx(domain.as_str()).await {
-        Lookup::Found(found) => found,
-        Lookup::None => bail!("DNS has no MX for {domain}; publish it first, or name the hosts with --mx"),
+    let postfix = Postfix::gather(None).ok();
+    let plan = plan(&asked, connection, &resolver, postfix.as_ref()).await?;
+    if asked.check {
+        return compare(&asked, plan, &resolver, postfix.as_ref()).await;
+    }
+    for part in PARTS {
+        print_line(&Line::Comment(part.about.to_owned()).to_string());
+        for line in (part.lines)(&plan) {
+            print_line(&line.to_string());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn plan(
+    asked: &Dns,
+    connection: &mut PgConnection,
+    resolver: &Resolver,
+    postfix: Option<&Postfix>,
+) -> anyhow::Result<Plan> {
+    let domain = &asked.domain;
+    let hosts = match asked.mx.is_empty() {
+        true => exchangers(domain, resolver, postfix).await?,
+        false => (1..).zip(&asked.mx).map(|(rank, host)| (rank * 10, host.clone())).collect(),
+    };
+    let mut plan = Plan::new(domain.clone(), hosts).context("postmaster is no address there")?;
+    plan.named = !asked.mx.is_empty();
+    plan.keys = keys(connection, domain).await?;
+    plan.mode = asked.mode.into();
+    plan.max_age = u64::from(asked.max_age) * 24 * 3600;
+    plan.policy = asked.dmarc.as_str();
+    plan.authority = asked.authority.to_string();
+    plan.public_key = asked.certificate.as_ref().map(public_key_digest).transpose()?;
+    plan.autoconfig = asked.autoconfig.clone();
+    plan.pop3 = asked.pop3;
+    if let Some(reports) = &asked.reports {
+        plan.reports = reports.clone();
+    }
+    Ok(plan)
+}
+
+/// One line for each record, `ok`, `warn` or `fail`.
+async fn compare(
+    asked: &Dns,
+    mut plan: Plan,
+    resolver: &Resolver,
+    postfix: Option<&Postfix>,
+) -> anyhow::Result<ExitCode> {
+    let ourselves = Ourselves::find(resolver, postfix).await;
+    plan.our_addresses = ourselves.outgoing().to_vec();
+    plan.our_name = ourselves.name;
+    let web = mta_sts::Fetcher::new(resolver.clone(), FETCH, &mta_sts::Elsewhere::default())?;
+    let extent = Extent { web: Some(&web), everything: true };
+    let answers = Answers::ask(resolver, &plan, extent).await;
+    let mut report = Report::default();
+    for part in PARTS {
+        report.begin(part.name);
+        (part.judge)(&plan, &answers, &mut report);
+        report.print(Shape { json: asked.json, problems: false });
+    }
+    Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn exchangers(
+    domain: &Domain,
+    resolver: &Resolver,
+    postfix: Option<&Postfix>,
+) -> anyhow::Result<Vec<(u16, Domain)>> {
+    let found: Vec<(u16, String)> = match resolver.mx(domain.as_str()).await {
+        Lookup::Found(found) if found.iter().all(|(_, host)| !host.is_empty()) => found,
+        Lookup::Found(_) | Lookup::None => {
+            let name =
+                postfix.and_then(|postfix| postfix.value("myhostname")).filter(|name| name.contains('.'));
+            let Some(name) = name else {
+                bail!(
+                    "DNS has no MX for {domain}, and no Postfix of this host says its name; name the hosts with --mx"
+                );
+            };
+            vec![(10, name.to_owned())]
+        }
         Lookup::Unavailable(why) | Lookup::Misconfigured(why) => {
             bail!("{why}; try again, or name the hosts with --mx")
         }
     };
-    let hosts = found.iter().map(|(_, host)| {
-        Domain::parse(host)
-            .map_err(|reason| anyhow!("the MX of {domain} names \"{}\": {reason}", host.escape_debug()))
+    let hosts = found.into_iter().map(|(rank, host): (u16, String)| match Domain::parse(&host) {
+        Ok(host) => Ok((rank, host)),
+        Err(reason) => Err(anyhow!("the MX of {domain} names \"{}\": {reason}", host.escape_debug())),
     });
     hosts.collect()
 }
 
-/// RFC 8461, 3.2.
-fn policy(asked: &Dns, hosts: &[Domain]) -> String {
-    let hosts: String = hosts.iter().map(|host| format!("mx: {host}\n")).collect();
-    let seconds = u64::from(asked.max_age) * 24 * 3600;
-    format!("version: STSv1\nmode: {}\n{hosts}max_age: {seconds}\n", asked.mode.as_str())
-}
-
-/// The same for the same policy, another for another (RFC 8461, 3.1: up to 32 letters and digits).
-fn id(policy: &str) -> String {
-    hex(&digest(&SHA256, policy.as_bytes()).as_ref()[..10])
+/// The domain's keys; none without our schema.
+pub(super) async fn keys(connection: &mut PgConnection, domain: &Domain) -> anyhow::Result<Vec<Key>> {
+    if !has_schema(connection).await? {
+        return Ok(Vec::new());
+    }
+    key_life::keys(connection, Some(domain)).await.map_err(explain)
 }
 
 /// SHA-256 of the certificate's public key, for `TLSA 3 1 1`: it stays when the certificate is renewed with the same key (RFC 7671, 5.1).
@@ -130,30 +219,9 @@ fn public_key_digest(file: &PathBuf) -> anyhow::Result<String> {
         .map_err(|reason| anyhow!("{name}: {reason}"))?;
     let parsed = webpki::EndEntityCert::try_from(&certificate)
         .map_err(|reason| anyhow!("{name}: not a certificate: {reason}"))?;
-    Ok(hex(digest(&SHA256, parsed.subject_public_key_info().as_ref()).as_ref()))
+    let digest = digest(&SHA256, parsed.subject_public_key_info().as_ref());
+    Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The characters of an address that a URI and a TLSRPT record cannot hold (RFC 6068, 2; RFC 8460, 3: also `,` `!` `;`).
-fn percent_encoded(address: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@.-_~+".contains(&byte);
-    address
-        .bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-
-    #[test]
-    fn what_cannot_stand_in_a_record_is_encoded() {
-        assert_eq!(percent_encoded("tls+reports@example.com"), "tls+reports@example.com");
-        assert_eq!(percent_encoded("a;b!c,\"d\"@example.com"), "a%3Bb%21c%2C%22d%22@example.com");
-    }
-}
+/// How long a policy may take to be fetched: RFC 8461, 3.3, suggests a minute; whoever waits at a prompt gives up before.
+pub(super) const FETCH: std::time::Duration = std::time::Duration::from_secs(10);

@@ -14,6 +14,8 @@ pub(super) enum Verb {
     List {
         /// Only what holds this text
         text: Option<String>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
     /// Never delay a client (network or name), a sender's domain or address, or a recipient
     Allow {
@@ -39,7 +41,7 @@ pub(super) enum Verb {
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
     require_schema(connection).await?;
     match verb {
-        Verb::List { text } => list(connection, &text.unwrap_or_default().to_lowercase()).await,
+        Verb::List { text, show } => list(connection, &text.unwrap_or_default().to_lowercase(), show).await,
         Verb::Allow { value, kind, reason } => {
             let which = Which::new(value, kind);
             let (kind, value, _) =
@@ -51,7 +53,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
     }
 }
 
-async fn list(connection: &mut PgConnection, text: &str) -> anyhow::Result<()> {
+async fn list(connection: &mut PgConnection, text: &str, show: terminal::Show) -> anyhow::Result<()> {
     type Row = (String, String, String, String, i32);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT client, sender, recipient, to_char(first_seen, 'YYYY-MM-DD HH24:MI:SS'), passed FROM gatepost.greylist
@@ -69,7 +71,7 @@ async fn list(connection: &mut PgConnection, text: &str) -> anyhow::Result<()> {
             [client, if sender.is_empty() { "<>".to_owned() } else { sender }, recipient, first, state]
         })
         .collect();
-    terminal::table(["CLIENT", "SENDER", "RECIPIENT", "FIRST SEEN", "STATE"], &rows);
+    show.table(["CLIENT", "SENDER", "RECIPIENT", "FIRST SEEN", "STATE"], &rows);
     let clients: Vec<(String, i32, String)> = sqlx::query_as(
         "SELECT client, passes, to_char(last_seen, 'YYYY-MM-DD HH24:MI:SS') FROM gatepost.greylist_clients
          WHERE $1 = '' OR strpos(client, $1) > 0 ORDER BY passes DESC, client LIMIT 1000",
@@ -80,8 +82,8 @@ async fn list(connection: &mut PgConnection, text: &str) -> anyhow::Result<()> {
     .map_err(explain)?;
     let clients: Vec<[String; 3]> =
         clients.into_iter().map(|(client, passes, last)| [client, passes.to_string(), last]).collect();
-    terminal::table(["CLIENT", "PASSES", "LAST SEEN"], &clients);
-    allow_deny::list(connection, &["no-greylist"]).await
+    show.table(["CLIENT", "PASSES", "LAST SEEN"], &clients);
+    allow_deny::list(connection, &["no-greylist"], show).await
 }
 
 async fn delete(connection: &mut PgConnection, value: String, kind: Option<Kind>) -> anyhow::Result<()> {

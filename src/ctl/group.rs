@@ -27,7 +27,7 @@ pub(super) enum Verb {
         user: Address,
     },
     /// List groups and members
-    List,
+    List(terminal::Show),
 }
 
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
@@ -55,14 +55,14 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{user} is in group {group} no longer");
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String)> =
                 sqlx::query_as("SELECT name, member FROM gatepost.groups ORDER BY 1, 2")
                     .fetch_all(connection)
                     .await
                     .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(|(group, member)| [group, member]).collect();
-            terminal::table(["GROUP", "MEMBER"], &rows);
+            show.table(["GROUP", "MEMBER"], &rows);
         }
     }
     Ok(())

@@ -17,6 +17,8 @@ pub(super) enum Verb {
     Show {
         /// A login, a domain or a client's address; all if not given
         key: Option<String>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
     /// Forget what a login, a domain or a client has sent, and unlock the login
     Reset {
@@ -50,8 +52,8 @@ pub(super) enum Verb {
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
     require_schema(connection).await?;
     match verb {
-        Verb::Show { key } => {
-            show(connection, key.as_deref().map(scoped).transpose()?.map(|(_, key)| key)).await
+        Verb::Show { key, show: how } => {
+            show(connection, key.as_deref().map(scoped).transpose()?.map(|(_, key)| key), how).await
         }
         Verb::Reset { key } => reset(connection, &key).await,
         Verb::Set { key, messages, recipients, window } => {
@@ -95,7 +97,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
     }
 }
 
-async fn show(connection: &mut PgConnection, key: Option<String>) -> anyhow::Result<()> {
+async fn show(connection: &mut PgConnection, key: Option<String>, how: terminal::Show) -> anyhow::Result<()> {
     let sent: Vec<(String, i64, i64, i64, i64)> = sqlx::query_as(
         "SELECT login, count(*) FILTER (WHERE at > now() - interval '1 hour'),
                 coalesce(sum(recipients) FILTER (WHERE at > now() - interval '1 hour'), 0)::bigint,
@@ -111,7 +113,7 @@ async fn show(connection: &mut PgConnection, key: Option<String>) -> anyhow::Res
         .into_iter()
         .map(|(login, a, b, c, d)| [login, a.to_string(), b.to_string(), c.to_string(), d.to_string()])
         .collect();
-    terminal::table(["LOGIN", "MESSAGES 1h", "RECIPIENTS 1h", "MESSAGES 1d", "RECIPIENTS 1d"], &rows);
+    how.table(["LOGIN", "MESSAGES 1h", "RECIPIENTS 1h", "MESSAGES 1d", "RECIPIENTS 1d"], &rows);
     type Level = (String, String, i32, Option<f64>, Option<f64>, Option<i64>, Option<i64>);
     let levels: Vec<Level> = sqlx::query_as(
         "SELECT coalesce(v.scope, l.scope), coalesce(v.key, l.key), coalesce(v.span, l.span), v.messages, v.recipients, l.messages, l.recipients
@@ -134,7 +136,7 @@ async fn show(connection: &mut PgConnection, key: Option<String>) -> anyhow::Res
             [format!("{scope} {key}"), window.to_string(), level(messages), level(recipients), own]
         })
         .collect();
-    terminal::table(["WHOSE", "WINDOW", "MESSAGES THEN", "RECIPIENTS THEN", "LIMIT OF ITS OWN"], &rows);
+    how.table(["WHOSE", "WINDOW", "MESSAGES THEN", "RECIPIENTS THEN", "LIMIT OF ITS OWN"], &rows);
     type Habit = (String, i64, f64, i32, i64);
     let habits: Vec<Habit> = sqlx::query_as(
         "SELECT h.login, h.recipients, h.average, h.failed, (SELECT count(*) FROM gatepost.login_places AS p WHERE p.login = h.login)
@@ -150,7 +152,7 @@ async fn show(connection: &mut PgConnection, key: Option<String>) -> anyhow::Res
             [login, today.to_string(), format!("{average:.1}"), failed.to_string(), places.to_string()]
         })
         .collect();
-    terminal::table(["LOGIN", "TODAY", "AVERAGE DAY", "FAILED", "PLACES"], &rows);
+    how.table(["LOGIN", "TODAY", "AVERAGE DAY", "FAILED", "PLACES"], &rows);
     let locks: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT login, to_char(locked_at, 'YYYY-MM-DD HH24:MI:SS'), reason FROM gatepost.login_locks
          WHERE ($1::text IS NULL OR login = $1) AND (until IS NULL OR until > now()) ORDER BY 1",
@@ -161,7 +163,7 @@ async fn show(connection: &mut PgConnection, key: Option<String>) -> anyhow::Res
     .map_err(explain)?;
     let rows: Vec<[String; 3]> =
         locks.into_iter().map(|(login, since, reason)| [login, since, reason]).collect();
-    terminal::table(["LOCKED LOGIN", "SINCE", "REASON"], &rows);
+    how.table(["LOCKED LOGIN", "SINCE", "REASON"], &rows);
     Ok(())
 }
 

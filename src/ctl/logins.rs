@@ -24,7 +24,7 @@ pub(super) enum Verb {
         scope: Scope,
     },
     /// List these rules
-    List,
+    List(terminal::Show),
 }
 
 #[derive(Args)]
@@ -125,7 +125,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             .execute(&mut *connection)
             .await
             .map_err(explain)?;
-            show(connection, Some(scope.to_string())).await
+            show(connection, Some(scope.to_string()), terminal::Show::default()).await
         }
         Verb::Unset { scope } => {
             let done = sqlx::query("DELETE FROM gatepost.login_rules WHERE scope = $1")
@@ -139,7 +139,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             println!("{scope} has no rules of its own any more");
             Ok(())
         }
-        Verb::List => show(connection, None).await,
+        Verb::List(how) => show(connection, None, how).await,
     }
 }
 
@@ -151,7 +151,11 @@ async fn require(connection: &mut PgConnection, scope: &Scope) -> anyhow::Result
 }
 
 /// The rules of one scope, or all.
-pub(super) async fn show(connection: &mut PgConnection, scope: Option<String>) -> anyhow::Result<()> {
+pub(super) async fn show(
+    connection: &mut PgConnection,
+    scope: Option<String>,
+    how: terminal::Show,
+) -> anyhow::Result<()> {
     let rows: Vec<(String, String, String, String)> = sqlx::query_as(
         "SELECT scope, coalesce(nullif(array_to_string(services, ','), ''), CASE WHEN services IS NULL THEN '' ELSE 'none' END),
                 coalesce(nullif(array_to_string(main_password, ','), ''), CASE WHEN main_password IS NULL THEN '' ELSE 'none' END),
@@ -163,6 +167,6 @@ pub(super) async fn show(connection: &mut PgConnection, scope: Option<String>) -
     .await
     .map_err(explain)?;
     let rows: Vec<_> = rows.into_iter().map(|(a, b, c, d)| [a, b, c, d]).collect();
-    terminal::table(["WHOSE", "SERVICES", "MAIN PASSWORD", "NETWORKS"], &rows);
+    how.table(["WHOSE", "SERVICES", "MAIN PASSWORD", "NETWORKS"], &rows);
     Ok(())
 }

@@ -34,11 +34,13 @@ pub(super) enum Verb {
         scope: Whom,
     },
     /// List masters
-    List,
+    List(terminal::Show),
     /// Show when masters logged in as others
     Log {
         /// Only as this login, or only this master
         login: Option<Address>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
 }
 
@@ -104,7 +106,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{master} may log in as {scope} no longer");
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String, String, String)> = sqlx::query_as(
                 "SELECT master, scope, array_to_string(services, ','), coalesce(array_to_string(networks, ','), 'all')
                  FROM gatepost.master_users ORDER BY 1, 2",
@@ -113,9 +115,9 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             .await
             .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(|(a, b, c, d)| [a, b, c, d]).collect();
-            terminal::table(["MASTER", "AS", "SERVICES", "NETWORKS"], &rows);
+            show.table(["MASTER", "AS", "SERVICES", "NETWORKS"], &rows);
         }
-        Verb::Log { login } => {
+        Verb::Log { login, show } => {
             let rows: Vec<(String, String, String, String, String)> = sqlx::query_as(
                 "SELECT to_char(at, 'YYYY-MM-DD HH24:MI:SS'), master, login, service, coalesce(host(address), '')
                  FROM gatepost.master_logins WHERE $1::text IS NULL OR $1 IN (login, master) ORDER BY at, id",
@@ -125,7 +127,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             .await
             .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(|(a, b, c, d, e)| [a, b, c, d, e]).collect();
-            terminal::table(["WHEN", "MASTER", "AS", "SERVICE", "ADDRESS"], &rows);
+            show.table(["WHEN", "MASTER", "AS", "SERVICE", "ADDRESS"], &rows);
         }
     }
     Ok(())

@@ -20,23 +20,28 @@ mod domain_dns;
 mod greylist;
 mod group;
 mod history;
+mod import;
 mod learn;
 mod limits;
 mod logins;
 mod master;
 mod model;
+mod owner;
+mod progress;
 mod quarantine;
 mod quota;
 mod schema;
 mod scram;
 mod sendas;
 mod settings;
+mod setup;
 mod share;
 mod stats;
 mod terminal;
 mod transport;
 mod user;
 mod why;
+mod zone;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -153,8 +158,21 @@ enum Noun {
     Why(why::Which),
     /// What was decided, counted by day, action or symbol
     Stats(stats::Which),
-    /// Look at configuration, database, schema, roles, sockets and addresses, and say what to do
-    Check,
+    /// Users, domains and aliases of another server: csv, mysqldump, postfix; tried first, done with --yes
+    #[command(subcommand)]
+    Import(import::From),
+    /// From the server that is there to one that Gatepost serves: look, plan, do it, go back
+    Setup(Box<setup::Setup>),
+    /// The doctor: look at everything that mail depends on, and say what to do
+    ///
+    /// Configuration, secrets, sockets, Postfix, Dovecot, certificates, database, roles, addresses, keys; DNS of this host and of every
+    /// domain. One line each: ok, warn or fail, with what to do. Status 1 if something failed, 0 otherwise. As root it sees everything.
+    Check(check::Check),
+    /// Print completions for a shell, such as: gatepost completions bash >/usr/share/bash-completion/completions/gatepost
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs the tool.
@@ -189,18 +207,26 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     if let Noun::Dmarc(dmarc::Verb::Read(read)) = &line.noun {
         return dmarc::read::run(read);
     }
+    if let Noun::Setup(setup) = line.noun {
+        return setup::run(*setup, line.config, line.role).await;
+    }
+    if let Noun::Completions { shell } = line.noun {
+        let mut command = <CommandLine as clap::CommandFactory>::command();
+        clap_complete::generate(shell, &mut command, "gatepost", &mut std::io::stdout());
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = connection::Settings::load(line.config, line.role)?;
     if let Noun::Quarantine(verb) = line.noun {
         quarantine::run(verb, &settings).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Noun::Check = line.noun {
-        return check::run(&settings).await;
+    if let Noun::Check(check) = line.noun {
+        return check::run(check, &settings).await;
     }
     let mut connection = settings.connect().await?;
     match line.noun {
         Noun::Schema(verb) => schema::run(verb, &mut connection).await?,
-        Noun::Domain(verb) => domain::run(verb, &mut connection, &settings.config.dns).await?,
+        Noun::Domain(verb) => return domain::run(verb, &mut connection, &settings.config.dns).await,
         Noun::User(verb) => user::run(verb, &mut connection).await?,
         Noun::Alias(verb) => alias::run(verb, &mut connection).await?,
         Noun::Sendas(verb) => sendas::run(verb, &mut connection).await?,
@@ -225,10 +251,22 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Apppassword(verb) => apppassword::run(verb, &mut connection).await?,
         Noun::Master(verb) => master::run(verb, &mut connection).await?,
         Noun::Auth(verb) => auth::run(verb, &mut connection).await?,
-        Noun::History(which) => history::run(which, &mut connection, settings.pool()?).await?,
+        Noun::History(which) => history::run(which, &mut connection, settings.pool().await?).await?,
         Noun::Why(which) => why::run(which, &mut connection).await?,
+        Noun::Import(from) => import::run(from, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Quarantine(_) | Noun::Check => {}
+        Noun::Quarantine(_) | Noun::Check(_) | Noun::Completions { .. } | Noun::Setup(_) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// clap's own checks of all verbs: no name twice, no argument that cannot be reached.
+    #[test]
+    fn the_command_line_is_sound() {
+        super::CommandLine::command().debug_assert();
+    }
 }

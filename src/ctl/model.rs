@@ -19,7 +19,7 @@ use super::terminal;
 #[derive(Subcommand)]
 pub(super) enum Verb {
     /// Show samples, their balance, how far each host is, and how sure the model can be
-    Status,
+    Status(terminal::Show),
     /// Have every host make its model anew from the log
     Rebuild,
     /// Write the log to a file, one JSON object a line
@@ -45,7 +45,7 @@ pub(super) enum Verb {
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
     require_schema(connection).await?;
     match verb {
-        Verb::Status => status(connection).await,
+        Verb::Status(show) => status(connection, show).await,
         Verb::Rebuild => {
             new_epoch(connection).await?;
             println!("every milter makes its model anew; `gatepost model status` shows how far they are");
@@ -57,7 +57,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
     }
 }
 
-async fn status(connection: &mut PgConnection) -> anyhow::Result<()> {
+async fn status(connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
     type Counts = (i64, i64, i64, i64, Option<String>, i64, i64);
     let (spam, ham, owners, corrections, oldest, last, epoch): Counts = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE label = 'spam'), count(*) FILTER (WHERE label = 'ham'), count(DISTINCT owner),
@@ -68,19 +68,14 @@ async fn status(connection: &mut PgConnection) -> anyhow::Result<()> {
     .fetch_one(&mut *connection)
     .await
     .map_err(explain)?;
-    println!(
-        "samples  {spam} spam, {ham} ham, {corrections} of them corrections; of {owners} users; epoch {epoch}, position {last}"
-    );
-    println!("oldest   {}", oldest.unwrap_or_else(|| "none".to_owned()));
-    let rarer = spam.min(ham);
-    let (least, which) = if spam < ham { (spam, "spam") } else { (ham, "ham") };
-    match rarer {
-        0 => println!("sure     of nothing: no {which} has been shown; it takes some of both"),
-        _ if rarer < CONFIDENT => println!(
-            "sure     at most {:.0} %: {least} {which}, and it takes {CONFIDENT} of the rarer kind to say 99 %",
-            100.0 * (rarer as f64 + 1.0) / (rarer as f64 + 2.0)
-        ),
-        _ => println!("sure     as sure as a message lets it be"),
+    let oldest = oldest.unwrap_or_else(|| "none".to_owned());
+    if show.is_json() {
+        let counts = [spam, ham, corrections, owners, epoch, last].map(|number| number.to_string());
+        let [spam, ham, corrections, owners, epoch, last] = counts;
+        let heading = ["SPAM", "HAM", "CORRECTIONS", "USERS", "EPOCH", "POSITION", "OLDEST"];
+        show.table(heading, &[[spam, ham, corrections, owners, epoch, last, oldest]]);
+    } else {
+        summary([spam, ham, corrections, owners, epoch, last], &oldest);
     }
     type Host = (String, String, i64, i64, i64, i64, i64, i64, Vec<u8>);
     let hosts: Vec<Host> = sqlx::query_as(
@@ -110,7 +105,7 @@ async fn status(connection: &mut PgConnection) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    terminal::table(
+    show.table(
         [
             "HOST",
             "WRITTEN",
@@ -123,6 +118,24 @@ async fn status(connection: &mut PgConnection) -> anyhow::Result<()> {
         &rows,
     );
     Ok(())
+}
+
+/// The log in words.
+fn summary([spam, ham, corrections, owners, epoch, last]: [i64; 6], oldest: &str) {
+    println!(
+        "samples  {spam} spam, {ham} ham, {corrections} of them corrections; of {owners} users; epoch {epoch}, position {last}"
+    );
+    println!("oldest   {}", oldest);
+    let rarer = spam.min(ham);
+    let (least, which) = if spam < ham { (spam, "spam") } else { (ham, "ham") };
+    match rarer {
+        0 => println!("sure     of nothing: no {which} has been shown; it takes some of both"),
+        _ if rarer < CONFIDENT => println!(
+            "sure     at most {:.0} %: {least} {which}, and it takes {CONFIDENT} of the rarer kind to say 99 %",
+            100.0 * (rarer as f64 + 1.0) / (rarer as f64 + 2.0)
+        ),
+        _ => println!("sure     as sure as a message lets it be"),
+    }
 }
 
 /// A row of the log as a line of JSON.

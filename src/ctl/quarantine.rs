@@ -26,13 +26,24 @@ use super::terminal;
 #[derive(Subcommand)]
 pub(super) enum Verb {
     /// List what is on hold, on every host that shares the database
-    List(Postfix),
+    List {
+        #[command(flatten)]
+        postfix: Postfix,
+        #[command(flatten)]
+        show: terminal::Show,
+    },
     /// Show a message that is on hold on this host
     Show(One),
     /// Let messages of this host go to their recipients, into the inbox
     Release(Several),
-    /// Delete messages of this host
-    Delete(Several),
+    /// Delete messages of this host for good
+    Delete {
+        #[command(flatten)]
+        which: Several,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Which Postfix.
@@ -81,7 +92,7 @@ pub(super) async fn run(verb: Verb, settings: &Settings) -> anyhow::Result<()> {
     let mut connection = connect(settings).await?;
     require_schema(&mut connection).await?;
     match verb {
-        Verb::List(postfix) => list(&postfix, &mut connection).await,
+        Verb::List { postfix, show } => list(&postfix, &mut connection, show).await,
         Verb::Show(One { queue_id, postfix }) => {
             postfix.holds(&queue_id)?;
             let shown = postfix.run("postcat", &["-q", "-h", "-b", &queue_id])?;
@@ -98,7 +109,11 @@ pub(super) async fn run(verb: Verb, settings: &Settings) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Verb::Delete(Several { queue_ids, postfix }) => {
+        Verb::Delete { which: Several { queue_ids, postfix }, yes } => {
+            for queue_id in &queue_ids {
+                postfix.holds(queue_id)?;
+            }
+            terminal::confirm(&format!("Delete {} for good?", queue_ids.join(", ")), yes)?;
             for queue_id in queue_ids {
                 postfix.holds(&queue_id)?;
                 postfix.run("postsuper", &["-d", &queue_id, "hold"])?;
@@ -179,7 +194,7 @@ impl Postfix {
 type Row = (String, String, String, String, Vec<String>, String, f64, String);
 
 /// Rows of every host, and what is on hold here without one; rows of this host whose message is gone are cleared away.
-async fn list(postfix: &Postfix, connection: &mut PgConnection) -> anyhow::Result<()> {
+async fn list(postfix: &Postfix, connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
     // Where there is no Postfix, the rows are all there is to see.
     let here = match (postfix.host(), postfix.queue()) {
         (Ok(host), Ok(queue)) => Some((host, queue)),
@@ -236,7 +251,7 @@ async fn list(postfix: &Postfix, connection: &mut PgConnection) -> anyhow::Resul
             }
         }
     }
-    terminal::table(["QUEUE ID", "HOST", "HELD", "SCORE", "FROM", "TO", "SUBJECT"], &table);
+    show.table(["QUEUE ID", "HOST", "HELD", "SCORE", "FROM", "TO", "SUBJECT"], &table);
     Ok(())
 }
 

@@ -37,6 +37,8 @@ pub(super) enum Verb {
     List {
         /// Only of this mailbox
         user: Option<Address>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
 }
 
@@ -89,12 +91,16 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{whom} has no quota of its own any more");
         }
-        Verb::List { user } => list(connection, user).await?,
+        Verb::List { user, show } => list(connection, user, show).await?,
     }
     Ok(())
 }
 
-async fn list(connection: &mut PgConnection, user: Option<Address>) -> anyhow::Result<()> {
+async fn list(
+    connection: &mut PgConnection,
+    user: Option<Address>,
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     if user.is_none() {
         let limits: Vec<(String, Option<i64>, Option<i64>)> =
@@ -106,8 +112,10 @@ async fn list(connection: &mut PgConnection, user: Option<Address>) -> anyhow::R
             .into_iter()
             .map(|(scope, bytes, messages)| [scope, limit(number(bytes), number(messages))])
             .collect();
-        terminal::table(["FOR", "MAY HOLD"], &rows);
-        println!();
+        show.table(["FOR", "MAY HOLD"], &rows);
+        if !show.is_json() {
+            println!();
+        }
     }
     let logins: Vec<String> = sqlx::query_scalar(
         "SELECT login FROM gatepost.quota WHERE $1 IS NULL OR login = $1 ORDER BY bytes DESC",
@@ -132,7 +140,7 @@ async fn list(connection: &mut PgConnection, user: Option<Address>) -> anyhow::R
             limit(number(most_bytes), number(most_messages)),
         ]);
     }
-    terminal::table(["MAILBOX", "BYTES", "MESSAGES", "MAY HOLD"], &rows);
+    show.table(["MAILBOX", "BYTES", "MESSAGES", "MAY HOLD"], &rows);
     Ok(())
 }
 

@@ -128,7 +128,8 @@ async fn status(connection: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn random_password() -> Secret {
+/// A new password, as hard to guess as a key.
+pub(super) fn random_password() -> Secret {
     use base64::Engine;
     let mut bytes = [0_u8; 24];
     rand::fill(&mut bytes);

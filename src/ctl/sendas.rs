@@ -26,7 +26,7 @@ pub(super) enum Verb {
         login: Address,
     },
     /// List these rights
-    List,
+    List(terminal::Show),
 }
 
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
@@ -57,14 +57,14 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{login} may send as {address} no longer, unless it is its own");
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String)> =
                 sqlx::query_as("SELECT address, login FROM gatepost.send_as ORDER BY 1, 2")
                     .fetch_all(connection)
                     .await
                     .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(|(address, login)| [address, login]).collect();
-            terminal::table(["ADDRESS", "LOGIN"], &rows);
+            show.table(["ADDRESS", "LOGIN"], &rows);
         }
     }
     Ok(())

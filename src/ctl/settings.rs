@@ -33,26 +33,30 @@ pub(super) enum Verb {
     List {
         /// Of one scope only
         scope: Option<String>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
     /// Show what counts for a mailbox, and who says so
     Show {
         /// The mailbox
         mailbox: String,
+        #[command(flatten)]
+        show: terminal::Show,
     },
     /// List what can be set
-    Names,
+    Names(terminal::Show),
 }
 
 /// Runs a verb.
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
-    if let Verb::Names = verb {
+    if let Verb::Names(show) = verb {
         let mut rows: Vec<[String; 2]> =
             NAMES.iter().map(|name| [name.word.to_owned(), name.summary.to_owned()]).collect();
         rows.push([
             format!("{WEIGHT}SYMBOL"),
             "points of a symbol; `gatepost-milter list` shows all".to_owned(),
         ]);
-        terminal::table(["NAME", "WHAT"], &rows);
+        show.table(["NAME", "WHAT"], &rows);
         return Ok(());
     }
     require_schema(connection).await?;
@@ -86,14 +90,14 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{scope}: {} unset", name.as_deref().unwrap_or("everything"));
         }
-        Verb::List { scope } => {
+        Verb::List { scope, show } => {
             let scopes = match scope {
                 Some(scope) => Some(vec![parsed(&scope)?.to_string()]),
                 None => None,
             };
-            print(rows(connection, scopes).await?);
+            show.table(HEADING, &rows(connection, scopes).await?);
         }
-        Verb::Show { mailbox } => {
+        Verb::Show { mailbox, show } => {
             let mailbox = Address::parse(&mailbox)?;
             let (domain, address) = (mailbox.domain().to_string(), mailbox.to_string());
             let mut found = rows(connection, Some(vec!["*".to_owned(), domain, address])).await?;
@@ -103,9 +107,9 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             };
             let all = found.clone();
             found.retain(|row| !all.iter().any(|other| narrower(row, other)));
-            print(found);
+            show.table(HEADING, &found);
         }
-        Verb::Names => {}
+        Verb::Names(_) => {}
     }
     Ok(())
 }
@@ -132,6 +136,4 @@ async fn rows(
     Ok(rows.into_iter().map(|(scope, name, value)| [scope, name, value]).collect())
 }
 
-fn print(rows: Vec<[String; 3]>) {
-    terminal::table(["SCOPE", "NAME", "VALUE"], &rows);
-}
+const HEADING: [&str; 3] = ["SCOPE", "NAME", "VALUE"];

@@ -26,7 +26,7 @@ pub(super) enum Verb {
         to: Address,
     },
     /// List shares
-    List,
+    List(terminal::Show),
 }
 
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
@@ -72,7 +72,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{from} is no longer shared to {to}");
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String)> = sqlx::query_as(
                 "SELECT shared_mailbox, shared_to FROM public.view_shared_mailboxes ORDER BY 1, 2",
             )
@@ -80,7 +80,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             .await
             .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(|(from, to)| [from, to]).collect();
-            terminal::table(["MAILBOX", "SHARED TO"], &rows);
+            show.table(["MAILBOX", "SHARED TO"], &rows);
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(super) enum Verb {
         address: Scope,
     },
     /// List them
-    List,
+    List(terminal::Show),
 }
 
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
@@ -52,14 +52,14 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("{address} goes by the transport of its class");
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String)> =
                 sqlx::query_as("SELECT pattern, transport FROM gatepost.transports ORDER BY 1")
                     .fetch_all(connection)
                     .await
                     .map_err(explain)?;
             let rows: Vec<_> = rows.into_iter().map(|(address, transport)| [address, transport]).collect();
-            terminal::table(["ADDRESS", "TRANSPORT"], &rows);
+            show.table(["ADDRESS", "TRANSPORT"], &rows);
         }
     }
     Ok(())

@@ -35,6 +35,8 @@ pub(super) enum Verb {
     List {
         /// Only those of one domain
         domain: Option<Domain>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
     /// Set a password: asks for it, or reads it from stdin; stored as argon2id
     Password {
@@ -64,6 +66,8 @@ pub(super) enum Verb {
     Show {
         /// The address
         address: Address,
+        #[command(flatten)]
+        show: terminal::Show,
     },
 }
 
@@ -73,12 +77,12 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             add(connection, &address, display_name, no_password).await
         }
         Verb::Remove { address, yes } => remove(connection, &address, yes).await,
-        Verb::List { domain } => list(connection, domain.as_ref()).await,
+        Verb::List { domain, show } => list(connection, domain.as_ref(), show).await,
         Verb::Lock { address, reason, silent, span } => {
             account::lock(connection, &address, reason, silent, span).await
         }
         Verb::Unlock { address } => account::unlock(connection, &address).await,
-        Verb::Show { address } => account::show(connection, &address).await,
+        Verb::Show { address, show } => account::show(connection, &address, show).await,
         Verb::Password { address } => {
             let (local, domain) = require(connection, &address).await?;
             let (password, hash) = hash_of_new_password(&address)?;
@@ -164,7 +168,11 @@ async fn remove(connection: &mut PgConnection, address: &Address, yes: bool) -> 
     Ok(())
 }
 
-async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow::Result<()> {
+async fn list(
+    connection: &mut PgConnection,
+    domain: Option<&Domain>,
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     let rows: Vec<(String, String, Option<String>, Option<String>)> =
         sqlx::query_as("SELECT local::text, domain::text, display_name::text, password_hash::text FROM public.users ORDER BY domain, local")
             .fetch_all(connection)
@@ -184,7 +192,7 @@ async fn list(connection: &mut PgConnection, domain: Option<&Domain>) -> anyhow:
             [format!("{local}@{domain}"), login, name.unwrap_or_default()]
         })
         .collect();
-    terminal::table(["ADDRESS", "LOGIN", "NAME"], &rows);
+    show.table(["ADDRESS", "LOGIN", "NAME"], &rows);
     Ok(())
 }
 

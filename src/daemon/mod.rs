@@ -50,6 +50,9 @@ pub trait Daemon: Send + Sync + Sized + 'static {
     const ABOUT: &'static str;
     /// Its section of the configuration.
     type Section: Section;
+    /// How many threads answer; `None` for one for each core. One is right where an answer takes microseconds: with more, each question
+    /// wakes a second thread that finds nothing to do. What takes longer than that goes to the blocking pool in any case.
+    const IO_THREADS: Option<usize> = None;
     /// The arguments of `ask`.
     type Ask: Args + Send;
     /// Verbs that this daemon alone has; [`Infallible`](std::convert::Infallible) for none.
@@ -176,7 +179,11 @@ pub fn main<D: Daemon>() -> ExitCode {
     }
     install_crypto();
     let source = ConfigSource::new(line.config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = D::IO_THREADS {
+        runtime.worker_threads(threads);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("{}: cannot start threads: {error}", D::NAME);

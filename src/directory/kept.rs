@@ -219,10 +219,18 @@ impl Directory {
         let kept = &self.0.kept;
         let generation = kept.generation();
         let begun = Instant::now();
-        match tokio::time::timeout(READING, read(self)).await {
-            Ok(Ok(mut roll)) => {
+        // Beside the threads that answer: rows come faster than one would yield between them, and a daemon may have one such thread.
+        let (directory, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let reading = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                let mut roll = tokio::time::timeout(READING, read(&directory)).await??;
                 roll.shrink();
-                let (addresses, bytes) = (roll.len(), roll.size());
+                let size = (roll.len(), roll.size());
+                Ok((roll, size))
+            })
+        });
+        match reading.await.unwrap_or(Err(ReadError::Stopped)) {
+            Ok((roll, (addresses, bytes))) => {
                 // The short lists too, so that all of it is exact should contact be lost before anybody asks.
                 let _ = (self.rules().await, self.domain_list().await);
                 if kept.put(roll, generation) {
@@ -230,12 +238,8 @@ impl Directory {
                 }
                 true
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(%error, "addresses cannot be held in memory; each is asked of the database");
-                false
-            }
-            Err(_) => {
-                tracing::warn!("addresses cannot be held in memory: no end of reading within {READING:?}");
                 false
             }
         }
@@ -272,7 +276,7 @@ impl Directory {
 
 /// Reads every mailbox and alias, on a connection of its own.
 async fn read(directory: &Directory) -> Result<Roll, ReadError> {
-    let mut connection = PgConnection::connect_with(directory.0.database.options()).await?;
+    let mut connection = PgConnection::connect_with(&directory.0.database.options().await?).await?;
     // The daemon's statement timeout is for single questions.
     sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
     let mut transaction = connection.begin().await?;
@@ -296,6 +300,10 @@ enum ReadError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Full(#[from] super::roll::Full),
+    #[error("no end of reading within {READING:?}")]
+    Late(#[from] tokio::time::error::Elapsed),
+    #[error("the reading stopped")]
+    Stopped,
 }
 
 /// Runs a `COPY … TO STDOUT` and hands on each row, its columns divided and unescaped (PostgreSQL, "COPY", text format).

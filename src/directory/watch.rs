@@ -6,18 +6,17 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPool};
+use sqlx::postgres::PgListener;
 
 use super::{Class, Directory};
 use crate::database::Trouble;
 
 pub(super) async fn watch(directory: Directory) {
-    let pool = directory.0.database.listener_pool();
     let mut pause = FIRST_PAUSE;
     let mut last_reason = String::new();
     loop {
         let reason = tokio::select! {
-            reason = follow(&directory, &pool) => reason,
+            reason = follow(&directory) => reason,
             () = silence(&directory) => "the database does not answer".to_owned(),
         };
         if directory.0.freshness.is_notified() {
@@ -35,15 +34,16 @@ pub(super) async fn watch(directory: Directory) {
 }
 
 /// Follows the announcements until contact is lost; returns why.
-async fn follow(directory: &Directory, pool: &PgPool) -> String {
-    match try_follow(directory, pool).await {
+async fn follow(directory: &Directory) -> String {
+    match try_follow(directory).await {
         Ok(reason) => reason,
         Err(error) => error.to_string(),
     }
 }
 
-async fn try_follow(directory: &Directory, pool: &PgPool) -> Result<String, sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
+async fn try_follow(directory: &Directory) -> Result<String, sqlx::Error> {
+    // Anew each time: another server may be asked by now.
+    let mut listener = PgListener::connect_with(&directory.0.database.listener_pool().await?).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     let (installed,): (i64,) =

@@ -11,6 +11,7 @@
 //!
 //! Refuses names from `/etc/hosts` and the search list: what a mail says must not be answered from there.
 
+mod datagram;
 pub mod lists;
 mod memory;
 mod question;
@@ -158,6 +159,31 @@ impl Resolver {
             answer.records.sort();
             answer
         })
+    }
+
+    /// The servers of a service (RFC 2782) as (priority, weight, port, host), in the order of the answer; the host has no dot at the
+    /// end, and is empty where the service is not offered.
+    pub async fn srv(&self, name: &str) -> Lookup<Vec<(u16, u16, u16, String)>> {
+        let found = self
+            .records(name, RecordType::SRV, |data| match data {
+                RData::SRV(srv) => Some((srv.priority, srv.weight, srv.port, host(&srv.target))),
+                _ => None,
+            })
+            .await;
+        found.map(|answer| answer.records)
+    }
+
+    /// Who may give out certificates (RFC 8659), as (tag, value); the records of this very name.
+    pub async fn caa(&self, name: &str) -> Lookup<Vec<(String, String)>> {
+        let found = self
+            .records(name, RecordType::CAA, |data| match data {
+                RData::CAA(caa) => {
+                    Some((caa.tag.to_ascii_lowercase(), String::from_utf8_lossy(&caa.value).into_owned()))
+                }
+                _ => None,
+            })
+            .await;
+        found.map(|answer| answer.records)
     }
 
     /// The IPv4 addresses of a host.

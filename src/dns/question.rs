@@ -1,6 +1,6 @@
 //! One question to the name servers: sent, answered, its aliases followed.
 //!
-//! For `Resolver`. hickory carries the packets: it checks id, port and question of what comes back, asks again over TCP what was
+//! For `Resolver`. Most questions have their answer in one datagram of the first server (`datagram`). For all else hickory carries the packets: it checks id, port and question of what comes back, asks again over TCP what was
 //! truncated (RFC 7766, 5), and goes on to the next server. What an answer *means* is decided here, not in hickory's own resolver,
 //! because that one loses the AD bit when it follows an alias and takes records of the additional section for answers.
 //!
@@ -20,6 +20,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 
 use super::Dnssec;
+use super::datagram::Datagrams;
 use super::memory::Reply;
 
 /// More links than any sane zone has; BIND and Unbound stop at 16 and 11.
@@ -31,6 +32,7 @@ const TRIES: usize = 2;
 /// The servers, and how they are asked.
 pub(super) struct Servers {
     pool: NameServerPool<TokioRuntimeProvider>,
+    datagrams: Option<Datagrams>,
     timeout: Duration,
     trust_ad: bool,
 }
@@ -42,13 +44,14 @@ impl Servers {
         trust_ad: bool,
     ) -> Result<Self, NetError> {
         let timeout = options.timeout;
+        let datagrams = Datagrams::to_first(servers.name_servers());
         let context = PoolContext::new(options, TlsConfig::new()?);
         let pool = NameServerPool::from_config(
             servers.name_servers().iter().cloned(),
             std::sync::Arc::new(context),
             TokioRuntimeProvider::default(),
         );
-        Ok(Self { pool, timeout, trust_ad })
+        Ok(Self { pool, datagrams, timeout, trust_ad })
     }
 
     /// Asks, and follows aliases to the end.
@@ -97,7 +100,14 @@ impl Servers {
 
     async fn exchange(&self, name: &Name, kind: RecordType) -> Result<DnsResponse, NetError> {
         let mut last = NetError::Timeout;
-        for _ in 0..TRIES {
+        let mut left = TRIES;
+        if let Some(datagrams) = self.datagrams.as_ref().filter(|datagrams| !datagrams.rests()) {
+            if let Some(response) = datagrams.ask(name, kind, self.trust_ad, self.timeout).await {
+                return Ok(response);
+            }
+            left -= 1;
+        }
+        for _ in 0..left {
             // Twice the timeout: the same question again over TCP is a part of one try.
             let answer = tokio::time::timeout(self.timeout * 2, self.send(name, kind)).await;
             match answer.unwrap_or(Err(NetError::Timeout)) {

@@ -6,6 +6,7 @@
 
 mod lists;
 mod settings;
+pub mod symbols;
 
 pub use lists::{HeaderPattern, Kind, ListRule, Lists, Match, Named, Seen, Wish};
 pub use settings::{

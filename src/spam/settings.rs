@@ -6,7 +6,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::Scope;
+use super::{Scope, symbols};
+use crate::config::nearest;
 use crate::mail::Address;
 
 /// From how many points on something is done; [`Limit::NEVER`] for what is never done.
@@ -242,14 +243,7 @@ pub const WEIGHT: &str = "weight.";
 /// A sentence for the operator.
 pub fn parse(chosen: &mut Chosen, name: &str, value: &str) -> Result<(), String> {
     if let Some(symbol) = name.strip_prefix(WEIGHT) {
-        let is_symbol = !symbol.is_empty()
-            && symbol.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-        if !is_symbol {
-            return Err(format!(
-                "\"{}\" is no symbol; `gatepost-milter list` shows all",
-                symbol.escape_debug()
-            ));
-        }
+        symbols::known(symbol)?;
         let points: f64 =
             value.parse().map_err(|_| format!("\"{}\" is no number of points", value.escape_debug()))?;
         if !points.is_finite() || points.abs() > MAX_LIMIT {
@@ -261,12 +255,14 @@ pub fn parse(chosen: &mut Chosen, name: &str, value: &str) -> Result<(), String>
     match NAMES.iter().find(|known| known.word == name) {
         Some(known) => (known.set)(chosen, value),
         None => {
-            let words: Vec<&str> = NAMES.iter().map(|known| known.word).collect();
-            Err(format!(
-                "unknown setting \"{}\", expected one of {}, {WEIGHT}SYMBOL",
-                name.escape_debug(),
-                words.join(", ")
-            ))
+            let words = || NAMES.iter().map(|known| known.word);
+            let advice = match nearest(name, words()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => {
+                    format!("expected one of {}, {WEIGHT}SYMBOL", words().collect::<Vec<_>>().join(", "))
+                }
+            };
+            Err(format!("unknown setting \"{}\"; {advice}", name.escape_debug()))
         }
     }
 }
@@ -304,11 +300,6 @@ impl Settings {
     pub fn get(&self, scope: &Scope) -> Option<&Chosen> {
         self.0.get(scope)
     }
-
-    /// Every symbol that is given points anywhere.
-    pub fn symbols(&self) -> impl Iterator<Item = &str> {
-        self.0.values().flat_map(|chosen| chosen.weights.keys().map(String::as_str))
-    }
 }
 
 /// More than any threshold anyone sets; beyond it a typing error is likelier than an intention.
@@ -343,13 +334,14 @@ mod tests {
         assert_eq!(last("bob@example.com", |c| c.reject), Some(Limit::NEVER));
         assert_eq!(last("alice@example.com", |c| c.add_header), Some(Limit(4.5)));
         assert_eq!(last("bob@example.com", |c| c.add_header), None);
-        assert_eq!(settings.symbols().collect::<Vec<_>>(), ["GTUBE"]);
+        assert_eq!(settings.get(&Scope::All).unwrap().weights.keys().collect::<Vec<_>>(), ["GTUBE"]);
     }
 
     #[test]
     fn the_sentence_of_every_mistake() {
         for (name, value, sentence) in [
-            ("rejekt", "5", "unknown setting \"rejekt\", expected one of greylist"),
+            ("rejekt", "5", "unknown setting \"rejekt\"; did you mean reject?"),
+            ("threshold", "5", "unknown setting \"threshold\"; expected one of greylist"),
             ("reject", "-1", "-1 is no number of points"),
             ("reject", "NaN", "no number of points"),
             ("reject", "inf", "no number of points"),
@@ -358,8 +350,9 @@ mod tests {
             ("subject", "a\r\nBcc: x %s", "not printable ASCII"),
             ("reject-text", "a\r\n250 ok", "not printable ASCII"),
             ("reject-text", "", "1 to 200"),
-            ("weight.", "1", "is no symbol"),
-            ("weight.gtube", "1", "is no symbol"),
+            ("weight.", "1", "unknown symbol \"\""),
+            ("weight.gtube", "1", "unknown symbol \"gtube\"; did you mean GTUBE?"),
+            ("weight.MISING_DATE", "1", "unknown symbol \"MISING_DATE\"; did you mean MISSING_DATE?"),
             ("weight.GTUBE", "1e9", "beyond ±1000"),
         ] {
             let error = parse(&mut Chosen::default(), name, value).unwrap_err();

@@ -69,7 +69,7 @@ async fn a_key_is_activated_once_dns_shows_it_and_not_before() {
     assert!(tool.ok("dkim activate example.com").contains("key 20260120 of example.com is active"));
     assert!(tool.ok("dkim activate example.com 20260120").contains("active already"));
     assert_eq!(states(&database).await, "20260120|active|shown");
-    assert!(tool.ok("check").contains("1 signing keys, 1 of them sign"));
+    assert!(tool.ok("check --only keys").contains("1 signing keys, 1 of them sign"));
 
     for (arguments, why) in [
         ("dkim generate example.com --selector 20260120", "already (active)"),
@@ -87,7 +87,7 @@ async fn a_key_is_activated_once_dns_shows_it_and_not_before() {
         assert!(refused.contains(why), "{arguments}: {refused}");
     }
     let pem = database.sql("SELECT private_key FROM gatepost.dkim_keys").await;
-    for shown in [&out, &tool.ok("dkim list"), &tool.ok("check")] {
+    for shown in [&out, &tool.ok("dkim list"), &tool.ok("check --only keys")] {
         assert!(!shown.contains(pem.lines().nth(1).unwrap()), "the private key was shown");
     }
 
@@ -99,7 +99,7 @@ async fn a_key_is_activated_once_dns_shows_it_and_not_before() {
             && out.starts_with("fail  20260120._domainkey.example.com (rsa-2048, active): no TXT record"),
         "{out}"
     );
-    let (code, out, _) = tool.run("check", "");
+    let (code, out, _) = tool.run("check --only keys", "");
     assert!(
         code == 1 && out.contains("fail  DNS does not show key 20260120 of example.com (no TXT record"),
         "{out}"
@@ -191,7 +191,7 @@ async fn rotate_takes_one_step_after_the_other() {
             "UPDATE gatepost.dkim_keys SET activated_at = now() - interval '366 days' WHERE state = 'active'",
         )
         .await;
-    assert!(tool.ok("check").contains(&format!("warn  key {today} of example.com signs since")));
+    assert!(tool.ok("check --only keys").contains(&format!("warn  key {today} of example.com signs since")));
     assert!(tool.ok("dkim rotate example.com").contains(&format!("{today}b._domainkey.example.com")));
 }
 
@@ -513,16 +513,16 @@ async fn private_keys_are_encrypted_once_a_key_file_is_there() {
         "{rows:?}"
     );
     assert!(
-        tool.ok("check")
+        tool.ok("check --only keys")
             .contains("warn  private key before of example.com is not encrypted; `gatepost dkim encrypt`")
     );
     assert!(tool.ok("dkim encrypt").contains("1 of 2 private keys changed"));
     let rows = forms().await;
     assert!(rows.iter().all(|row| row.contains("|gatepost-dkim:1:aes-256-gcm:")), "{rows:?}");
-    assert!(!tool.ok("check").contains("encrypted"));
+    assert!(!tool.ok("check --only keys").contains("encrypted"));
 
     // Without the key file: said, and nothing guessed.
-    let (code, out, _) = plain.run("check", "");
+    let (code, out, _) = plain.run("check --only keys", "");
     assert!(
         code == 1
             && out.contains(
@@ -538,10 +538,10 @@ async fn private_keys_are_encrypted_once_a_key_file_is_there() {
         "{err}"
     );
     key_file(directory.path(), &format!("{TWO}{ONE}"));
-    assert!(tool.ok("check").contains("is encrypted with a former key"));
+    assert!(tool.ok("check --only keys").contains("is encrypted with a former key"));
     assert!(tool.ok("dkim encrypt").contains("2 of 2 private keys changed"));
     key_file(directory.path(), TWO);
-    assert!(!tool.ok("check").contains("encrypted"));
+    assert!(!tool.ok("check --only keys").contains("encrypted"));
     assert!(tool.ok("dkim encrypt").contains("0 of 2 private keys changed"));
 
     // A row that was changed by hand is found, and stops all of it.

@@ -9,7 +9,10 @@ mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/dns.rs"]
 mod dns_server;
+mod doctor;
+mod failover;
 mod history;
+mod import;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use gatepost::config::{self, Seconds, Secret};
 use gatepost::dns::Resolver;
+use gatepost::telemetry::Metrics;
 use gatepost_milter::authentication::Authentication;
 use gatepost_milter::facts::Facts;
 use gatepost_milter::lists::health::Health;
 use gatepost_milter::lists::plan::Limits;
-use gatepost_milter::lists::presets::{List, SPAMHAUS_DBL, SPAMHAUS_ZEN, SURBL, URIBL};
+use gatepost_milter::lists::presets::{List, SPAMCOP, SPAMHAUS_DBL, SPAMHAUS_ZEN, SURBL, URIBL};
 use gatepost_milter::lists::{Listed, Lists};
 use gatepost_milter::message::{Direction, Envelope, Message};
 use tokio::time::Instant;
@@ -161,4 +162,41 @@ async fn those_with_a_key_ask_elsewhere() {
     assert!(listed.evidence("RBL_SPAMHAUS_DROP").is_some());
     assert_eq!(dns.asked("5.113.0.203.zen.spamhaus.org"), 0);
     assert_eq!(dns.asked("pills.com.multi.surbl.org"), 1);
+}
+
+#[tokio::test]
+async fn each_list_is_counted() {
+    let dns = Dns::serve(
+        "test.surbl.org.multi.surbl.org A 127.0.0.254\npills.com.multi.surbl.org A 127.0.0.72\n\
+         2.0.0.127.zen.spamhaus.org A 127.0.0.2\n5.113.0.203.zen.spamhaus.org A DROP\n\
+         2.0.0.127.bl.spamcop.net A 127.255.255.254\n",
+    );
+    let registry = Metrics::with_prefix("gatepost_milter");
+    let health = Arc::new(Health::counted(&registry));
+    let wanted: Vec<&'static List> = vec![&SPAMHAUS_ZEN, &SURBL, &SPAMCOP, &URIBL];
+    let lists = Lists::new(wanted, Limits { names: 20 }, None, Arc::clone(&health));
+    asked(&lists, &dns).await;
+    let expected = |counts: &[(&str, &str, &str)]| {
+        let text = registry.text();
+        for (name, list, value) in counts {
+            let line = format!("gatepost_milter_list_{name}{{list=\"{list}\"}} {value}\n");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    };
+    expected(&[
+        ("questions_total", "surbl", "2"),
+        ("findings_total", "surbl", "1"),
+        ("failures_total", "surbl", "0"),
+        ("off", "surbl", "0"),
+        ("questions_total", "spamhaus-zen", "1"),
+        ("failures_total", "spamhaus-zen", "1"),
+        ("off", "spamhaus-zen", "0"),
+        ("off", "spamcop", "1"),
+        ("findings_total", "spamcop", "0"),
+    ]);
+    // With another resolver everything is tried again; what was counted stays.
+    let lists = Lists::new(vec![&SURBL], Limits { names: 20 }, None, Arc::new(health.forgotten()));
+    expected(&[("off", "spamcop", "0")]);
+    asked(&lists, &dns).await;
+    expected(&[("questions_total", "surbl", "4"), ("findings_total", "surbl", "2")]);
 }

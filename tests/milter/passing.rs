@@ -120,3 +120,64 @@ async fn a_seal_of_ours_holds_behind_the_next_server() {
         assert!(!said.contains("b'pass'"), "{said}");
     }
 }
+
+/// `X-Gatepost-For` names recipients. The milter does not write it where a copy leaves; where it may, `examples/main.cf` takes it out.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_outside_reads_what_was_decided_for_others() {
+    let example =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/main.cf")).unwrap();
+    let header_checks = example.lines().find(|line| line.starts_with("smtp_header_checks =")).unwrap();
+    let database = Database::create().await;
+    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = connection.pool().acquire().await.unwrap();
+    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+    database
+        .sql(
+            "INSERT INTO gatepost.aliases (local, domain, destination) VALUES ('friends', 'example.com', 'friend@elsewhere.test');
+             INSERT INTO gatepost.settings (scope, name, value) VALUES ('bob@example.com', 'discard', '0.1')",
+        )
+        .await;
+    let dns = Dns::serve("client.test TXT v=spf1 -all\n");
+    let message = b"From: Sender <sender@client.test>\r\nTo: all@example.com\r\nSubject: of no date and no name\r\n\r\nHello all.\r\n";
+    for (may_travel, header_checks) in [(false, ""), (true, header_checks)] {
+        let actions = format!("[milter.actions]\ngreylist = \"off\"\nrecipients-may-travel = {may_travel}\n");
+        let daemon = Daemon::start(
+            &format!("explain = false\n{UNREACHABLE}"),
+            &format!("{}{}{actions}", database.toml(), dns.toml()),
+        );
+        open(&daemon);
+        let (mailboxes, outside) = (Server::start(true), Server::start(true));
+        let postfix = Postfix::start_with(|folder| {
+            let own = format!(
+                "myhostname = mx.example.com\nmynetworks = 127.0.0.9/32\nsmtpd_authorized_xclient_hosts = 127.0.0.1\n\
+                 virtual_mailbox_domains = example.com\nvirtual_mailbox_maps = static:any\nvirtual_transport = lmtp:inet:127.0.0.1:{}\n\
+                 virtual_alias_maps = inline:{{ {{ friends@example.com = friend@elsewhere.test }} }}\n\
+                 transport_maps = inline:{{ elsewhere.test=smtp:[127.0.0.1]:{} }}\n{header_checks}\n\
+                 smtpd_milters = unix:{}\nmilter_default_action = tempfail\n",
+                mailboxes.port,
+                outside.port,
+                daemon.socket().display()
+            );
+            main_cf(folder, &own)
+        });
+        let send = |recipients: &[&str]| {
+            let mut client = postfix.greet(postfix.port);
+            client.say("XCLIENT ADDR=192.0.2.7 NAME=mx.client.test", "220");
+            client.say("EHLO mx.client.test", "250");
+            client.send_from("sender@client.test", recipients, message);
+        };
+        let told = |arrived: &[u8]| {
+            String::from_utf8_lossy(arrived).contains("X-Gatepost-For: <bob@example.com> discard")
+        };
+        let named = |arrived: &[u8]| String::from_utf8_lossy(arrived).contains("bob@example.com");
+        send(&["alice@example.com", "bob@example.com"]);
+        let here = mailboxes.wait_for(1, &postfix);
+        assert!(told(&here[0].1), "{}", String::from_utf8_lossy(&here[0].1));
+        send(&["alice@example.com", "bob@example.com", "friends@example.com"]);
+        let (recipient, left) = outside.wait_for(1, &postfix).remove(0);
+        assert_eq!(recipient, "friend@elsewhere.test");
+        assert!(!named(&left), "{}", String::from_utf8_lossy(&left));
+        let here = mailboxes.wait_for(2, &postfix);
+        assert_eq!(told(&here[1].1), may_travel, "{}", String::from_utf8_lossy(&here[1].1));
+    }
+}

@@ -1,4 +1,4 @@
-"""Plays the scenes of the whole mail server: `python3 tests/stack [--aloud] [--keep] [--scenes LETTERS] PROGRAMS|--installed`.
+"""Plays the scenes of the whole mail server: `python3 tests/stack [--aloud] [--keep] [--scenes all|demo|LETTERS] PROGRAMS|--installed`.
 
 PROGRAMS is the directory with our binaries. The last line is `N passed, N failed`; the status is 0 if nothing failed.
 """
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--installed", action="store_true", help="on what our packages installed: takes the host's places (tests/installation)")
     parser.add_argument("--aloud", action="store_true", help="tell everything that is sent, answered and stored")
     parser.add_argument("--keep", action="store_true", help="leave the server running after the scenes, until Ctrl-C")
-    parser.add_argument("--scenes", default="", metavar="LETTERS", help="play these only, such as abf")
+    parser.add_argument("--scenes", default="all", metavar="WHICH", help="all, demo (the main job), or letters such as abf")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="copy the logs of all servers there at the end")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -54,7 +54,7 @@ def interrupted(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def play(stack: Stack, story: Story, letters: str) -> None:
+def play(stack: Stack, story: Story, which: str) -> None:
     """Starts the server and plays the scenes; after each the daemons must be well."""
     with story.scene("start", "PostgreSQL, our three daemons, Postfix and Dovecot start"):
         stack.start()
@@ -65,13 +65,12 @@ def play(stack: Stack, story: Story, letters: str) -> None:
     if story.failed:
         return
     for scene in all_scenes():
-        if letters and scene.letter not in letters:
+        if not scene.wanted(which):
             continue
         with story.scene(scene.letter, scene.title):
             scene.play(stack, story)
             story.check("our daemons are well", not stack.ailments(), stack.ailments())
-    if not letters or "n" in letters:
-        memory(stack, story, "after the last scene")
+    memory(stack, story, "after the last scene")
 
 
 def memory(stack: Stack, story: Story, when: str) -> None:

@@ -108,9 +108,12 @@ def submitter(ports: Ports, trust: ssl.SSLContext) -> Iterator[Smtp]:
 def authenticate(smtp: Smtp, user: str, password: str, mechanism: str = "PLAIN") -> Reply:
     """SMTP AUTH; the server's answer."""
     smtp.user, smtp.password = user, password
-    plain = mechanism == "PLAIN"
+    if mechanism == "PLAIN":
+        # By hand: smtplib takes no password beyond ASCII.
+        response = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+        return Reply.of(smtp.docmd("AUTH", f"PLAIN {response}"), "AUTH PLAIN")
     try:
-        return Reply.of(smtp.auth(mechanism, smtp.auth_plain if plain else smtp.auth_login, initial_response_ok=plain), f"AUTH {mechanism}")
+        return Reply.of(smtp.auth(mechanism, smtp.auth_login, initial_response_ok=False), f"AUTH {mechanism}")
     except smtplib.SMTPAuthenticationError as error:
         return Reply.of((error.smtp_code, error.smtp_error), f"AUTH {mechanism}")
 
@@ -137,7 +140,10 @@ class Mailbox:
     def __init__(self, ports: Ports, trust: ssl.SSLContext, user: str, password: str) -> None:
         self._imap = imaplib.IMAP4_SSL("127.0.0.1", ports.imaps, ssl_context=trust, timeout=PATIENCE)
         try:
-            self._imap.login(user, password)
+            if password.isascii():
+                self._imap.login(user, password)
+            else:
+                self._imap.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
         except BaseException:
             self._imap.shutdown()
             raise

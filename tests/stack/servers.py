@@ -76,26 +76,30 @@ class Postgres:
         self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
         self._running = False
 
-    def create(self) -> None:
-        """Makes the cluster, starts it, and loads the tutorial's objects and test data."""
+    def create(self, hba: str | None = None, tables: bool = True) -> None:
+        """Makes the cluster, with examples/pg_hba.conf or another, starts it, and loads the tutorial's objects and test data."""
         for path in (self._data, self.socket):
             path.mkdir(parents=True)
             shutil.chown(path, "postgres", "postgres")
         self._log.touch()
         shutil.chown(self._log, "postgres")
         run(self._bin / "initdb", "-D", self._data, "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", user="postgres")
-        (self._data / "pg_hba.conf").write_text((EXAMPLES / "pg_hba.conf").read_text())
+        (self._data / "pg_hba.conf").write_text(hba or (EXAMPLES / "pg_hba.conf").read_text())
         with (self._data / "postgresql.conf").open("a") as conf:
             conf.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = '{self.socket}'\n"
                 "max_connections = 200\nfsync = off\nfull_page_writes = off\n"
             )
         self.start()
+        if not tables:
+            return
         self.sql("CREATE DATABASE mail_server", database="postgres")
         self.sql((HERE.parent / "support/mail_server.sql").read_text())
 
     def start(self) -> None:
-        """Starts the server and waits until it answers."""
+        """Starts the server, if it does not run, and waits until it answers."""
+        if self._running:
+            return
         run(self._bin / "pg_ctl", "-D", self._data, "-l", self._log, "-w", "-t", "60", "start", user="postgres")
         self._running = True
 
@@ -132,10 +136,13 @@ class Postfix:
     def configure(self) -> None:
         """Writes its files."""
         directory = self.config.parents[1]
+        self.write(example("main.cf", directory, {}), self.STOCK.read_text() + example("master.cf", directory, {}))
+
+    def write(self, main: str, master: str) -> None:
+        """Writes these files, with what a private instance needs beyond."""
         self.config.mkdir(parents=True)
         self._data.mkdir()
         shutil.chown(self._data, "postfix")
-        main = example("main.cf", directory, {})
         main += f"""
 # --- A private instance
 queue_directory = {self.spool}
@@ -153,9 +160,9 @@ maximal_backoff_time = 5s
 queue_run_delay = 2s
 """
         (self.config / "main.cf").write_text(main)
-        master = self.STOCK.read_text() + example("master.cf", directory, {})
         for service in ("smtp", "submission", "submissions"):
-            master = moved(master, service, getattr(self._ports, service))
+            if any(line.split()[:2] == [service, "inet"] for line in master.splitlines()):
+                master = moved(master, service, getattr(self._ports, service))
         (self.config / "master.cf").write_text(master)
         # What the distribution copies into the chroot for name lookups; no server answers there, so that nothing asks the network.
         chroot = self.spool / "etc"
@@ -218,13 +225,7 @@ class Dovecot:
         text = example(
             f"dovecot-{self.version}.conf", self._directory, {f"port = {old}\n": f"port = {new}\n" for old, new in ports.items()}
         )
-        text += f"""
-# --- A private instance
-listen = 127.0.0.1
-base_dir = {self._directory}/run/dovecot
-log_path = {self.log}
-state_dir = {self._directory}/run/dovecot-state
-"""
+        text += self.private()
         sieve = self.config.parent / "sieve"
         sieve.mkdir(parents=True)
         self.config.write_text(text)
@@ -232,6 +233,16 @@ state_dir = {self._directory}/run/dovecot-state
             script = sieve / f"{name}.sieve"
             shutil.copy(EXAMPLES / script.name, script)
             run("sievec", "-c", self.config, script)
+
+    def private(self) -> str:
+        """What a private instance needs beyond."""
+        return f"""
+# --- A private instance
+listen = 127.0.0.1
+base_dir = {self._directory}/run/dovecot
+log_path = {self.log}
+state_dir = {self._directory}/run/dovecot-state
+"""
 
     def start(self) -> None:
         """Starts it."""

@@ -38,6 +38,8 @@ class Ports:
     postgresql: int
     dns: int
     outside: int
+    standby: int
+    web: int
 
 
 class Drifted(Exception):

@@ -163,6 +163,8 @@ class Stack:
             # Strangers of the scenes do not come again; the scene of the greylist has it by `gatepost settings`.
             "greylist = 4.0\n": 'greylist = "off"\n',
             'greylist-delay = "5m"\n': 'greylist-delay = "2s"\n',
+            # Nor does anybody wait for being told that a password is wrong; the scene of the guesses does.
+            'failure-delay = "2s"\n': 'failure-delay = "0s"\n',
         }
         if self.confined:
             named = f'password-file = "{self.directory}/etc/gatepost/{ROLES[BY_SYSTEMD]}.password"'

@@ -178,6 +178,8 @@ pub(crate) fn number(kind: &str) -> u16 {
         "MX" => 15,
         "TXT" => 16,
         "AAAA" => 28,
+        "SRV" => 33,
+        "CAA" => 257,
         "SPF" => 99,
         "ANY" => ANY,
         other => panic!("type {other} is not served"),
@@ -287,6 +289,17 @@ pub(crate) fn data(kind: &str, value: &str) -> Vec<u8> {
         "MX" => {
             let (preference, host) = value.split_once(' ').unwrap();
             [preference.parse::<u16>().unwrap().to_be_bytes().to_vec(), encoded(host)].concat()
+        }
+        // RFC 2782: priority, weight, port, host.
+        "SRV" => {
+            let words: Vec<&str> = value.split(' ').collect();
+            let numbers = words[..3].iter().flat_map(|word| word.parse::<u16>().unwrap().to_be_bytes());
+            numbers.chain(encoded(words[3])).collect()
+        }
+        // RFC 8659, 4.1: flags, the length of the tag, tag, value.
+        "CAA" => {
+            let (tag, value) = value.split_once(' ').unwrap();
+            [&[0, tag.len() as u8], tag.as_bytes(), value.as_bytes()].concat()
         }
         _ => strings(&[value.as_bytes().to_vec()]),
     }

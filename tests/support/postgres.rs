@@ -62,7 +62,7 @@ impl Database {
     /// The same as a configuration; the role is `postgres`.
     pub fn config(&self) -> gatepost::config::Database {
         gatepost::config::Database {
-            host: self.socket.display().to_string(),
+            host: self.socket.display().to_string().into(),
             name: self.name.clone(),
             user: Some("postgres".into()),
             ..Default::default()

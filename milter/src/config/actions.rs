@@ -30,6 +30,9 @@ pub struct Actions {
     pub reject_text: ReplyText,
     /// Which of the headers that explain the verdict are written, with `explain`.
     pub headers: ReportHeaders,
+    /// Whether mail that goes to several recipients who want different things done has `X-Gatepost-For` although a copy of it leaves this
+    /// host. It names recipients, so only where Postfix takes it out of what leaves (`smtp_header_checks` in `examples/main.cf`).
+    pub recipients_may_travel: bool,
     /// Whether it is remembered whom our logins write to, and what they wrote, so that answers and known senders are known.
     pub correspondents: bool,
     /// How long Message-IDs are remembered.
@@ -49,6 +52,7 @@ impl Default for Actions {
             discard: never,
             reject_text: ReplyText::default(),
             headers: ReportHeaders::default(),
+            recipients_may_travel: false,
             correspondents: true,
             remember_replies: Seconds::new(90 * 86_400),
         }

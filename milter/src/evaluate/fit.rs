@@ -17,7 +17,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::index::{Index, Label};
 use super::judge::{self, Judge};
@@ -40,6 +40,9 @@ pub struct Fit {
     /// How much ham may be marked as spam, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.1)]
     ham_error: f64,
+    /// Also write one line for each message: label, path, and its score by weights that were fitted without its fold; tabs between them
+    #[arg(long, value_name = "FILE")]
+    held_out: Option<PathBuf>,
     /// How many messages are judged at once; as many as the machine has cores if not given
     #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     threads: usize,
@@ -53,15 +56,19 @@ pub(super) async fn fit(config: &Milter, arguments: Fit) -> anyhow::Result<ExitC
     }
     let index = Index::read(&arguments.index)?;
     let mut samples = Vec::with_capacity(index.entries.len());
+    let mut paths = Vec::with_capacity(index.entries.len());
     let mut unread = 0;
     let judge = Judge::new(Weights::default(), Thresholds::default(), config.bounds().rules_body);
     judge::each(&index, judge, arguments.threads, |entry, judged| {
         match judged {
-            Ok(judged) => samples.push(Sample {
-                spam: entry.label == Label::Spam,
-                group: index.group_of(entry).to_owned(),
-                hits: judged.factors,
-            }),
+            Ok(judged) => {
+                paths.push(index.text_of(entry).to_owned());
+                samples.push(Sample {
+                    spam: entry.label == Label::Spam,
+                    group: index.group_of(entry).to_owned(),
+                    hits: judged.factors,
+                });
+            }
             Err(why) => {
                 unread += 1;
                 eprintln!("gatepost-milter: {why}");
@@ -70,12 +77,27 @@ pub(super) async fn fit(config: &Milter, arguments: Fit) -> anyhow::Result<ExitC
         Ok(())
     })
     .await?;
-    let text = Pool::new(1).run(move || report(&samples, arguments.folds, ham_error)).await?;
+    let (samples, text, scores) = Pool::new(1)
+        .run(move || {
+            let (text, scores) = report(&samples, arguments.folds, ham_error);
+            (samples, text, scores)
+        })
+        .await?;
+    if let Some(path) = &arguments.held_out {
+        let rows: String = (samples.iter().zip(&paths).zip(scores))
+            .map(|((sample, path), score)| {
+                let label = if sample.spam { Label::Spam } else { Label::Ham };
+                format!("{}\t{path}\t{score:.2}\n", label.as_str())
+            })
+            .collect();
+        std::fs::write(path, rows).with_context(|| path.display().to_string())?;
+    }
     super::print(&text)?;
     Ok(super::outcome(unread))
 }
 
-fn report(samples: &[Sample], folds: u64, ham_error: f64) -> String {
+/// What is printed, and the score of each sample by the weights that were fitted without it.
+fn report(samples: &[Sample], folds: u64, ham_error: f64) -> (String, Vec<f64>) {
     let start = model::present();
     let all: Vec<&Sample> = samples.iter().collect();
     let fitted = model::fit(&all, &start, ham_error);
@@ -90,6 +112,7 @@ fn report(samples: &[Sample], folds: u64, ham_error: f64) -> String {
     let _ = writeln!(out, "# {:<24}{}", "as they are", line(&before));
     let _ = writeln!(out, "# {:<24}{}", "fitted to all", line(&Outcome::of(all.iter().copied(), &fitted)));
     let mut held_out = Outcome::default();
+    let mut scores = vec![0.0; samples.len()];
     for (name, fold) in divide(samples, folds) {
         let learn: Vec<&Sample> = samples
             .iter()
@@ -101,6 +124,10 @@ fn report(samples: &[Sample], folds: u64, ham_error: f64) -> String {
         let outcome = Outcome::of(fold.iter().map(|place| &samples[*place]), &weights);
         let _ = writeln!(out, "#   without {:<14}{}", shortened(&name), line(&outcome));
         held_out = held_out.plus(outcome);
+        let own = fold.iter().map(|place| &samples[*place]);
+        for (place, (_, score)) in fold.iter().zip(model::scored(own, &weights)) {
+            scores[*place] = score;
+        }
     }
     let _ = writeln!(out, "# {:<24}{}\n[milter.weights]", "held out", line(&held_out));
     let mut seen: BTreeMap<usize, [usize; 2]> = BTreeMap::new();
@@ -117,7 +144,7 @@ fn report(samples: &[Sample], folds: u64, ham_error: f64) -> String {
             rule.symbol, fitted[place], start[place]
         );
     }
-    out
+    (out, scores)
 }
 
 /// The places of the samples of each fold. Groups are dealt out by a hash of their names, so that a corpus that grows keeps its folds.

@@ -77,10 +77,8 @@ pub struct Outcome {
 impl Outcome {
     /// Of these samples under these weights.
     pub fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>, weights: &[f64]) -> Self {
-        let (mut outcome, places) = (Self::default(), Places::new());
-        for sample in samples {
-            // As reports show it, to hundredths.
-            let score = (places.score(sample, weights).1 * 100.0).round() / 100.0;
+        let mut outcome = Self::default();
+        for (sample, score) in scored(samples, weights) {
             let (marked, refused) = (usize::from(score >= MARK), usize::from(score >= REFUSE));
             match sample.spam {
                 true => {
@@ -114,6 +112,16 @@ impl Outcome {
     pub fn is_within(&self, ham_error: f64) -> bool {
         self.ham_refused == 0 && self.ham_marked as f64 <= ham_error * self.ham as f64
     }
+}
+
+/// Each sample with its score under these weights, to hundredths as reports show it.
+pub fn scored<'a>(
+    samples: impl IntoIterator<Item = &'a Sample>,
+    weights: &[f64],
+) -> impl Iterator<Item = (&'a Sample, f64)> {
+    let places = Places::new();
+    let score = move |sample| (places.score(sample, weights).1 * 100.0).round() / 100.0;
+    samples.into_iter().map(move |sample| (sample, score(sample)))
 }
 
 /// The rules' own weights, in the order of the table.

@@ -200,6 +200,7 @@ impl Finder {
             }
         }
         self.disguised(text);
+        self.bare(text, origin);
         let mut from = 0;
         let www = memchr::memmem::Finder::new(b"www.");
         while let Some(at) = www.find(&text.as_bytes()[from..]).map(|at| from + at) {
@@ -218,6 +219,37 @@ impl Finder {
                 self.add(url);
             }
             from = end.max(at + 4);
+        }
+    }
+
+    /// Hosts without a scheme, with a path: `example.com/path`, which mail programs make a link of. Only a name that ends in a top-level domain
+    /// of the Public Suffix List, in lower case, behind white space or an opening bracket: so neither `and/or` nor a file's path is one.
+    fn bare(&mut self, text: &str, origin: Origin) {
+        let bytes = text.as_bytes();
+        let mut end = 0;
+        for slash in memchr::memchr_iter(b'/', bytes) {
+            let of_host = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+            // Nearly every slash of a text ends here: of `://`, of a path, of a date, of a tag.
+            if self.overflowed || slash < end || !bytes[..slash].last().is_some_and(u8::is_ascii_lowercase) {
+                continue;
+            }
+            let room = slash.saturating_sub(MAX_HOST);
+            let outside = bytes[room..slash].iter().rposition(|byte| !of_host(byte));
+            let start = match outside {
+                Some(at) => room + at + 1,
+                None if room == 0 => 0,
+                None => continue,
+            };
+            let before = bytes[..start].last().copied().unwrap_or(b' ');
+            let alone = before.is_ascii_whitespace() || matches!(before, b'(' | b'[' | b'<' | b'"' | b'\'');
+            let Some(host) = text.get(start..slash).filter(|host| alone && is_bare(host)) else { continue };
+            let after = |byte: &u8| byte.is_ascii_whitespace() || b"<>\"'()[]".contains(byte);
+            let to = bytes[slash..].iter().take(MAX_TEXT).position(after).unwrap_or(MAX_TEXT);
+            end = text.floor_char_boundary((slash + to).min(bytes.len()));
+            let path = text[slash..end].trim_end_matches(['.', ',', ';', ':', '!', '?']);
+            if let Some(url) = Url::parse(&format!("http://{host}{path}"), origin) {
+                self.add(url);
+            }
         }
     }
 
@@ -264,6 +296,21 @@ impl Finder {
         Some(index)
     }
 }
+
+/// Whether a host that stands alone is one that a reader takes for a site: a name of its own before a suffix that is known.
+fn is_bare(host: &str) -> bool {
+    let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    // What begins with www. is found already.
+    !host.starts_with("www.")
+        && host.contains('.')
+        && host.split('.').all(label)
+        && hosts::has_public_suffix(host)
+        // One letter before the suffix is an abbreviation, as in `p.m/`.
+        && hosts::site(host).split('.').next().is_some_and(|name| name.len() > 1)
+}
+
+/// RFC 1035, 2.3.4.
+const MAX_HOST: usize = 253;
 
 fn starts_with(bytes: &[u8], at: usize, word: &str) -> bool {
     bytes.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes()))
@@ -415,6 +462,40 @@ mod tests {
         finder.text("(www.example.com) http://www.example.org/");
         let hosts: Vec<_> = finder.urls().iter().map(|url| url.host.as_str()).collect();
         assert_eq!(hosts, ["www.example.org", "www.example.com"]);
+    }
+
+    #[test]
+    fn a_host_with_a_path_needs_no_scheme() {
+        let mut finder = Finder::default();
+        finder.text(
+            "pills.com/buy, (shop.example.co.uk/x?y=1) or \"evil.github.io/\". www.b.com/1 http://a.com/b.com/c ftp://c.org/ \
+             and/or 12/11.2020 src/main.rs/x a.b/c e.g/i.e me@mail.com/x End.It/now /etc/x.conf/y x.invalidtld/y -a.com/ ..com/ com/x 1.2.3.4/5 \
+             is.it/so docs.rs/psl! x/pills.com/no=pills.net/no",
+        );
+        let found: Vec<_> = finder.urls().iter().map(|url| (url.host.as_str(), url.path.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("a.com", "/b.com/c"),
+                ("c.org", "/"),
+                ("pills.com", "/buy"),
+                ("shop.example.co.uk", "/x?y=1"),
+                ("evil.github.io", "/"),
+                ("is.it", "/so"),
+                ("docs.rs", "/psl"),
+                ("www.b.com", "/1"),
+            ]
+        );
+        let mut finder = Finder::default();
+        finder.text(&format!(
+            "{}/ {}.com/ a.com/{}",
+            "a.".repeat(100_000),
+            "a".repeat(300),
+            "\u{e4}".repeat(5_000)
+        ));
+        finder.text(&"a.com/".repeat(100_000));
+        assert_eq!(finder.urls().len(), 2);
+        assert!(finder.urls().iter().all(|url| url.host == "a.com"));
     }
 
     #[test]

@@ -9,13 +9,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepost::dns::lists::Condition;
+use gatepost::telemetry::Metrics as Registry;
 use tracing::{debug, info, warn};
 
+use super::counts::{Counts, Tally};
 use super::presets::List;
 
 /// What is known of the lists.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<HashMap<&'static str, State>>);
+pub struct Health {
+    states: Mutex<HashMap<&'static str, State>>,
+    counts: Counts,
+}
 
 #[derive(Debug)]
 struct State {
@@ -36,9 +41,28 @@ pub enum Standing {
 }
 
 impl Health {
+    /// Nothing is known yet; what is counted is shown among the metrics of the process.
+    pub fn counted(registry: &Registry) -> Self {
+        Self { counts: Counts::registered(registry), ..Self::default() }
+    }
+
+    /// Nothing is known any more, because another resolver may be served otherwise; what is counted goes on.
+    #[must_use]
+    pub fn forgotten(&self) -> Self {
+        for name in self.states.lock().unwrap_or_else(PoisonError::into_inner).keys() {
+            self.counts.set_off(name, false);
+        }
+        Self { counts: self.counts.clone(), ..Self::default() }
+    }
+
+    /// The counters of a list.
+    pub fn tally(&self, list: &List) -> Tally {
+        self.counts.of(list)
+    }
+
     /// Whether a list may be asked now.
     pub fn standing(&self, list: &List) -> Standing {
-        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         match states.get(list.name) {
             Some(state) if state.until > Instant::now() => state.standing,
             _ => Standing::Due,
@@ -47,7 +71,7 @@ impl Health {
 
     /// Takes note of a trial, and says in the log what is new; whether the list is believed.
     pub fn tried(&self, list: &List, condition: Condition) -> bool {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let before = states.remove(list.name);
         let said = before.as_ref().and_then(|state| state.said);
         let (standing, pause, what) = match condition {
@@ -78,6 +102,7 @@ impl Health {
             None if said.is_some() => info!(list = list.name, "the list is well again"),
             _ => {}
         }
+        self.counts.set_off(list.name, standing == Standing::Off);
         states.insert(list.name, State { standing, until: Instant::now() + pause, said: what });
         standing == Standing::Well
     }

@@ -8,6 +8,7 @@
 //! is a part of the names asked for; such a name is never logged.
 
 pub mod answers;
+pub mod counts;
 pub mod health;
 pub mod plan;
 pub mod presets;
@@ -25,6 +26,7 @@ use gatepost::dns::lists::{Condition, is_listing, is_refusal, try_list};
 use tokio::time::{Instant, timeout_at};
 
 use crate::facts::Facts;
+use counts::Tally;
 use health::{Health, Standing};
 use plan::{Limits, Question};
 use presets::List;
@@ -45,16 +47,19 @@ impl Listed {
         Some(names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
     }
 
-    /// Takes note of a list's answer.
-    pub fn add(&mut self, list: &List, question: &Question, answers: &[std::net::Ipv4Addr]) {
+    /// Takes note of a list's answer; whether it found anything.
+    pub fn add(&mut self, list: &List, question: &Question, answers: &[std::net::Ipv4Addr]) -> bool {
+        let mut found = false;
         for (subject, codes) in list.about {
             let Some(words) = question.about.get(subject) else { continue };
             for symbol in
                 answers.iter().filter(|answer| is_listing(**answer)).flat_map(|answer| codes.meaning(*answer))
             {
                 self.hits.entry(symbol).or_default().insert(words.clone());
+                found = true;
             }
         }
+        found
     }
 
     /// Adds what was found later.
@@ -70,6 +75,8 @@ impl Listed {
 #[derive(Debug, Clone)]
 pub struct Lists {
     lists: Vec<&'static List>,
+    /// Of each of them.
+    tallies: Vec<Tally>,
     limits: Limits,
     key: Option<Secret>,
     health: Arc<Health>,
@@ -78,7 +85,8 @@ pub struct Lists {
 impl Lists {
     /// These lists; `health` is the process's.
     pub fn new(lists: Vec<&'static List>, limits: Limits, key: Option<Secret>, health: Arc<Health>) -> Self {
-        Self { lists, limits, key, health }
+        let tallies = lists.iter().map(|list| health.tally(list)).collect();
+        Self { lists, tallies, limits, key, health }
     }
 
     /// Asks about a message, signers excepted.
@@ -98,8 +106,8 @@ impl Lists {
         }
         let mut asking: FuturesUnordered<_> = by_list
             .into_iter()
-            .filter_map(|(at, questions)| Some((*self.lists.get(at)?, questions)))
-            .map(|(list, questions)| self.ask_list(list, questions, resolver, end))
+            .filter_map(|(at, questions)| Some((*self.lists.get(at)?, self.tallies.get(at)?, questions)))
+            .map(|(list, tally, questions)| self.ask_list(list, tally, questions, resolver, end))
             .collect();
         let mut listed = Listed::default();
         while let Some(found) = asking.next().await {
@@ -112,6 +120,7 @@ impl Lists {
     async fn ask_list(
         &self,
         list: &'static List,
+        tally: &Tally,
         questions: Vec<Question>,
         resolver: &Resolver,
         end: Instant,
@@ -128,7 +137,8 @@ impl Lists {
                 Standing::Well | Standing::Off => true,
             }
         };
-        let (is_well, listed) = tokio::join!(trial, self.ask_names(list, &questions, &zone, resolver, end));
+        let (is_well, listed) =
+            tokio::join!(trial, self.ask_names(list, tally, &questions, &zone, resolver, end));
         match listed {
             Some(listed) if is_well => listed,
             _ => missing(),
@@ -139,11 +149,13 @@ impl Lists {
     async fn ask_names(
         &self,
         list: &'static List,
+        tally: &Tally,
         questions: &[Question],
         zone: &str,
         resolver: &Resolver,
         end: Instant,
     ) -> Option<Listed> {
+        tally.asked.inc_by(questions.len() as u64);
         let mut asking: FuturesUnordered<_> = questions
             .iter()
             .map(|question| async move {
@@ -158,9 +170,12 @@ impl Lists {
                     self.health.tried(list, Condition::Refuses);
                     return None;
                 }
-                Some(Lookup::Found(answer)) => listed.add(list, question, &answer.records),
+                Some(Lookup::Found(answer)) => {
+                    tally.listed.inc_by(u64::from(listed.add(list, question, &answer.records)));
+                }
                 Some(Lookup::None) => {}
                 Some(Lookup::Unavailable(_) | Lookup::Misconfigured(_)) | None => {
+                    tally.failed.inc();
                     listed.missing.insert(list.name);
                 }
             }

@@ -1,8 +1,9 @@
 //! The lists: what each is asked about, what its answers mean, how it refuses. One const for each, all of them in [`LISTS`].
 //!
 //! For `plan` (what to ask), `answers` (what it means), `health` (whether to believe it) and the configuration, whose `on` and `off` have
-//! the names as values. Zones and codes are those that the lists publish; which ones are asked by default is Rspamd's choice
-//! (`conf/modules.d/rbl.conf`), less those that need a registration of whoever asks.
+//! the names as values. Which ones are asked by default is Rspamd's choice (`conf/modules.d/rbl.conf`), less those that need a registration
+//! of whoever asks. Zones, codes, trials and terms are those that the operators publish, at the places that each const names; "as Rspamd
+//! asks it" where no page of the operator's with the codes could be read.
 
 use super::answers::{Codes, Range};
 
@@ -98,7 +99,7 @@ const fn any_code(last: u8, symbol: &'static str) -> (Range, Range, &'static str
 const SPAMHAUS_TERMS: &str =
     "non-commercial, low volume, own resolver; others with a key of the Data Query Service";
 
-/// spamhaus.org/zen: SBL, CSS, XBL, PBL, DROP in one.
+/// docs.spamhaus.com, "Available Zones": SBL, CSS, XBL, PBL, DROP, BCL in one. 127.0.0.5 to 7 are XBL that is not used at present.
 pub const SPAMHAUS_ZEN: List = List {
     name: "spamhaus-zen",
     zone: "zen.spamhaus.org",
@@ -112,6 +113,7 @@ pub const SPAMHAUS_ZEN: List = List {
                 codes(4, 7, "RBL_SPAMHAUS_XBL"),
                 code(9, "RBL_SPAMHAUS_DROP"),
                 codes(10, 11, "RBL_SPAMHAUS_PBL"),
+                code(30, "RBL_SPAMHAUS_BCL"),
             ]),
         ),
         (
@@ -133,7 +135,7 @@ pub const SPAMHAUS_ZEN: List = List {
     terms: SPAMHAUS_TERMS,
 };
 
-/// spamhaus.org/dbl: domains. It must not be asked about addresses (127.0.1.255).
+/// docs.spamhaus.com, "Available Zones": domains. It must not be asked about addresses (127.0.1.255).
 pub const SPAMHAUS_DBL: List = List {
     name: "spamhaus-dbl",
     zone: "dbl.spamhaus.org",
@@ -160,7 +162,7 @@ pub const SPAMHAUS_DBL: List = List {
     terms: SPAMHAUS_TERMS,
 };
 
-/// dnswl.org: servers that send honest mail.
+/// dnswl.org: servers that send honest mail. 127.0.CATEGORY.TRUST; 255 for who asks too much ("Enforcement of dnswl.org access limits").
 pub const DNSWL: List = List {
     name: "dnswl",
     zone: "list.dnswl.org",
@@ -179,7 +181,7 @@ pub const DNSWL: List = List {
     no_entry: LOCALHOST,
     by_default: true,
     holds_addresses: true,
-    terms: "up to 100,000 questions a day, not for vendors of filters",
+    terms: "non-commercial, fewer than 100,000 questions a day",
 };
 
 /// The same for domains that sign.
@@ -204,7 +206,7 @@ pub const DNSWL_SIGNERS: List = List {
     terms: "as dnswl",
 };
 
-/// mailspike.org: reputation, good and bad.
+/// mailspike.org/usage.html: reputation, good and bad; codes as Rspamd asks it.
 pub const MAILSPIKE: List = List {
     name: "mailspike",
     zone: "rep.mailspike.net",
@@ -226,10 +228,10 @@ pub const MAILSPIKE: List = List {
     no_entry: LOCALHOST,
     by_default: true,
     holds_addresses: true,
-    terms: "up to 100,000 questions a day",
+    terms: "up to 100,000 messages and as many questions a day",
 };
 
-/// surbl.org: sites in URLs; bits.
+/// surbl.org/lists: sites in URLs; bits of the last octet, "octets other than the first and last one … should be ignored".
 pub const SURBL: List = List {
     name: "surbl",
     zone: "multi.surbl.org",
@@ -248,10 +250,10 @@ pub const SURBL: List = List {
     no_entry: INVALID,
     by_default: true,
     holds_addresses: true,
-    terms: "fewer than 1,000 users and 250,000 messages a day, not for vendors of filters",
+    terms: "fewer than 1,000 users or 250,000 messages a day; not within products or services that are sold",
 };
 
-/// uribl.com: sites in URLs; bits.
+/// uribl.com: sites in URLs; bits of the last octet, of which 1 is a refusal (uribl.com/refused.shtml).
 pub const URIBL: List = List {
     name: "uribl",
     zone: "multi.uribl.com",
@@ -265,7 +267,7 @@ pub const URIBL: List = List {
     terms: "low volume, own resolver",
 };
 
-/// msbl.org/ebl.html: mail addresses that fraud has answers sent to.
+/// msbl.org/ebl-design.html: mail addresses that fraud has answers sent to; codes as Rspamd asks it.
 pub const MSBL_EBL: List = List {
     name: "msbl-ebl",
     zone: "ebl.msbl.org",
@@ -286,7 +288,7 @@ pub const MSBL_EBL: List = List {
     terms: "free up to some volume; larger ones ask the operator",
 };
 
-/// spameatingmonkey.com: addresses.
+/// spameatingmonkey.com/lists.html and faq.html: addresses.
 pub const SPAMEATINGMONKEY: List = List {
     name: "spameatingmonkey",
     zone: "bl.spameatingmonkey.net",
@@ -297,24 +299,24 @@ pub const SPAMEATINGMONKEY: List = List {
     no_entry: LOCALHOST,
     by_default: true,
     holds_addresses: true,
-    terms: "up to 100,000 questions a day",
+    terms: "up to 100,000 questions a day and 5 a second",
 };
 
-/// The same: sites in URLs.
+/// The same: sites in URLs. Its operator names the two entries for trials (faq.html, "testpoints").
 pub const SPAMEATINGMONKEY_URI: List = List {
     name: "spameatingmonkey-uri",
     zone: "uribl.spameatingmonkey.net",
     keyed_zone: None,
     about: &[(Subject::Sites, Codes::Values(&[codes(2, 3, "SEM_URIBL")]))],
     refusals: &[],
-    entry: None,
-    no_entry: INVALID,
+    entry: Some("_DNSBL_.test"),
+    no_entry: "_DNSBLNEG_.test",
     by_default: true,
     holds_addresses: false,
     terms: "as spameatingmonkey",
 };
 
-/// blocklist.de: addresses that attack servers.
+/// blocklist.de: addresses that attack servers; a code for each kind of attack, as Rspamd asks it.
 pub const BLOCKLIST_DE: List = List {
     name: "blocklist-de",
     zone: "bl.blocklist.de",
@@ -331,7 +333,7 @@ pub const BLOCKLIST_DE: List = List {
     terms: "free",
 };
 
-/// spamcop.net: addresses that its users reported.
+/// spamcop.net/bl.shtml: addresses that its users reported.
 pub const SPAMCOP: List = List {
     name: "spamcop",
     zone: "bl.spamcop.net",
@@ -345,7 +347,7 @@ pub const SPAMCOP: List = List {
     terms: "free; its operator advises to mark by it, not to refuse",
 };
 
-/// barracudacentral.org: addresses.
+/// barracudacentral.org/rbl: addresses.
 pub const BARRACUDA: List = List {
     name: "barracuda",
     zone: "b.barracudacentral.org",

@@ -2,8 +2,8 @@
 
 use super::{Check, Composite, Group, Rule};
 use super::{
-    authentication as a, envelope as e, headers as h, html, lists, message_id as mid, mime, phishing as p,
-    recipients as r, replies, sender as s, subject, text, urls,
+    attachments, authentication as a, envelope as e, headers as h, html, lists, message_id as mid, mime,
+    phishing as p, recipients as r, replies, sender as s, subject, text, urls,
 };
 
 /// The group's table.
@@ -199,12 +199,12 @@ pub const BAD_EXT_WITH_PRETEXT: Rule = Rule {
     check: Check::Composite(Composite {
         all: &[],
         any: &[
-            &[mime::MIME_BAD_EXTENSION.symbol, mime::SINGLE_FILE_ARCHIVE_WITH_EXE.symbol],
+            &[attachments::MIME_BAD_EXTENSION.symbol, attachments::SINGLE_FILE_ARCHIVE_WITH_EXE.symbol],
             &[
-                mime::MIME_DOUBLE_BAD_EXTENSION.symbol,
-                mime::MIME_BAD_ATTACHMENT.symbol,
-                mime::MIME_BAD_UNICODE.symbol,
-                mime::MIME_ENCRYPTED_ARCHIVE.symbol,
+                attachments::MIME_DOUBLE_BAD_EXTENSION.symbol,
+                attachments::MIME_BAD_ATTACHMENT.symbol,
+                attachments::MIME_BAD_UNICODE.symbol,
+                attachments::MIME_ENCRYPTED_ARCHIVE.symbol,
             ],
         ],
         none: &[],

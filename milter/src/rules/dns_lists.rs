@@ -13,6 +13,7 @@ pub const RULES: &[Rule] = &[
     address("RBL_SPAMHAUS_XBL", 4.0, "the client is on Spamhaus's XBL", "a computer that was broken into, or an open proxy"),
     address("RBL_SPAMHAUS_PBL", 2.0, "the client is on Spamhaus's PBL", "an address of end users, whose provider says that it sends no mail itself"),
     address("RBL_SPAMHAUS_DROP", 7.0, "the client is on Spamhaus's DROP", "a network that was hijacked or leased by criminals"),
+    address("RBL_SPAMHAUS_BCL", 4.0, "the client is on Spamhaus's BCL", "an address from which a botnet is commanded, and nothing honest comes"),
     address("RECEIVED_SPAMHAUS_SBL", 3.0, "a hop is on Spamhaus's SBL", "the mail came from an address that is under the control of spammers"),
     address("RECEIVED_SPAMHAUS_CSS", 1.0, "a hop is on Spamhaus's CSS", "the mail came from an address that sends like a snowshoe spammer"),
     address("RECEIVED_SPAMHAUS_XBL", 1.0, "a hop is on Spamhaus's XBL", "the mail came from a computer that was broken into"),

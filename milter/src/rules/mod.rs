@@ -5,8 +5,10 @@
 //! `facts`. Composites look at the symbols of other rules, in a second pass.
 //!
 //! Names and default weights are Rspamd's where the meaning is the same, so that its users feel at home; a rule of ours has a name of
-//! its own. A new rule is a const here, a line in its group's slice, and two cases in `tests/milter/rules/`.
+//! its own. A new rule is a const here, a line in its group's slice, its name in `src/spam/symbols.rs` of the library, so that the tool
+//! knows what points can be given to, and two cases in `tests/milter/rules/`.
 
+pub mod attachments;
 pub mod authentication;
 pub mod composites;
 pub mod correspondents;
@@ -221,7 +223,7 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 18] = [
+const TABLES: [&[Rule]; 19] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
@@ -231,6 +233,7 @@ const TABLES: [&[Rule]; 18] = [
     recipients::RULES,
     subject::RULES,
     mime::RULES,
+    attachments::RULES,
     html::RULES,
     urls::RULES,
     phishing::RULES,
@@ -299,6 +302,20 @@ mod tests {
             assert!(rule.why.len() >= 20, "{} has no reason", rule.symbol);
             assert!(rule.weight.is_finite() && rule.weight <= 15.0, "{}", rule.symbol);
         }
+    }
+
+    /// What an operator may write into `gatepost.settings` is what there is.
+    #[test]
+    fn the_library_knows_every_symbol_and_no_other() {
+        let mut symbols: Vec<&str> = RULES.iter().map(|rule| rule.symbol).collect();
+        symbols.sort_unstable();
+        let known = gatepost::spam::symbols::SYMBOLS;
+        let lacking: Vec<_> = symbols.iter().filter(|symbol| !known.contains(symbol)).collect();
+        let surplus: Vec<_> = known.iter().filter(|symbol| !symbols.contains(symbol)).collect();
+        assert!(
+            lacking.is_empty() && surplus.is_empty(),
+            "src/spam/symbols.rs lacks {lacking:?}, has {surplus:?}"
+        );
     }
 
     #[test]

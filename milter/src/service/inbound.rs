@@ -7,8 +7,8 @@ use gatepost::config::Network;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::Lookup;
 use gatepost::mail::Address;
-use gatepost::store::Held;
 use gatepost::store::training::MessageKey;
+use gatepost::store::{Held, Store};
 use gatepost::telemetry::printable;
 use gatepost::training::KEY_HEADER;
 use tracing::{error, warn};
@@ -205,7 +205,9 @@ impl Service {
         if matches!(verdict.action, Action::AddHeader | Action::RewriteSubject(_)) {
             edits.push(insert("X-Spam", " Yes".to_owned()));
         }
-        if verdict.action != Action::Quarantine {
+        // It names recipients: other hosts, which know nothing of it, must not read them.
+        let stays = stays_here && !knowledge.leaves();
+        if verdict.action != Action::Quarantine && (stays || settings.actions.recipients_may_travel) {
             edits.extend(judged.for_each().into_iter().map(|value| insert(report::FOR, value)));
         }
         edits.extend(settings.unchecked(scan.as_ref()));
@@ -260,11 +262,9 @@ impl Service {
         message: &Message,
     ) -> Enforcement {
         let evidence = Evidence::new(authentication, envelope, message);
-        let exceptions = if evidence.failure.is_some() {
-            let (overrides, forwarders) = tokio::join!(self.store.dmarc_overrides(), self.store.forwarders());
-            Exceptions { overrides: without_schema(overrides), forwarders: without_schema(forwarders) }
-        } else {
-            Exceptions::none()
+        let exceptions = match evidence.failure.is_some() {
+            true => exceptions(&self.store).await,
+            false => Exceptions::none(),
         };
         let enforcement = enforcement::decide(&evidence, &settings.dmarc, &exceptions);
         if let enforcement::Action::TryLater { why, misconfigured, .. } = &enforcement.action {
@@ -340,6 +340,12 @@ const MAX_SUBJECT: usize = 200;
 
 /// What of the symbols is.
 const MAX_WHY: usize = 1_000;
+
+/// Whom the operator excepts from DMARC.
+pub(crate) async fn exceptions(store: &Store) -> Exceptions {
+    let (overrides, forwarders) = tokio::join!(store.dmarc_overrides(), store.forwarders());
+    Exceptions { overrides: without_schema(overrides), forwarders: without_schema(forwarders) }
+}
 
 /// Where schema `gatepost` is not installed, or older than its tables for this, nothing is excepted: nobody can have said so.
 fn without_schema<T>(answer: Lookup<T>) -> Lookup<T> {

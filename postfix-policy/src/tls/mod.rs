@@ -15,8 +15,6 @@
 //! whoever controls the network before it expires.
 
 mod dane;
-mod fetch;
-mod sts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +29,9 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 pub use dane::Dane;
-pub use fetch::{Elsewhere, FetchError, Fetcher};
-pub use sts::{Mode, MxPattern, PolicyError, StsPolicy, record_id};
+pub use gatepost::mta_sts::{
+    Elsewhere, FetchError, Fetcher, Mode, MxPattern, PolicyError, StsPolicy, record_id,
+};
 
 /// `[postfix-policy.tls]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

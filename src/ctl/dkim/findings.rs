@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::show;
-use crate::ctl::check::Report;
+use crate::ctl::check::report::Report;
 use crate::ctl::connection::explain;
 
 pub(in crate::ctl) async fn report(

@@ -103,6 +103,8 @@ pub(super) enum Verb {
         /// Removed keys too
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        show: super::terminal::Show,
     },
     /// Print the TXT records to publish, as a zone file takes them
     #[command(
@@ -177,6 +179,25 @@ pub(super) enum Import {
     },
 }
 
+impl Verb {
+    /// Making the usual key.
+    pub(super) fn generate(domain: Domain) -> Self {
+        Self::Generate { domain, selector: None, kind: Kind::Rsa2048 }
+    }
+}
+
+impl Import {
+    /// Rspamd's keys; those that DNS shows sign at once.
+    pub(super) fn rspamd(path: &std::path::Path) -> Self {
+        Self::Rspamd { path: path.to_owned(), how: How { dry_run: false, no_activate: false } }
+    }
+
+    /// OpenDKIM's.
+    pub(super) fn opendkim(path: &std::path::Path) -> Self {
+        Self::Opendkim { path: path.to_owned(), how: How { dry_run: false, no_activate: false } }
+    }
+}
+
 /// How keys are taken over.
 #[derive(clap::Args, Clone, Copy)]
 pub(super) struct How {
@@ -233,7 +254,7 @@ pub(super) async fn run(
         }
         Verb::Retire { domain, selector } => steps::retire(&mut desk, &domain, &selector).await?,
         Verb::Remove { domain, selector, yes } => steps::remove(&mut desk, &domain, &selector, yes).await?,
-        Verb::List { domain, all } => show::list(&mut desk, domain.as_ref(), all).await?,
+        Verb::List { domain, all, show } => show::list(&mut desk, domain.as_ref(), all, show).await?,
         Verb::Dns { domain, selector, plain } => {
             show::dns(&mut desk, &domain, selector.as_deref(), plain).await?
         }

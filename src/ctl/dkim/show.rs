@@ -11,7 +11,12 @@ use time::OffsetDateTime;
 use super::Desk;
 use crate::ctl::terminal;
 
-pub(super) async fn list(desk: &mut Desk<'_>, domain: Option<&Domain>, all: bool) -> anyhow::Result<()> {
+pub(super) async fn list(
+    desk: &mut Desk<'_>,
+    domain: Option<&Domain>,
+    all: bool,
+    show: terminal::Show,
+) -> anyhow::Result<()> {
     let keys = desk.keys(domain).await?;
     let rows: Vec<_> = keys
         .iter()
@@ -31,7 +36,7 @@ pub(super) async fn list(desk: &mut Desk<'_>, domain: Option<&Domain>, all: bool
         })
         .collect();
     let heading = ["DOMAIN", "SELECTOR", "KIND", "STATE", "MADE", "PUBLISHED", "ACTIVE", "RETIRED", "DNS"];
-    terminal::table(heading, &rows);
+    show.table(heading, &rows);
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub(in crate::ctl) enum Verb {
         which: Which,
     },
     /// List them
-    List,
+    List(terminal::Show),
 }
 
 /// One row.
@@ -107,7 +107,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("forwarder removed: {}", which.sentence(&by));
         }
-        Verb::List => {
+        Verb::List(show) => {
             let rows: Vec<(String, String, String, time::OffsetDateTime, String)> = sqlx::query_as(
                 "SELECT kind, value, recipient_domain, created_at, comment FROM gatepost.forwarders ORDER BY kind, value, recipient_domain",
             )
@@ -120,7 +120,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
                     [kind, value, recipients, added.date().to_string(), comment]
                 })
                 .collect();
-            terminal::table(["KIND", "VALUE", "FOR", "ADDED", "COMMENT"], &rows);
+            show.table(["KIND", "VALUE", "FOR", "ADDED", "COMMENT"], &rows);
         }
     }
     Ok(())

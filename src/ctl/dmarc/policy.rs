@@ -31,6 +31,8 @@ pub(in crate::ctl) enum Verb {
     List {
         /// Only for one domain and those below it
         domain: Option<Domain>,
+        #[command(flatten)]
+        show: terminal::Show,
     },
 }
 
@@ -93,7 +95,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             println!("nothing is set for {domain} any more");
         }
-        Verb::List { domain } => {
+        Verb::List { domain, show } => {
             let rows: Vec<(String, String, time::OffsetDateTime, String)> = sqlx::query_as(
                 "SELECT domain, policy, created_at, comment FROM gatepost.dmarc_overrides
                  WHERE $1::text IS NULL OR domain = $1 OR right(domain, length($1) + 1) = '.' || $1 ORDER BY domain",
@@ -106,7 +108,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
                 .into_iter()
                 .map(|(domain, policy, set, comment)| [domain, policy, set.date().to_string(), comment])
                 .collect();
-            terminal::table(["DOMAIN", "POLICY", "SET", "COMMENT"], &rows);
+            show.table(["DOMAIN", "POLICY", "SET", "COMMENT"], &rows);
         }
     }
     Ok(())

@@ -16,6 +16,8 @@ pub(in crate::ctl) struct Reports {
     /// Only on one domain
     #[arg(long)]
     domain: Option<Domain>,
+    #[command(flatten)]
+    show: terminal::Show,
 }
 
 type Row = (Date, String, i64, i64, i64, i64, String, OffsetDateTime, OffsetDateTime, String);
@@ -47,7 +49,7 @@ pub(super) async fn run(reports: Reports, connection: &mut PgConnection) -> anyh
             [day.to_string(), domain, messages, pass, fail, kinds, state, detail]
         })
         .collect();
-    terminal::table(["DAY", "DOMAIN", "MESSAGES", "PASS", "FAIL", "ROWS", "STATE", "DETAIL"], &rows);
+    reports.show.table(["DAY", "DOMAIN", "MESSAGES", "PASS", "FAIL", "ROWS", "STATE", "DETAIL"], &rows);
     Ok(())
 }
 

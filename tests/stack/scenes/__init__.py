@@ -1,4 +1,7 @@
-"""The scenes, in the order they are played. Each is a letter, a title, and a function of the stack and the story."""
+"""The scenes, in the order they are played. Each is a letter, a title, and a function of the stack and the story.
+
+Those with `demo=True` show the main job at work, quickly; `examples/demo` plays them if nothing else is asked for.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +17,21 @@ class Scene:
     letter: str
     title: str
     play: Callable[[Stack, Story], None]
+    demo: bool = False
+
+    def wanted(self, which: str) -> bool:
+        """Whether it is among `which`: `all` (or nothing), `demo`, or letters."""
+        return which in ("", "all") or (self.demo if which == "demo" else self.letter in which)
 
 
 def all_scenes() -> list[Scene]:
     """Every scene."""
-    from scenes import accounts, admission, dmarc, examples, faults, inbound, keys, learning, load, logins, outages, proofs, reports, restarts, sharing
-    from scenes import spam, submission, units
+    from scenes import accounts, admission, dmarc, examples, failover, faults, inbound, keys, learning, load, logins, nextcloud, outages, proofs
+    from scenes import reports, restarts, setup, sharing, spam, submission, units, verdicts, webmail
 
     modules = (
-        *(examples, inbound, learning, spam, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
-        *(outages, restarts, faults, load, units),
+        *(examples, inbound, learning, spam, verdicts, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
+        *(nextcloud, webmail, setup),
+        *(outages, failover, restarts, faults, load, units),
     )
     return [scene for module in modules for scene in module.SCENES]

@@ -146,7 +146,7 @@ def override(stack: Stack, story: Story) -> None:
 
 
 SCENES = [
-    Scene("D", "p=reject → 550 5.7.26; p=quarantine → Junk", enforced),
+    Scene("D", "p=reject → 550 5.7.26; p=quarantine → Junk", enforced, demo=True),
     Scene("F", "a list that keeps the signature arrives, one that breaks it only if it is known", forwarded),
     Scene("Y", "a trusted ARC sealer's word saves mail that fails DMARC, another's does not", sealed_on_the_way),
     Scene("O", "the operator's own policy counts as soon as it is set, and no longer than that", override),

@@ -7,7 +7,9 @@ from letters import BODY, STRANGER, letter
 from narrate import Story
 from scenes import Scene
 from scenes.common import arrival, from_outside, settle, where
+from servers import Trouble
 from stack import ALICE, BOB, CARL, Stack
+from waiting import until
 
 #: The Generic Test for Unsolicited Bulk Email: every spam filter must refuse it.
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
@@ -97,12 +99,26 @@ def junk(stack: Stack, story: Story) -> None:
     story.check("X-Spam: Yes", stored["X-Spam"] == "Yes", stored["X-Spam"])
     story.check("Sieve filed it into Junk", folder == "Junk", folder)
     story.check("bob has none of it", not where(stack, BOB, message["Message-ID"]))
+    story.sent("gatepost why MESSAGE-ID")
+    why = until("the history has it", lambda: explained(stack, message["Message-ID"]))
+    story.printed(why)
+    story.check("`gatepost why` names the rules that spoke", "add header" in why and "winner@prizes.test" in why, why)
+
+
+def explained(stack: Stack, message_id: str) -> str:
+    """What `gatepost why` says; nothing as long as the history, which is written a moment later, has no such message."""
+    try:
+        return stack.gatepost("why", message_id)
+    except Trouble as trouble:
+        if "is in the history" not in str(trouble):
+            raise
+        return ""
 
 
 SCENES = [
-    Scene("a", "mail from outside to alice → Inbox, with Authentication-Results", inbox),
-    Scene("b", "to an alias, to an alias in another domain, to an extension", aliases),
-    Scene("c", "unknown recipient and foreign domain → refused at RCPT", refusals),
-    Scene("d", "GTUBE → 554, nothing stored", gtube),
-    Scene("e", "spammy mail → accepted, X-Spam: Yes, filed into Junk", junk),
+    Scene("a", "mail from outside to alice → Inbox, with Authentication-Results", inbox, demo=True),
+    Scene("b", "to an alias, to an alias in another domain, to an extension", aliases, demo=True),
+    Scene("c", "unknown recipient and foreign domain → refused at RCPT", refusals, demo=True),
+    Scene("d", "GTUBE → 554, nothing stored", gtube, demo=True),
+    Scene("e", "spammy mail → accepted, X-Spam: Yes, filed into Junk", junk, demo=True),
 ]

@@ -65,4 +65,4 @@ def move(stack: Stack, message_id: str, source: str, target: str) -> None:
         mailbox.ask("_simple_command", "MOVE", numbers.decode(), target)
 
 
-SCENES = [Scene("L", "mail moved into and out of Junk is learned, as it was judged", learning)]
+SCENES = [Scene("L", "mail moved into and out of Junk is learned, as it was judged", learning, demo=True)]

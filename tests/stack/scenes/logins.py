@@ -34,7 +34,6 @@ def logins(stack: Stack, story: Story) -> None:
         "an unknown user": ("nobody@example.com", "alice123"),
         "a user without a hash": (NO_HASH, "alice123"),
     }
-    # Each refusal is delayed on purpose ([dovecot-auth] failure-delay): all at once.
     with ThreadPoolExecutor(max_workers=len(wrong) * len(PROTOCOLS)) as pool:
         asked = {(kind, name): pool.submit(ask, stack, *who) for kind, who in wrong.items() for name, (ask, _) in PROTOCOLS.items()}
     for name, (_, expected) in PROTOCOLS.items():
@@ -77,4 +76,4 @@ PROTOCOLS: dict[str, tuple[Callable[[Stack, str, str], str], str]] = {
     "SMTP AUTH LOGIN": (smtp_login("LOGIN"), r"^535 5\.7\.8 "),
 }
 
-SCENES = [Scene("f", "logins by IMAP, SMTP, POP3 and ManageSieve; wrong ones refused, indistinguishably", logins)]
+SCENES = [Scene("f", "logins by IMAP, SMTP, POP3 and ManageSieve; wrong ones refused, indistinguishably", logins, demo=True)]

@@ -46,4 +46,4 @@ def sharing(stack: Stack, story: Story) -> None:
             story.check("bob sees the folder no more", SHARED not in other.folders(), other.folders())
 
 
-SCENES = [Scene("j", "alice shares a folder to bob by IMAP, and takes it back", sharing)]
+SCENES = [Scene("j", "alice shares a folder to bob by IMAP, and takes it back", sharing, demo=True)]

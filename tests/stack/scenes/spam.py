@@ -155,7 +155,7 @@ def quarantine(stack: Stack, story: Story) -> None:
     send(stack, story, [ALICE], message)
     listed = until("the next is written down", lambda: tell("list") if "Held too" in tell("list") else "")
     queue_id = next(line.split()[0] for line in listed.splitlines() if "Held too" in line)
-    story.printed(tell("delete", queue_id))
+    story.printed(tell("delete", "--yes", queue_id))
     settle(stack)
     story.check("deleted: gone from the queue, never delivered", not where(stack, ALICE, message["Message-ID"]) and not held())
     rows = stack.postgres.sql("SELECT count(*) FROM gatepost.quarantine")
@@ -239,7 +239,7 @@ def correspondents(stack: Stack, story: Story) -> None:
 
 
 SCENES = [
-    Scene("T", "one message, several recipients: one answer, and each his own verdict", several),
+    Scene("T", "one message, several recipients: one answer, and each his own verdict", several, demo=True),
     Scene("W", "the operator's lists: allow for one user, deny by a pattern, points, tags", lists),
     Scene("Q", "quarantine: list, show, release, delete", quarantine),
     Scene("S", "spam from a stranger is to come again; who is proven never", greylist),

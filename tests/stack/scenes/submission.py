@@ -126,7 +126,7 @@ def sendmail(stack: Stack, story: Story) -> None:
 
 
 SCENES = [
-    Scene("g", "alice sends as herself and as her alias, but not as others", senders),
-    Scene("h", "the signature verifies with the verifiers of others", verification),
-    Scene("i", "mail by sendmail is signed too", sendmail),
+    Scene("g", "alice sends as herself and as her alias, but not as others", senders, demo=True),
+    Scene("h", "the signature verifies with the verifiers of others", verification, demo=True),
+    Scene("i", "mail by sendmail is signed too", sendmail, demo=True),
 ]

@@ -1,21 +1,21 @@
 //! Fetching an MTA-STS policy (RFC 8461, 3.3): one GET over HTTPS, within bounds.
 //!
-//! For `tls`. The certificate must be valid for `mta-sts.DOMAIN` and come from an authority that this host trusts (Debian:
+//! The certificate must be valid for `mta-sts.DOMAIN` and come from an authority that this host trusts (Debian:
 //! `ca-certificates`); redirects are refused, as are other content types than `text/plain`; the body is read up to [`MAX_BODY`].
 //! Host names are resolved by the process's own resolver, never by `/etc/hosts`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gatepost::directory::Lookup;
-use gatepost::dns::Resolver;
-use gatepost::mail::Domain;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy as Redirects;
 use reqwest::{Certificate, Client, StatusCode};
 
-use super::sts::{PolicyError, StsPolicy};
+use super::policy::{PolicyError, StsPolicy};
+use crate::directory::Lookup;
+use crate::dns::Resolver;
+use crate::mail::Domain;
 
 /// The client. Cheap to clone.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! MTA-STS (RFC 8461): the TXT record that says that there is a policy, and the policy's text. Pure parsing.
 //!
-//! For `tls`, which fetches and keeps them. A record or policy that breaks the grammar where it matters is none: a sender
+//! For whoever fetches and keeps them. A record or policy that breaks the grammar where it matters is none: a sender
 //! must not enforce what it does not understand (RFC 8461, 3.1 and 3.2).
 //!
 //! ```text
@@ -16,7 +16,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use gatepost::mail::Domain;
+use crate::mail::Domain;
 
 /// A policy, as it was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,6 +159,14 @@ impl MxPattern {
         Domain::parse(host).ok().map(|host| Self { wildcard, host })
     }
 
+    /// Whether it names this host.
+    pub fn matches(&self, host: &Domain) -> bool {
+        match self.wildcard {
+            false => *host == self.host,
+            true => host.as_str().split_once('.').is_some_and(|(_, parent)| parent == self.host.as_str()),
+        }
+    }
+
     /// As Postfix's `match=` has it: the host, or `.host` for what lies below.
     pub fn postfix(&self) -> String {
         let dot = if self.wildcard { "." } else { "" };
@@ -198,6 +206,10 @@ mod tests {
         assert_eq!(hosts, ["mail.example.com", ".example.net", "backupmx.example.com"]);
         assert_eq!(StsPolicy::parse(&policy.to_string()).unwrap(), policy);
         assert_eq!(policy.to_string(), TEXT.replace("\r\n", "\n"));
+        let named =
+            |host: &str| policy.mx.iter().any(|pattern| pattern.matches(&Domain::parse(host).unwrap()));
+        assert!(named("MAIL.example.com") && named("mx.example.net"));
+        assert!(!named("example.net") && !named("a.b.example.net") && !named("x.mail.example.com"));
     }
 
     #[test]

@@ -1,0 +1,463 @@
+//! Postfix: which parameters of `examples/main.cf` are set on a server in use, which only on a new one, and what of the admin's own stays.
+//!
+//! A milter, policy service or restriction that is not known to be replaced stays where it is. Parameters are all set by one call of
+//! `postconf`, so that no process of Postfix ever reads half of them.
+
+use super::example;
+use super::facts::{Facts, PostfixFacts, Wish};
+use super::neighbours::is_replaced_milter;
+use super::plan::{Dns, Plan, Setting, Step, name};
+
+/// What becomes of one parameter of `examples/main.cf`.
+struct Treated {
+    parameter: &'static str,
+    how: How,
+    why: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Set on every server: Gatepost is asked by it.
+    Switch,
+    /// Set on every server; milters of others stay behind ours.
+    Milters,
+    /// Ours come in front of the restrictions that are there, those of replaced programs go.
+    Restrictions,
+    /// Set on a new server, or where main.cf does not set it and the default would harm.
+    New,
+    /// Names and certificates: of the host, not of the example.
+    Host,
+}
+
+/// Every parameter of `examples/main.cf`.
+const PARAMETERS: &[Treated] = &[
+    Treated {
+        parameter: "compatibility_level",
+        how: How::New,
+        why: "the defaults that this configuration was written for",
+    },
+    Treated { parameter: "mydomain", how: How::Host, why: "the domain in whose name this host writes" },
+    Treated {
+        parameter: "myhostname",
+        how: How::Host,
+        why: "the name in HELO, which DNS must know both ways",
+    },
+    Treated {
+        parameter: "myorigin",
+        how: How::New,
+        why: "mail of this host's programs comes from the domain",
+    },
+    Treated { parameter: "mynetworks", how: How::New, why: "only this host sends without a login" },
+    Treated { parameter: "mydestination", how: How::New, why: "all mail is virtual, that of root too" },
+    Treated { parameter: "alias_maps", how: How::New, why: "aliases stand in the database" },
+    Treated { parameter: "alias_database", how: How::New, why: "aliases stand in the database" },
+    Treated { parameter: "recipient_delimiter", how: How::New, why: "alice+news@ reaches alice" },
+    Treated { parameter: "smtpd_banner", how: How::New, why: "says no more than it must" },
+    Treated { parameter: "biff", how: How::New, why: "nobody waits on a terminal" },
+    Treated { parameter: "append_dot_mydomain", how: How::New, why: "that is the mail program's work" },
+    Treated { parameter: "message_size_limit", how: How::New, why: "50 MiB" },
+    Treated { parameter: "smtpd_tls_cert_file", how: How::Host, why: "the certificate" },
+    Treated { parameter: "smtpd_tls_key_file", how: How::Host, why: "its key" },
+    Treated { parameter: "smtpd_tls_security_level", how: How::New, why: "who can encrypt does" },
+    Treated { parameter: "smtpd_tls_auth_only", how: How::New, why: "no password in clear text" },
+    Treated {
+        parameter: "smtp_tls_security_level",
+        how: How::New,
+        why: "mail leaves encrypted where the other side can",
+    },
+    Treated { parameter: "smtp_tls_CApath", how: How::New, why: "whom MTA-STS is proven by" },
+    Treated {
+        parameter: "smtp_tls_policy_maps",
+        how: How::Switch,
+        why: "DANE and MTA-STS of those we deliver to",
+    },
+    Treated {
+        parameter: "virtual_mailbox_domains",
+        how: How::Switch,
+        why: "who is here: gatepost-postfix-policy, from memory",
+    },
+    Treated { parameter: "virtual_mailbox_maps", how: How::Switch, why: "who is here" },
+    Treated { parameter: "virtual_alias_maps", how: How::Switch, why: "who is somebody else" },
+    Treated {
+        parameter: "virtual_alias_domains",
+        how: How::Switch,
+        why: "its default would ask the aliases for every domain, in vain",
+    },
+    Treated { parameter: "virtual_transport", how: How::New, why: "Dovecot delivers" },
+    Treated {
+        parameter: "lmtp_destination_concurrency_limit",
+        how: How::Switch,
+        why: "Dovecot 2.4 takes no more than 10 deliveries to one user at once",
+    },
+    Treated { parameter: "smtpd_sender_login_maps", how: How::Switch, why: "who may send as whom" },
+    Treated {
+        parameter: "smtpd_data_restrictions",
+        how: How::Restrictions,
+        why: "how much a login may send",
+    },
+    Treated {
+        parameter: "smtpd_sasl_type",
+        how: How::Switch,
+        why: "logins are checked by gatepost-dovecot-auth, which speaks Dovecot's protocol",
+    },
+    Treated { parameter: "smtpd_sasl_path", how: How::Switch, why: "where it listens" },
+    Treated { parameter: "smtpd_sasl_security_options", how: How::Switch, why: "nobody logs in as nobody" },
+    Treated {
+        parameter: "smtpd_milters",
+        how: How::Milters,
+        why: "spam, authenticity, signatures: gatepost-milter",
+    },
+    Treated {
+        parameter: "non_smtpd_milters",
+        how: How::Milters,
+        why: "mail of this host's programs is signed too",
+    },
+    Treated {
+        parameter: "milter_default_action",
+        how: How::Switch,
+        why: "while the milter is away, mail waits at the sender's: never unchecked, never unsigned",
+    },
+    Treated { parameter: "smtpd_helo_required", how: How::New, why: "a server has a name" },
+    Treated {
+        parameter: "disable_vrfy_command",
+        how: How::New,
+        why: "nobody needs it but address collectors",
+    },
+    Treated {
+        parameter: "strict_rfc821_envelopes",
+        how: How::New,
+        why: "addresses are written as the standard says",
+    },
+    Treated { parameter: "smtpd_relay_restrictions", how: How::New, why: "no open relay" },
+];
+
+/// Where policy services of replaced programs may stand.
+const LISTS: &[&str] = &[
+    "smtpd_client_restrictions",
+    "smtpd_helo_restrictions",
+    "smtpd_sender_restrictions",
+    "smtpd_relay_restrictions",
+    "smtpd_recipient_restrictions",
+    "smtpd_end_of_data_restrictions",
+];
+
+/// The steps for Postfix.
+pub(super) fn switch(facts: &Facts, wish: &Wish, plan: &mut Plan) {
+    let Some(postfix) = &facts.postfix else {
+        plan.obstacles.push("Postfix is not installed: apt-get install postfix".to_owned());
+        return;
+    };
+    plan.found.push(format!("Postfix {}, {}", postfix.version, postfix.directory.display()));
+    let before = plan.steps.len();
+    let main = postfix.directory.join("main.cf");
+    if !postfix.has_main {
+        let level =
+            format!("compatibility_level = {}\n", example::parameter("compatibility_level").unwrap_or("3.6"));
+        let undo = format!("rm {}", main.display());
+        plan.step(
+            Step::WriteFile { path: main.clone(), contents: level, mode: 0o644 },
+            "Postfix starts with a main.cf alone",
+            undo,
+        );
+    }
+    let new = !facts.serves_mail();
+    let mut settings: Vec<Setting> = Vec::new();
+    for treated in PARAMETERS {
+        let there = postfix.settings.get(treated.parameter);
+        let value = value(treated, facts, postfix, wish, new);
+        if let Some(value) = value
+            && there.is_none_or(|there| squeezed(there) != squeezed(&value))
+        {
+            let before = there.cloned();
+            settings.push(Setting {
+                parameter: treated.parameter.to_owned(),
+                value,
+                before,
+                why: treated.why,
+            });
+        }
+    }
+    for list in LISTS {
+        if let Some(there) = postfix.settings.get(*list)
+            && let Some(value) = without_replaced(there)
+        {
+            let why = "the policy service of a program whose work is Gatepost's now goes";
+            settings.push(Setting { parameter: (*list).to_owned(), value, before: Some(there.clone()), why });
+        }
+    }
+    if !settings.is_empty() {
+        plan.step(
+            Step::Postconf { settings },
+            "Postfix asks Gatepost",
+            format!("the copy of {}", main.display()),
+        );
+    }
+    services(postfix, plan);
+    if plan.steps.len() > before {
+        let probe = facts.database.domains.first().or(wish.domain.as_ref()).map(name);
+        plan.step(
+            Step::ReloadPostfix { running: postfix.running, probe },
+            "Postfix looks its files over and reads them again",
+            "postfix reload, after the files are as they were",
+        );
+    }
+    records(facts, postfix, wish, new, plan);
+}
+
+/// What a parameter should be; `None` where it stays.
+fn value(treated: &Treated, facts: &Facts, postfix: &PostfixFacts, wish: &Wish, new: bool) -> Option<String> {
+    let example = example::parameter(treated.parameter)?;
+    let there = postfix.settings.get(treated.parameter).map(String::as_str);
+    match treated.how {
+        How::Switch => Some(example.to_owned()),
+        How::Milters => Some(milters(treated.parameter, there, example)),
+        How::Restrictions => Some(restrictions(there.unwrap_or_default(), example)),
+        // Debian writes some of them at installation; on a new server the example counts.
+        How::New => new.then(|| example.to_owned()),
+        How::Host => match treated.parameter {
+            "myhostname" if there.is_none() => Some(facts.hostname.clone()),
+            "mydomain" if new && there.is_none() => wish.domain.as_ref().map(name),
+            "smtpd_tls_cert_file" => {
+                wish.certificate.as_ref().map(|(certificate, _)| certificate.display().to_string())
+            }
+            "smtpd_tls_key_file" => wish.certificate.as_ref().map(|(_, key)| key.display().to_string()),
+            _ => None,
+        },
+    }
+}
+
+/// Our milter, then those of others that are not replaced.
+fn milters(parameter: &str, there: Option<&str>, example: &str) -> String {
+    let there = there.unwrap_or_default();
+    let kept: Vec<String> = words(there)
+        .into_iter()
+        .filter(|milter| {
+            is_replaced_milter(milter).is_none() && milter != example && milter != "$smtpd_milters"
+        })
+        .filter(|milter| Some(milter.as_str()) != example::parameter("smtpd_milters"))
+        .collect();
+    if kept.is_empty() {
+        return example.to_owned();
+    }
+    // Those of non_smtpd_milters are listed by themselves: they may be others.
+    let ours = if parameter == "non_smtpd_milters" {
+        example::parameter("smtpd_milters").unwrap_or(example)
+    } else {
+        example
+    };
+    [ours.to_owned()].into_iter().chain(kept).collect::<Vec<_>>().join(", ")
+}
+
+/// Ours, then what was there.
+fn restrictions(there: &str, example: &str) -> String {
+    let ours = pairs(&words(example));
+    let theirs = pairs(&words(there));
+    let kept = theirs.into_iter().filter(|one| !ours.contains(one) && is_replaced_milter(one).is_none());
+    ours.iter().cloned().chain(kept).collect::<Vec<_>>().join(", ")
+}
+
+/// The list without policy services of replaced programs; `None` if there is none.
+fn without_replaced(there: &str) -> Option<String> {
+    let all = pairs(&words(there));
+    let replaced =
+        |one: &&String| one.starts_with("check_policy_service ") && is_replaced_milter(one).is_some();
+    if !all.iter().any(|one| replaced(&one)) {
+        return None;
+    }
+    Some(all.iter().filter(|one| !replaced(one)).cloned().collect::<Vec<_>>().join(", "))
+}
+
+/// `submission` and `submissions` where they are missing; what single services set otherwise.
+fn services(postfix: &PostfixFacts, plan: &mut Plan) {
+    let mut settings = Vec::new();
+    for (service, parameter, value) in &postfix.overrides {
+        let Some(treated) = PARAMETERS.iter().find(|treated| treated.parameter == parameter) else {
+            continue;
+        };
+        let Some(example) = example::parameter(parameter) else { continue };
+        let wanted = match treated.how {
+            How::Switch if !value.is_empty() => example.to_owned(),
+            How::Milters if !value.is_empty() => {
+                milters("smtpd_milters", Some(value), example::parameter("smtpd_milters").unwrap_or(example))
+            }
+            _ => continue,
+        };
+        if squeezed(value) != squeezed(&wanted) && !ours_already(value) {
+            settings.push(Setting {
+                parameter: format!("{service}/{parameter}"),
+                value: wanted,
+                before: Some(value.clone()),
+                why: treated.why,
+            });
+        }
+    }
+    let master = postfix.directory.join("master.cf");
+    if !settings.is_empty() {
+        plan.step(
+            Step::MasterOptions { settings },
+            "services that set for themselves what main.cf sets",
+            format!("the copy of {}", master.display()),
+        );
+    }
+    for (line, options) in example::services() {
+        let mut columns = line.split_whitespace();
+        let (Some(service), Some(kind)) = (columns.next(), columns.next()) else { continue };
+        if has_service(postfix, service) {
+            continue;
+        }
+        let entry = [line.split_whitespace().collect::<Vec<_>>().join(" ")]
+            .into_iter()
+            .chain(options.iter().map(|option| (*option).to_owned()))
+            .collect::<Vec<_>>()
+            .join(" ");
+        plan.step(
+            Step::MasterService { service: format!("{service}/{kind}"), entry },
+            "a port for our own users, who log in",
+            format!("the copy of {}", master.display()),
+        );
+    }
+}
+
+/// Whether the port is served, under whatever name.
+fn has_service(postfix: &PostfixFacts, service: &str) -> bool {
+    let names: &[&str] =
+        if service == "submission" { &["submission", "587"] } else { &["submissions", "smtps", "465"] };
+    let mark =
+        if service == "submission" { "syslog_name=postfix/submission" } else { "smtpd_tls_wrappermode=yes" };
+    postfix.services.iter().any(|(name, kind, entry)| {
+        let port = name.rsplit(':').next().unwrap_or(name);
+        let marked = entry.split_whitespace().any(|word| word == mark);
+        kind == "inet" && (names.contains(&port) || marked)
+    })
+}
+
+/// What a new domain needs in DNS.
+fn records(facts: &Facts, postfix: &PostfixFacts, wish: &Wish, new: bool, plan: &mut Plan) {
+    if !new || !facts.database.domains.is_empty() {
+        return;
+    }
+    let Some(domain) = &wish.domain else { return };
+    let host = postfix.settings.get("myhostname").unwrap_or(&facts.hostname);
+    let mut dns = |record: String, why| plan.dns.push(Dns { record, why });
+    dns(format!("{domain}. 3600 IN MX 10 {host}."), "mail for the domain comes to this host");
+    dns(format!("{domain}. 3600 IN TXT \"v=spf1 mx -all\""), "mail of the domain comes from this host alone");
+    dns(
+        format!("_dmarc.{domain}. 3600 IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@{domain}\""),
+        "others say what they see of the domain; p=reject once it is all yours",
+    );
+    dns(format!("; {host}. IN A …, and its address back to {host}."), "others refuse hosts without");
+}
+
+fn ours_already(value: &str) -> bool {
+    value.contains("run/gatepost/")
+}
+
+/// Without differences that mean nothing to Postfix.
+fn squeezed(value: &str) -> String {
+    words(value).join(" ")
+}
+
+/// The elements of a list: divided by blanks and commas, `{ … }` one of them.
+fn words(list: &str) -> Vec<String> {
+    let (mut words, mut word, mut depth) = (Vec::new(), String::new(), 0_usize);
+    for character in list.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 && (character == ',' || character.is_whitespace()) {
+            if !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+        } else {
+            word.push(character);
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// Restrictions with their arguments.
+fn pairs(words: &[String]) -> Vec<String> {
+    let mut pairs: Vec<String> = Vec::new();
+    let mut takes = false;
+    for word in words {
+        match pairs.last_mut() {
+            Some(last) if takes => {
+                last.push(' ');
+                last.push_str(word);
+                takes = false;
+            }
+            _ => {
+                takes = word.starts_with("check_") && word.ends_with(['s', 'e'])
+                    || matches!(
+                        word.as_str(),
+                        "reject_rbl_client"
+                            | "reject_rhsbl_client"
+                            | "reject_rhsbl_helo"
+                            | "reject_rhsbl_sender"
+                            | "reject_rhsbl_recipient"
+                            | "reject_rhsbl_reverse_client"
+                            | "permit_dnswl_client"
+                            | "permit_rhswl_client"
+                    );
+                pairs.push(word.clone());
+            }
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn every_parameter_of_the_example_is_treated_and_no_other() {
+        let example: Vec<&str> = example::parameters().map(|(name, _)| name).collect();
+        let treated: Vec<&str> = PARAMETERS.iter().map(|treated| treated.parameter).collect();
+        assert_eq!(treated, example);
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_replaced_stays() {
+        let ours = "unix:run/gatepost/milter.sock";
+        for (there, expected) in [
+            ("", ours.to_owned()),
+            ("inet:127.0.0.1:11332", ours.to_owned()),
+            ("inet:localhost:11332 unix:/clamav/milter.ctl", format!("{ours}, unix:/clamav/milter.ctl")),
+            (
+                "{ inet:127.0.0.1:8891, default_action=accept }, inet:127.0.0.1:7357",
+                format!("{ours}, inet:127.0.0.1:7357"),
+            ),
+            (ours, ours.to_owned()),
+        ] {
+            assert_eq!(milters("smtpd_milters", Some(there), ours), expected, "{there}");
+        }
+        assert_eq!(
+            milters("non_smtpd_milters", Some("inet:localhost:11332"), "$smtpd_milters"),
+            "$smtpd_milters"
+        );
+        assert_eq!(milters("non_smtpd_milters", Some("$smtpd_milters"), "$smtpd_milters"), "$smtpd_milters");
+        assert_eq!(
+            milters("non_smtpd_milters", Some("unix:other"), "$smtpd_milters"),
+            format!("{ours}, unix:other")
+        );
+        assert_eq!(
+            without_replaced("permit_mynetworks reject_unauth_destination check_policy_service inet:127.0.0.1:10023, check_sender_access hash:/etc/postfix/a, check_policy_service unix:private/other").as_deref(),
+            Some("permit_mynetworks, reject_unauth_destination, check_sender_access hash:/etc/postfix/a, check_policy_service unix:private/other")
+        );
+        assert_eq!(without_replaced("permit_mynetworks, check_policy_service unix:private/other"), None);
+        let example = example::parameter("smtpd_data_restrictions").unwrap();
+        assert_eq!(restrictions("", example), example);
+        assert_eq!(restrictions(example, example), example);
+        assert_eq!(
+            restrictions("permit_mynetworks, reject_unauth_pipelining", example),
+            format!("{example}, permit_mynetworks")
+        );
+    }
+}
