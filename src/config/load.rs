@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{Config, DAEMON_SECTIONS, Database, Dkim, Dns, Limits, Log, Secret, Section};
+use super::{Config, DAEMON_SECTIONS, Database, Dkim, Dns, Limits, Log, Secret, Section, credential};
 
 /// Why there is no configuration. Prints as `FILE:LINE:COLUMN: what, expected what`.
 #[derive(Debug, thiserror::Error)]
@@ -109,12 +109,14 @@ pub fn read_secret_file(path: &Path) -> Result<Secret, ConfigError> {
     Ok(read_secret_lines(path, SECRET_ADVICE)?.into_iter().next().unwrap_or_default())
 }
 
-/// All lines of a file that holds secrets, which nobody but its owner and group may read. `advice` says what to do where it cannot
-/// be read.
+/// All lines of a file that holds secrets, which nobody but its owner and group may read; `credential:NAME` is one that systemd passed.
+/// `advice` says what to do where it cannot be read.
 ///
 /// # Errors
 /// [`ConfigError::Unreadable`] or [`ConfigError::Exposed`].
 pub fn read_secret_lines(path: &Path, advice: &'static str) -> Result<Vec<Secret>, ConfigError> {
+    let passed = credential::resolve(path, std::env::var_os("CREDENTIALS_DIRECTORY"))?;
+    let path = &*passed;
     let unreadable = |reason| ConfigError::Unreadable { path: path.to_owned(), reason, advice };
     let mode = std::fs::metadata(path).map_err(unreadable)?.mode() & 0o777;
     if mode & 0o007 != 0 {

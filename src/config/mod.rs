@@ -4,6 +4,7 @@
 //! Each daemon reads the common sections and its own; the other daemons' sections are theirs to judge. Every error names file,
 //! line and column, what was expected and what to do. Refuses unknown keys, and files that let others read a secret.
 
+mod credential;
 mod dkim;
 mod hosts;
 mod listen;

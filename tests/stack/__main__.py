@@ -1,4 +1,4 @@
-"""Plays the scenes of the whole mail server: `python3 tests/stack [--aloud] [--keep] [--scenes all|demo|LETTERS] PROGRAMS`.
+"""Plays the scenes of the whole mail server: `python3 tests/stack [--aloud] [--keep] [--scenes all|demo|LETTERS] PROGRAMS|--installed`.
 
 PROGRAMS is the directory with our binaries. The last line is `N passed, N failed`; the status is 0 if nothing failed.
 """
@@ -12,6 +12,7 @@ from types import FrameType
 
 sys.dont_write_bytecode = True
 
+from installed import Installed
 from narrate import Story
 from scenes import all_scenes
 from stack import ALICE, PASSWORDS, Stack
@@ -19,7 +20,8 @@ from stack import ALICE, PASSWORDS, Stack
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/stack", description="Plays the scenes of the whole mail server.")
-    parser.add_argument("programs", type=Path, help="the directory with our binaries")
+    parser.add_argument("programs", type=Path, nargs="?", help="the directory with our binaries")
+    parser.add_argument("--installed", action="store_true", help="on what our packages installed: takes the host's places (tests/installation)")
     parser.add_argument("--aloud", action="store_true", help="tell everything that is sent, answered and stored")
     parser.add_argument("--keep", action="store_true", help="leave the server running after the scenes, until Ctrl-C")
     parser.add_argument("--scenes", default="all", metavar="WHICH", help="all, demo (the main job), or letters such as abf")
@@ -30,7 +32,9 @@ def main() -> int:
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, interrupted)
     story = Story(arguments.aloud)
-    stack = Stack(arguments.programs)
+    if not arguments.installed and not arguments.programs:
+        parser.error("PROGRAMS is missing")
+    stack = Installed() if arguments.installed else Stack(arguments.programs)
     try:
         play(stack, story, arguments.scenes)
         if arguments.keep:
@@ -55,6 +59,7 @@ def play(stack: Stack, story: Story, which: str) -> None:
     with story.scene("start", "PostgreSQL, our three daemons, Postfix and Dovecot start"):
         stack.start()
         story.say(f"Dovecot {stack.dovecot.version} and Postfix {stack.postfix.version}, in {stack.directory}")
+        story.say("our daemons run under the limits of their systemd units" if stack.confined else "no namespaces here: our daemons run without the limits of their units")
         memory(stack, story, "idle")
         story.check("everything runs", not stack.ailments(), stack.ailments())
     if story.failed:

@@ -65,22 +65,27 @@ class Daemon:
         notify.bind(str(path))
         os.chmod(path, 0o666)
         notify.settimeout(0.1)
-        passed = ",".join(f"{name}={listener.fileno()}" for name, listener in self.listeners.items())
-        launch = [sys.executable, str(HERE / "launch.py"), str(self.uid), passed]
-        command = [str(self.program), "--config", str(self.config), "run"]
+        command, environment = self._launch(path)
         with notify, self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                launch + command,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[listener.fileno() for listener in self.listeners.values()],
-                env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(path), "RUST_BACKTRACE": "0"},
+                env=environment,
                 # A Ctrl-C of the terminal is for the harness, which stops everything in order.
                 start_new_session=True,
             )
             until(f"{self.name} is ready", lambda: self._ready(notify), READY_WITHIN, pause=0)
         path.unlink()
+
+    def _launch(self, notify: Path) -> tuple[list[str], dict[str, str]]:
+        """The command that starts it, and its environment."""
+        passed = ",".join(f"{name}={listener.fileno()}" for name, listener in self.listeners.items())
+        launch = [sys.executable, str(HERE / "launch.py"), str(self.uid), passed]
+        command = [str(self.program), "--config", str(self.config), "run"]
+        return launch + command, {"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(notify), "RUST_BACKTRACE": "0"}
 
     def _ready(self, notify: socket.socket) -> bool:
         if self.process is None or self.process.poll() is not None:

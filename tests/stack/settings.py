@@ -5,6 +5,7 @@ The files are those that an operator copies; the table below is everything that 
 this table have drifted apart.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,16 @@ class Drifted(Exception):
     """An example no longer holds what is rewritten here."""
 
 
+def private(text: str, directory: Path) -> str:
+    """A text with the paths of the private directory."""
+    places = dict(PLACES)
+    # Where a path begins: the end of /var/spool/postfix/run/gatepost is none.
+    return re.sub(rf"(?<!\w)(?:{'|'.join(map(re.escape, places))})", lambda match: str(directory / places[match[0]]), text)
+
+
 def example(name: str, directory: Path, changes: dict[str, str]) -> str:
     """The text of an example with the paths of the private directory and the given changes, each of which must apply."""
-    text = (EXAMPLES / name).read_text()
-    for real, private in PLACES:
-        text = text.replace(real, str(directory / private))
+    text = private((EXAMPLES / name).read_text(), directory)
     for old, new in changes.items():
         if old not in text:
             raise Drifted(f"examples/{name} no longer holds {old!r}")

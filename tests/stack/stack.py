@@ -10,14 +10,17 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from daemons import Daemon, Socket
+from daemons import Daemon
 from letters import STRANGER_HOST, STRANGER_IP
 from servers import VMAIL, Dovecot, Outside, Postfix, Postgres, free_ports, run, uid_of
-from settings import example
+from settings import example, private
+from units import UNITS, UnitDaemon, namespaces_allowed, private_ids
 
 #: Numbers that no distribution gives away; no account is created for them.
 UIDS = {"milter": 64101, "dovecot-auth": 64102, "postfix-policy": 64103}
 ROLES = {"milter": "gatepost_milter", "dovecot-auth": "gatepost_auth", "postfix-policy": "gatepost_policy"}
+#: The daemon whose password only root can read, and systemd passes on.
+BY_SYSTEMD = "postfix-policy"
 
 ALICE, BOB, CARL = "alice@example.com", "bob@example.com", "carl@123qwe.com"
 PASSWORDS = {ALICE: "alice123", BOB: "bob123", CARL: "carl123"}
@@ -65,7 +68,9 @@ class Stack:
         self.dovecot = Dovecot(self.directory, self.ports)
         self.outside = Outside(self.directory, self.ports)
         self.config = self.directory / "etc/gatepost/gatepost.toml"
-        self.daemons = {name: self._daemon(name, sockets) for name, sockets in self._sockets().items()}
+        self.tls = self.directory / "etc/tls"
+        self.confined = namespaces_allowed()
+        self.daemons = {name: self._daemon(name) for name in UIDS}
         self.stranger_key = b""
         self.trust: ssl.SSLContext
 
@@ -77,26 +82,22 @@ class Stack:
         for name in ("gatepost", *(f"gatepost-{name}" for name in UIDS)):
             shutil.copy(self._built / name, self.programs)
 
-    def _sockets(self) -> dict[str, list[Socket]]:
-        """The `.socket` units: those of Postfix lie in its chroot."""
-        postfix, dovenull = uid_of("postfix"), uid_of("dovenull")
-        spool, run_directory = self.directory / "spool/run/gatepost", self.directory / "run/gatepost"
-        for_postfix = lambda name: Socket(name, spool / f"{name}.sock", postfix, postfix, 0o660)
-        return {
-            "milter": [for_postfix("milter"), Socket("learn", run_directory / "pipe/learn", 0, VMAIL, 0o660)],
-            "postfix-policy": [for_postfix("socketmap"), for_postfix("policy")],
-            "dovecot-auth": [
-                for_postfix("auth-postfix"),
-                Socket("auth-login", run_directory / "auth-login", dovenull, dovenull, 0o660),
-                Socket("auth-master", run_directory / "auth-master", 0, 0, 0o600),
-                Socket("auth-userdb", run_directory / "auth-userdb", 0, VMAIL, 0o660),
-                Socket("dict", run_directory / "dict", 0, VMAIL, 0o660),
-            ],
-        }
-
-    def _daemon(self, name: str, sockets: list[Socket]) -> Daemon:
+    def _daemon(self, name: str) -> Daemon:
+        """As its unit says; where the machine allows no namespaces, without the unit's limits."""
+        rewrite = lambda text: private(text, self.directory)
         program = f"gatepost-{name}"
-        return Daemon(program, self.programs / program, self.config, UIDS[name], sockets, self.directory / f"log/{program}.log")
+        daemon = UnitDaemon.of(
+            *(program, UNITS, rewrite, private_ids(UIDS)),
+            program=self.programs / program,
+            config=self.config,
+            log=self.directory / f"log/{program}.log",
+            keep=self.directory,
+            state=self.directory / "var/lib",
+            credentials=self.directory / "run/credentials",
+        )
+        if self.confined:
+            return daemon
+        return Daemon(daemon.name, daemon.program, daemon.config, daemon.uid, daemon.sockets, daemon.log)
 
     def start(self) -> None:
         """Starts everything, in the order of a host that boots."""
@@ -104,8 +105,7 @@ class Stack:
         self._make_certificate()
         self.postgres.create()
         self._configure()
-        self.gatepost("schema", "install", "--passwords", str(self.directory / "etc/gatepost/roles"))
-        self._hand_out_passwords()
+        self._install_schema()
         for domain in ("example.com", "123qwe.com"):
             self.gatepost("dkim", "generate", domain, "--selector", SELECTOR)
         self._make_zone()
@@ -158,40 +158,51 @@ class Stack:
             '# from = "dmarc-reports@example.com"\n': 'from = "dmarc-reports@example.com"\n',
             'smtp = "127.0.0.1:25"\n': f'smtp = "127.0.0.1:{self.ports.smtp}"\n',
             'flush = "30s"\n': 'flush = "1s"\n',
-            f'# listen = [{{ unix = "{self.directory}/run/gatepost/pipe/learn", mode = "0660", group = "vmail" }}]\n': 'listen = ["systemd:learn"]\n',
+            # No accounts are created for the uids of the daemons, so that PostgreSQL cannot know them by their names.
+            "# database-password-file = ": "database-password-file = ",
             # Strangers of the scenes do not come again; the scene of the greylist has it by `gatepost settings`.
             "greylist = 4.0\n": 'greylist = "off"\n',
             'greylist-delay = "5m"\n': 'greylist-delay = "2s"\n',
             # Nor does anybody wait for being told that a password is wrong; the scene of the guesses does.
             'failure-delay = "2s"\n': 'failure-delay = "0s"\n',
         }
+        if self.confined:
+            named = f'password-file = "{self.directory}/etc/gatepost/{ROLES[BY_SYSTEMD]}.password"'
+            changes[named] = 'password-file = "credential:secret_password"'
         self.config.write_text(example("gatepost.toml", self.directory, changes))
 
-    def _hand_out_passwords(self) -> None:
-        """Each role's password file to the daemon that uses it, as `install -g GROUP -m 640` does."""
+    def _install_schema(self) -> None:
+        """Our schema and roles, and how the daemons get in: with passwords here.
+
+        Each role's password file to the daemon that uses it, as `install -g GROUP -m 640` does; one by systemd's LoadCredential=.
+        """
         written = self.directory / "etc/gatepost/roles"
+        written.mkdir(mode=0o700)
+        shutil.chown(written, "postgres")
+        self.gatepost("schema", "install", "--passwords", str(written))
         for name, role in ROLES.items():
-            target = self.directory / f"etc/gatepost/{role}.password"
-            shutil.move(written / target.name, target)
-            os.chown(target, 0, UIDS[name])
-            os.chmod(target, 0o640)
+            secrets = self.directory / f"etc/gatepost/secrets/{name}"
+            secrets.mkdir(parents=True, mode=0o700)
+            by_systemd = self.confined and name == BY_SYSTEMD
+            target = secrets / "password" if by_systemd else self.directory / f"etc/gatepost/{role}.password"
+            shutil.move(written / f"{role}.password", target)
+            os.chown(target, 0, 0 if by_systemd else UIDS[name])
+            os.chmod(target, 0o600 if by_systemd else 0o640)
 
     def own_key_file(self, file: Path) -> None:
-        """As `install -o postgres -g gatepost-milter -m 640` does: the tool and the milter read it."""
+        """As `install -o postgres -g _gatepost-milter -m 640` does: the tool and the milter read it."""
         os.chown(file, uid_of("postgres"), UIDS["milter"])
         os.chmod(file, 0o640)
 
     def _make_certificate(self) -> None:
-        certificate = self.directory / "etc/tls/fullchain.pem"
+        certificate = self.tls / "fullchain.pem"
         run(
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mail.example.com"),
             *("-addext", "subjectAltName=DNS:mail.example.com,DNS:localhost,IP:127.0.0.1"),
             *("-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign"),
-            *("-keyout", self.directory / "etc/tls/privkey.pem", "-out", certificate),
+            *("-keyout", self.tls / "privkey.pem", "-out", certificate),
         )
         self.trust = ssl.create_default_context(cafile=str(certificate))
-        (self.directory / "etc/gatepost/roles").mkdir(mode=0o700)
-        shutil.chown(self.directory / "etc/gatepost/roles", "postgres")
 
     def _make_zone(self) -> None:
         """The DNS of the scenes: the stranger's records (one key for him and the two lists), and ours as `gatepost dkim dns` prints them."""

@@ -130,7 +130,7 @@ pub(super) enum Verb {
     Import(Import),
     /// Encrypt every private key with the first key of [dkim] key-file, also after that has changed
     #[command(
-        after_help = "The first time:\n  openssl rand -base64 32 | install -o postgres -g gatepost-milter -m 0640 /dev/stdin /etc/gatepost/dkim.key\n  set key-file = \"/etc/gatepost/dkim.key\" in section [dkim]; systemctl reload gatepost-milter\n  gatepost dkim encrypt\n\nTo change the key file: put a new line above the old one; systemctl reload gatepost-milter; gatepost dkim encrypt; take the old line out."
+        after_help = "The first time:\n  openssl rand -base64 32 | install -o postgres -g _gatepost-milter -m 0640 /dev/stdin /etc/gatepost/dkim.key\n  set key-file = \"/etc/gatepost/dkim.key\" in section [dkim]; systemctl reload gatepost-milter\n  gatepost dkim encrypt\n\nTo change the key file: put a new line above the old one; systemctl reload gatepost-milter; gatepost dkim encrypt; take the old line out."
     )]
     Encrypt {
         /// The other way: decrypt all, to do without a key file
