@@ -21,6 +21,8 @@ enum How {
     Switch,
     /// Set on every server; milters of others stay behind ours.
     Milters,
+    /// A table of ours behind those that are there.
+    Table,
     /// Ours come in front of the restrictions that are there, those of replaced programs go.
     Restrictions,
     /// Set on a new server, or where main.cf does not set it and the default would harm.
@@ -119,8 +121,8 @@ const PARAMETERS: &[Treated] = &[
     },
     Treated {
         parameter: "smtp_header_checks",
-        how: How::New,
-        why: "for which recipients a message is spam is nobody else's business",
+        how: How::Table,
+        why: "whom a message is spam for is told to nobody outside",
     },
     Treated { parameter: "smtpd_helo_required", how: How::New, why: "a server has a name" },
     Treated {
@@ -216,6 +218,7 @@ fn value(treated: &Treated, facts: &Facts, postfix: &PostfixFacts, wish: &Wish, 
     match treated.how {
         How::Switch => Some(example.to_owned()),
         How::Milters => Some(milters(treated.parameter, there, example)),
+        How::Table => Some(table(there.unwrap_or_default(), example)),
         How::Restrictions => Some(restrictions(there.unwrap_or_default(), example)),
         // Debian writes some of them at installation; on a new server the example counts.
         How::New => new.then(|| example.to_owned()),
@@ -251,6 +254,15 @@ fn milters(parameter: &str, there: Option<&str>, example: &str) -> String {
         example
     };
     [ours.to_owned()].into_iter().chain(kept).collect::<Vec<_>>().join(", ")
+}
+
+/// What was there, then ours.
+fn table(there: &str, example: &str) -> String {
+    let mut tables = words(there);
+    if !tables.iter().any(|one| squeezed(one) == squeezed(example)) {
+        tables.push(example.to_owned());
+    }
+    tables.join(", ")
 }
 
 /// Ours, then what was there.
@@ -457,6 +469,14 @@ mod tests {
             Some("permit_mynetworks, reject_unauth_destination, check_sender_access hash:/etc/postfix/a, check_policy_service unix:private/other")
         );
         assert_eq!(without_replaced("permit_mynetworks, check_policy_service unix:private/other"), None);
+        let checks = "regexp:{{ /^X-Ours:/ IGNORE }}";
+        for (there, expected) in [
+            ("", checks.to_owned()),
+            (checks, checks.to_owned()),
+            ("pcre:/etc/postfix/out", format!("pcre:/etc/postfix/out, {checks}")),
+        ] {
+            assert_eq!(table(there, checks), expected);
+        }
         let example = example::parameter("smtpd_data_restrictions").unwrap();
         assert_eq!(restrictions("", example), example);
         assert_eq!(restrictions(example, example), example);

@@ -19,7 +19,8 @@ UNITS = Path("/lib/systemd/system")
 #: Below /run, which the units do not hide: the scenes' logs, zone and what left.
 DIRECTORY = Path("/run/gatepost-scenes")
 PORTS = Ports(
-    smtp=25, submission=587, submissions=465, imap=143, imaps=993, pop3=110, pop3s=995, sieve=4190, postgresql=5432, dns=53, outside=2525
+    smtp=25, submission=587, submissions=465, imap=143, imaps=993, pop3=110, pop3s=995, sieve=4190, postgresql=5432, dns=53, outside=2525,
+    standby=5433, web=8080,
 )
 _PRIVATE = """
 smtpd_authorized_xclient_hosts = 127.0.0.0/8
