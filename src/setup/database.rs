@@ -275,7 +275,7 @@ pub(super) fn configuration(facts: &Facts, auth: Auth, plan: &mut Plan) {
         }
     }
     mail_user(facts, &owner.uid, plan);
-    if facts.configured("milter.learning", "listen").is_none() && facts.dovecot.is_some() {
+    if facts.to_be_configured("milter.learning", "listen").is_none() && facts.dovecot.is_some() {
         plan.remark(
             "moving mail into and out of Junk teaches nothing yet: set `listen` in [milter.learning], restart gatepost-milter, and run `gatepost setup` again",
         );

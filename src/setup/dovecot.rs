@@ -27,7 +27,7 @@ pub(super) fn switch(facts: &Facts, wish: &Wish, plan: &mut Plan) {
     };
     let before = plan.steps.len();
     let directory = dovecot.config.parent().unwrap_or(Path::new("/etc/dovecot"));
-    let learns = facts.configured("milter.learning", "listen").is_some();
+    let learns = facts.to_be_configured("milter.learning", "listen").is_some();
     let mut scripts = Vec::new();
     if dovecot.has_sieve {
         for (name, text) in example::SIEVE.iter().filter(|(name, _)| learns || !name.starts_with("learn-")) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::hba;
+use super::{example, hba};
 use crate::mail::{Address, Domain};
 
 /// One of our daemons, as the packages install it.
@@ -306,7 +306,16 @@ impl Facts {
 
     /// A key of a section of `gatepost.toml`, if the file sets it.
     pub(super) fn configured(&self, section: &str, key: &str) -> Option<toml::Value> {
-        let table: toml::Table = toml::from_str(self.config_text.as_deref()?).ok()?;
+        Self::value(self.config_text.as_deref()?, section, key)
+    }
+
+    /// The same once the plan is carried out, which writes the example where there is no file.
+    pub(super) fn to_be_configured(&self, section: &str, key: &str) -> Option<toml::Value> {
+        Self::value(self.config_text.as_deref().unwrap_or(example::GATEPOST_TOML), section, key)
+    }
+
+    fn value(text: &str, section: &str, key: &str) -> Option<toml::Value> {
+        let table: toml::Table = toml::from_str(text).ok()?;
         let mut value = toml::Value::Table(table);
         for name in section.split('.').chain([key]) {
             value = value.as_table()?.get(name)?.clone();

@@ -231,12 +231,12 @@ fn a_tutorials_server_is_switched_and_what_it_has_of_its_own_stays() {
         "  acl_shared_dict = proxy:idle_msecs=30000:/run/gatepost/dict:acl",
         "  sieve_before = /etc/dovecot/sieve/spam-to-junk.sieve",
         "  sieve_before2 = /etc/dovecot/sieve-before",
-        "  mail_plugins = acl imap_acl quota last_login notify quota_clone imap_quota",
+        "  mail_plugins = acl imap_acl quota last_login notify quota_clone imap_quota imap_sieve",
         "  mail_plugins = acl sieve quota last_login notify quota_clone",
     ] {
         assert!(ours.lines().any(|there| there == line), "{line} is missing in\n{ours}");
     }
-    for word in ["namespace", "inet_listener", "pop3", "mail_location", "ssl", "imapsieve", "  acl = vfile"] {
+    for word in ["namespace", "inet_listener", "pop3", "mail_location", "ssl", "  acl = vfile"] {
         assert!(!ours.contains(word), "{word} in\n{ours}");
     }
     let toml = file(&plan, "/etc/gatepost/gatepost.toml");
