@@ -1,4 +1,4 @@
-//! gatepost-dovecot-auth against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test -p gatepost-dovecot-auth`.
+//! gatepost-dovecot-auth against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test --workspace`.
 //!
 //! The peers here do not use our codec: conversations are bytes written by hand (`conversations/*.txt`), and the other peers are
 //! Dovecot's own processes and tools.

@@ -1,4 +1,4 @@
-//! The library against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test -p gatepost`.
+//! The library against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test --workspace`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod accounts;

@@ -23,6 +23,7 @@ fn inbound(daemon: &Daemon, recipients: &[&str], message_id: &str, body: &str) -
     peer.greet();
     peer.ask(b"M<sender@client.test>\0", b"c");
     for recipient in recipients {
+        assert!(peer.send(b"DR{rcpt_mailer}\0lmtp\0"));
         peer.ask(format!("R<{recipient}>\0").as_bytes(), b"c");
     }
     peer.ask(b"T", b"c");

@@ -1,4 +1,4 @@
-//! gatepost-postfix-policy against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test -p gatepost-postfix-policy`.
+//! gatepost-postfix-policy against a real PostgreSQL: run by `tests/run`, or `tests/with-postgres cargo test --workspace`.
 //!
 //! The peers here do not use our codec: conversations are bytes written by hand (`conversations/*.txt`), and the other peer is
 //! Postfix's own `postmap`.

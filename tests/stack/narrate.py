@@ -23,6 +23,8 @@ class Story:
         self.passed = 0
         self.failed: list[str] = []
         self.not_run: list[str] = []
+        #: Scenes that failed.
+        self.broken = 0
         self._aloud = aloud
         self._kept: list[str] = []
         self._scenes: list[str] = []
@@ -41,6 +43,7 @@ class Story:
         except Exception as error:
             self.check(f"the scene is played to its end: {type(error).__name__}: {error}", False, traceback.format_exc())
         bad = len(self.failed) - failed
+        self.broken += bad > 0
         verdict = f"{bad} FAILED" if bad else "ok"
         self._scenes.append(f"scene {letter}  {title}: {self.passed - passed + bad} checks, {verdict}, {time.monotonic() - started:.1f} s")
         if not self._aloud:

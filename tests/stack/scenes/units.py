@@ -25,7 +25,8 @@ def limits(stack: Stack, story: Story) -> None:
         held = {name: status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb") if int(status[name], 16)}
         story.check(f"{daemon.name}: no capability, and no way to any", not held and status["NoNewPrivs"] == "1", held)
         story.check(f"{daemon.name}: system calls are filtered, by two filters", status["Seccomp"] == "2" and status["Seccomp_filters"] == "2")
-        separate = SEPARATE if user_namespaces_allowed() else SEPARATE[:-1]
+        own_users = daemon.service.get("PrivateUsers") == ["yes"] and user_namespaces_allowed()
+        separate = SEPARATE if own_users else SEPARATE[:-1]
         shared = [name for name in separate if os.readlink(process / f"ns/{name}") == os.readlink(f"/proc/self/ns/{name}")]
         story.check(f"{daemon.name}: namespaces of its own", not shared, shared)
         mounts = [line.split() for line in (process / "mounts").read_text().splitlines()]
