@@ -129,7 +129,8 @@ impl Journal {
                 () = self.wake.notified() => tokio::time::sleep(BATCH).await,
                 () = tokio::time::sleep_until(due), if self.holds_logins() => {}
             }
-            let all = tokio::time::Instant::now() >= due || self.waiting() > MOST / 2;
+            // A crowd that logs in again and again is to be one line for each, not one for each time there is no room.
+            let all = tokio::time::Instant::now() >= due || self.waiting() > MOST * 3 / 4;
             loop {
                 match self.write_some(store, all).await {
                     Written::All => break,
@@ -211,19 +212,25 @@ impl Journal {
             pending.masters.clear();
         }
         let last = |(at, login): &(Instant, LastLogin)| LastLogin { ago: at.elapsed(), ..login.clone() };
-        let logins: Vec<LastLogin> = pending.logins.values().flatten().map(last).collect();
-        if !logins.is_empty() {
-            store.note_logins(&logins).await?;
-            pending.logins.clear();
+        let mut left: Vec<_> = std::mem::take(&mut pending.logins).into_iter().collect();
+        while !left.is_empty() {
+            let some = left.split_off(left.len().saturating_sub(AT_ONCE));
+            let rows: Vec<LastLogin> = some.iter().flat_map(|(_, services)| services).map(last).collect();
+            if let Err(trouble) = store.note_logins(&rows).await {
+                pending.logins.extend(left.into_iter().chain(some));
+                return Err(trouble);
+            }
         }
-        let networks: Vec<(String, Network, Duration)> = pending
-            .networks
-            .iter()
-            .map(|((login, network), at)| (login.clone(), *network, at.elapsed()))
-            .collect();
-        if !networks.is_empty() {
-            store.note_networks(&networks).await?;
-            pending.networks.clear();
+        let mut left: Vec<_> = std::mem::take(&mut pending.networks).into_iter().collect();
+        while !left.is_empty() {
+            let some = left.split_off(left.len().saturating_sub(AT_ONCE));
+            let row = |((login, network), at): &((String, Network), Instant)| {
+                (login.clone(), *network, at.elapsed())
+            };
+            if let Err(trouble) = store.note_networks(&some.iter().map(row).collect::<Vec<_>>()).await {
+                pending.networks.extend(left.into_iter().chain(some));
+                return Err(trouble);
+            }
         }
         let uses: Vec<(i64, Duration, Option<IpAddr>, String)> = pending
             .app_passwords
@@ -315,13 +322,15 @@ fn values<K, V, T>(map: &HashMap<K, (Instant, V)>, make: impl Fn(&Instant, &V) -
 /// So long a batch is collected: the other hosts hear of a guess well within a second.
 const BATCH: Duration = Duration::from_millis(300);
 /// Between two batches of who logged in when.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(10);
 /// Before a batch that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// How many characters of a peer's text are written down.
 const SHOWN: usize = 200;
 /// Lines of one kind that wait; some 300 bytes each.
-const MOST: usize = 20_000;
+const MOST: usize = 50_000;
+/// Rows of one statement: what is written takes memory twice over.
+const AT_ONCE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
