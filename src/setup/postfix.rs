@@ -207,6 +207,17 @@ pub(super) fn switch(facts: &Facts, wish: &Wish, plan: &mut Plan) {
             "Postfix looks its files over and reads them again",
             "postfix reload, after the files are as they were",
         );
+        if !postfix.running {
+            plan.remark("Postfix does not run: systemctl start postfix");
+        }
+    }
+    if let Some(there) = postfix.settings.get("inet_interfaces")
+        && new
+        && squeezed(there) != "all"
+    {
+        plan.remark(format!(
+            "inet_interfaces = {there}: Postfix hears nobody else; for mail from outside: postconf -e inet_interfaces=all, systemctl restart postfix"
+        ));
     }
     records(facts, postfix, wish, new, plan);
 }

@@ -170,6 +170,12 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 /// # Errors
 /// What the database says; nothing has changed then.
 pub async fn remove(connection: &mut PgConnection) -> Result<Vec<&'static str>, sqlx::Error> {
+    let theirs: Vec<(i32,)> =
+        sqlx::query_as("SELECT pid FROM pg_catalog.pg_stat_activity WHERE usename = ANY($1)")
+            .bind(&ROLES[..])
+            .fetch_all(&mut *connection)
+            .await?;
+    let theirs: Vec<i32> = theirs.into_iter().map(|(pid,)| pid).collect();
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql(include_str!("migrations/drop_triggers.sql")).execute(&mut *transaction).await?;
     sqlx::raw_sql(include_str!("migrations/remove.sql")).execute(&mut *transaction).await?;
@@ -192,7 +198,19 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<&'static str>, 
     }
     sqlx::raw_sql("NOTIFY gatepost, 'schema *'").execute(&mut *transaction).await?;
     transaction.commit().await?;
-    Ok(kept)
+    // Daemons that still run: a session of a role that is gone may nothing any more, not even once there is a role of that name again.
+    let ended = sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY($1) AND usesysid IS NOT NULL AND usename IS NULL",
+    )
+    .bind(&theirs)
+    .execute(connection)
+    .await;
+    match ended {
+        // 42501: an owner who is no superuser may not; the daemons' restart does it.
+        Err(sqlx::Error::Database(reason)) if reason.code().as_deref() == Some("42501") => Ok(kept),
+        Err(error) => Err(error),
+        Ok(_) => Ok(kept),
+    }
 }
 
 /// Looks at what is installed.

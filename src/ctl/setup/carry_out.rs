@@ -368,8 +368,10 @@ impl Hand<'_> {
         at(self.where_.postfix.as_deref(), program, arguments)
     }
 
+    /// With its file named: without, Dovecot's programs ask a Dovecot that runs, which has not read ours yet.
     fn dovecot(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        at(self.where_.dovecot.as_deref(), program, arguments)
+        let config = self.facts.dovecot.as_ref().map(|dovecot| dovecot.config.as_path());
+        at(config.or(self.where_.dovecot.as_deref()), program, arguments)
     }
 }
 

@@ -128,6 +128,9 @@ fn secrets(document: &toml::Table) -> Vec<Key> {
         for (name, value) in table {
             let inner = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
             match value {
+                // Without its domain SRS is off, whatever else stands there, as in the example.
+                toml::Value::Table(table)
+                    if inner == "postfix-policy.srs" && !table.contains_key("domain") => {}
                 toml::Value::Table(table) => rest.push((inner, table)),
                 toml::Value::String(path) if SECRETS.iter().any(|ending| name.ends_with(ending)) => {
                     let credential = path.strip_prefix("credential:");
@@ -235,7 +238,7 @@ mod tests {
     #[test]
     fn secrets_and_sockets_are_found_wherever_they_stand() {
         let text = "[database]\npassword-file = \"/nowhere/a\"\n[milter]\nlisten = [\"unix:/a\", \"systemd:milter\"]\n[milter.lists]\nspamhaus-key-file = \"/nowhere/b\"\n\
-            [milter.learning]\nlisten = [\"unix:/learn\"]\n[postfix-policy]\nsocketmap = [\"unix:/c\"]\n[[postfix-policy.policy]]\nlisten = [\"x\"]\n[postfix-policy.srs]\nsecrets-file = \"credential:secret_s\"\n";
+            [milter.learning]\nlisten = [\"unix:/learn\"]\n[postfix-policy]\nsocketmap = [\"unix:/c\"]\n[[postfix-policy.policy]]\nlisten = [\"x\"]\n[postfix-policy.srs]\ndomain = \"example.com\"\nsecrets-file = \"credential:secret_s\"\n";
         let document: toml::Table = toml::from_str(text).unwrap();
         let names: Vec<String> =
             secrets(&document).iter().map(|key| format!("{} {}", key.section, key.name)).collect();
@@ -246,6 +249,8 @@ mod tests {
         let states: Vec<State> = secrets(&document).into_iter().map(|key| key.state).collect();
         assert_eq!(states, [State::Missing, State::Missing, State::Passed]);
         assert_eq!(secrets(&document)[2].path, Path::new("/etc/gatepost/secrets/postfix-policy/s"));
+        let off: toml::Table = toml::from_str(&text.replace("domain = \"example.com\"\n", "")).unwrap();
+        assert_eq!(secrets(&off).len(), 2, "without a domain there is no SRS, and its secret is nobody's");
         let mut found = Vec::new();
         for name in ["milter", "postfix-policy"] {
             listeners(name, document[name].as_table().unwrap(), &mut found);
