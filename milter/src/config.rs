@@ -377,7 +377,7 @@ mod tests {
             ("[milter.lists]\non = [\"spamkop\"]", "unknown list \"spamkop\"; did you mean \"spamcop\"?"),
             ("[milter.lists]\non = [\"surbl\"]\noff = [\"surbl\"]", "both name surbl"),
             ("[milter.lists]\nnames = 0", "`lists.names` must be 1 to 100"),
-            ("[milter.lists.questions]\nurbl = 5", "unknown list \"urbl\"; did you mean \"uribl\"?"),
+            ("[milter.lists.questions]\nuribll = 5", "unknown list \"uribll\"; did you mean \"uribl\"?"),
             ("[milter.lists.questions]\nuribl = 0", "`lists.questions.uribl` must be 1 or more"),
             ("[milter.lists.questions]\nuribl = \"few\"", "invalid type: string"),
             ("[milter.antivirus]\nclamd = \"systemd:x\"", "is where clamd listens"),

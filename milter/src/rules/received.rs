@@ -16,7 +16,6 @@ pub const RULES: &[Rule] = &[
     RCVD_DOUBLE_IP_SPAM,
     INVALID_POSTFIX_RECEIVED,
     RCVD_TIME_BACKWARDS,
-    RCVD_NO_DATE,
     DIRECT_TO_MX,
 ];
 
@@ -101,16 +100,6 @@ pub const RCVD_TIME_BACKWARDS: Rule = Rule {
         let back = times.windows(2).map(|pair| pair[1] - pair[0]).max()?;
         (back > DAY).then(|| Evidence::new(format_args!("{} h", back / 3600)))
     }),
-};
-
-/// It does not say when.
-pub const RCVD_NO_DATE: Rule = Rule {
-    symbol: "RCVD_NO_DATE",
-    group: Group::Received,
-    weight: 1.5,
-    summary: "a Received field without a date",
-    why: "RFC 5321, 4.4: a semicolon and the date end the field; every server writes them",
-    check: Check::Facts(|facts| fields(facts).find(|field| !field.contains(';')).map(Evidence::new)),
 };
 
 /// A mail program that delivers itself.
