@@ -178,7 +178,7 @@ async fn the_tool_lists_explains_and_counts() {
         ("--sender <>", &["4Xq4"]),
         ("--text phishing", &["4Xq2", "4Xq2"]),
         ("--text %", &[]),
-        ("--since 98s --action sign", &["4Xq4"]),
+        ("--since 10m --action sign", &["4Xq4"]),
         ("--since 10s", &[]),
     ] {
         assert_eq!(ids(arguments), expected, "{arguments}");
