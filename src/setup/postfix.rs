@@ -362,6 +362,11 @@ fn has_service(postfix: &PostfixFacts, service: &str) -> bool {
 /// What a new domain needs in DNS.
 fn records(facts: &Facts, postfix: &PostfixFacts, wish: &Wish, new: bool, plan: &mut Plan) {
     if !new || !facts.database.domains.is_empty() {
+        for domain in facts.database.domains.iter().take(SHOWN_DOMAINS) {
+            plan.remark(format!(
+                "DNS: the switch needs no other record; `gatepost domain dns {domain} --check` says what {domain} lacks, without --check it prints all"
+            ));
+        }
         return;
     }
     let Some(domain) = &wish.domain else { return };
@@ -375,6 +380,9 @@ fn records(facts: &Facts, postfix: &PostfixFacts, wish: &Wish, new: bool, plan: 
     );
     dns(format!("; {host}. IN A …, and its address back to {host}."), "others refuse hosts without");
 }
+
+/// Domains for which a command is spelled out.
+const SHOWN_DOMAINS: usize = 3;
 
 fn ours_already(value: &str) -> bool {
     value.contains("run/gatepost/")

@@ -78,7 +78,9 @@ fn step(planned: &Planned, places: &Places) -> String {
             )
         }
         Step::TutorialTables { database } => format!("{} <<'{END}'\n{MAIL_SERVER}{END}\n", psql(database)),
-        Step::InstallSchema { passwords } if passwords.is_empty() => format!("{gatepost} schema install\n"),
+        Step::InstallSchema { passwords } if passwords.is_empty() => {
+            format!("# its SQL: gatepost schema print\n{gatepost} schema install\n")
+        }
         Step::InstallSchema { passwords } => {
             let directory = passwords[0].1.parent().unwrap_or(Path::new("/etc/gatepost"));
             let mut text = format!("{gatepost} schema install --passwords {}\n", path(directory));

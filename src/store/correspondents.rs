@@ -16,6 +16,8 @@ pub struct Relation {
     pub answers: bool,
     /// It knows somebody of the same name under this other address.
     pub namesake: Option<String>,
+    /// This user of its own domain bears that name. Not asked here: whoever knows the directory adds it.
+    pub colleague: Option<String>,
 }
 
 /// The author of a message, and what it answers.
@@ -82,6 +84,7 @@ impl Store {
                 wrote_to: *wrote_to,
                 answers: *answers,
                 namesake: namesake.clone(),
+                colleague: None,
             })
         };
         Lookup::Found(names.iter().map(of).collect())

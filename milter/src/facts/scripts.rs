@@ -45,6 +45,20 @@ pub fn is_mixed(word: &str) -> bool {
     latin >= 1 && other >= 1 && latin + other >= 4
 }
 
+/// Whether a word has no Latin letter and is read as one that has nothing else: `аррӏе` in Cyrillic (UTS 39, 4.2, whole-script confusables).
+/// Words of three letters are too often real ones.
+pub fn passes_for_latin(word: &str) -> bool {
+    let letters = word.chars().filter(|c| c.is_alphabetic());
+    letters.clone().count() >= 4
+        && (letters.clone().all(|c| CYRILLIC_TWINS.contains(c))
+            || letters.clone().all(|c| GREEK_TWINS.contains(c)))
+}
+
+/// Cyrillic letters that look like a c d e h i j l o p q s v w x y.
+const CYRILLIC_TWINS: &str = "асԁеһіјӏорԛѕѵԝху";
+/// Greek ones that look like a i k n o p u v w x y.
+const GREEK_TWINS: &str = "αικηορυνωχγ";
+
 /// Characters without width that are no part of a script's spelling: zero-width space, word joiner, soft hyphen, BOM.
 ///
 /// The joiners U+200C and U+200D are not among them: Persian, Indic scripts and emoji need them.
@@ -68,5 +82,21 @@ mod tests {
         assert_eq!(mixed_words("привет hello жизнь"), 0);
         assert_eq!(mixed_words("5 µm Δt naïve Straße"), 0);
         assert_eq!(mixed_words("plain"), 0);
+    }
+
+    #[test]
+    fn a_word_of_another_script_may_pass_for_latin() {
+        for (word, passes) in [
+            ("аррӏе", true),
+            ("ѕсоре", true),
+            ("apple", false),
+            ("привет", false),
+            ("оса", false),
+            ("аррle", false),
+            ("νοννο", true),
+            ("", false),
+        ] {
+            assert_eq!(passes_for_latin(word), passes, "{word}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use gatepost::store::training::MessageKey;
 use gatepost::store::{Held, Store};
 use gatepost::telemetry::printable;
 use gatepost::training::KEY_HEADER;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Service;
@@ -68,9 +69,11 @@ impl Service {
         };
         let message = Arc::new(message);
         // What is set for the recipients is asked meanwhile.
+        let end = Instant::now() + settings.gathering.deadline;
         let known = async {
+            let recipients = &envelope.recipients;
             match settings.rules {
-                true => Knowledge::gather(&self.directory, &self.store, &envelope.recipients, &message).await,
+                true => Knowledge::gather(&self.directory, &self.store, recipients, &message, end).await,
                 false => Knowledge::default(),
             }
         };

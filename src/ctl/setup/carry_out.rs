@@ -229,7 +229,15 @@ impl Hand<'_> {
             Step::MasterOptions { settings } => {
                 let words: Vec<String> =
                     settings.iter().map(|one| format!("{}={}", one.parameter, one.value)).collect();
-                self.postconf("master.cf", "-P", &words)
+                self.postconf("master.cf", "-P", &words)?;
+                for (one, word) in settings.iter().zip(&words) {
+                    // It answers as it is asked: service/type/parameter = value.
+                    let now = self.postfix("postconf", &["-P", &one.parameter])?;
+                    if squeezed(&now.replacen('=', "", 1)) != squeezed(&word.replacen('=', " ", 1)) {
+                        bail!("master.cf has \"{}\" and not \"{word}\"", now.trim());
+                    }
+                }
+                Ok(())
             }
             Step::ReloadPostfix { running, probe } => {
                 self.postfix("postfix", &["check"])?;
@@ -376,6 +384,11 @@ fn at(place: Option<&Path>, program: &str, arguments: &[&str]) -> anyhow::Result
         .chain(arguments.iter().copied())
         .collect();
     said(program, &words)
+}
+
+/// Without what blanks do not say.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether somebody accepts connections there.

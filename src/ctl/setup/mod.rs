@@ -202,6 +202,9 @@ fn write(directory: &Path, plan: &Plan, places: &Places) -> anyhow::Result<()> {
             Step::WriteFile { path, contents, .. } => {
                 put(directory.join("files").join(path.strip_prefix("/").unwrap_or(path)), contents)?;
             }
+            Step::InstallSchema { .. } => {
+                put(directory.join("gatepost.sql"), &(gatepost::store::schema::script(true) + "\n"))?;
+            }
             Step::TutorialTables { database } => {
                 put(directory.join(format!("{database}.sql")), setup::MAIL_SERVER)?
             }
