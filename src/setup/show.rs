@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::KeySource;
 use super::MAIL_SERVER;
-use super::plan::{Plan, Planned, Step};
+use super::plan::{Plan, Planned, Setting, Step};
 
 /// Where the programs find their files, where that is not the default.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ pub fn shell(plan: &Plan, places: &Places) -> String {
     for (number, planned) in (1..).zip(&plan.steps) {
         let _ = write!(text, "\n# {number}. {}.\n", planned.why);
         text.push_str(&step(planned, places));
-        let _ = writeln!(text, "# back: {}", planned.undo);
+        text.push_str(&back(planned, places));
     }
     if !plan.dns.is_empty() {
         text.push_str("\n# To be published in DNS by hand:\n");
@@ -48,6 +48,37 @@ pub fn shell(plan: &Plan, places: &Places) -> String {
         text.push('\n');
     }
     comments(&mut text, "note", &plan.remarks);
+    text
+}
+
+/// The way back by hand: commands where they can be told, for Postfix' files hold more than what is changed in them.
+fn back(planned: &Planned, places: &Places) -> String {
+    let postconf = with("-c", "postconf", places.postfix.as_deref());
+    match &planned.step {
+        Step::Postconf { settings } => reverted(&postconf, ("-e", "-X"), settings, " = "),
+        Step::MasterOptions { settings } => reverted(&postconf, ("-P", "-PX"), settings, "="),
+        Step::MasterService { service, .. } => format!("# back: {postconf} -MX {}\n", word(service)),
+        _ => format!("# back: {}\n", planned.undo),
+    }
+}
+
+/// What was set before is set again; what was not set is taken out.
+fn reverted(postconf: &str, (set, unset): (&str, &str), settings: &[Setting], sign: &str) -> String {
+    let mut text = String::new();
+    let (old, new): (Vec<&Setting>, Vec<&Setting>) = settings.iter().partition(|one| one.before.is_some());
+    let mut line = |option: &str, words: Vec<String>| {
+        if !words.is_empty() {
+            let _ = writeln!(text, "# back: {postconf} {option} \\\n#   {}", words.join(" \\\n#   "));
+        }
+    };
+    let before = |one: &&Setting| {
+        // A value may go over several lines in the file; a comment may not.
+        let value =
+            one.before.as_deref().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        word(&format!("{}{sign}{value}", one.parameter))
+    };
+    line(set, old.iter().map(before).collect());
+    line(unset, new.iter().map(|one| word(&one.parameter)).collect());
     text
 }
 
@@ -83,7 +114,10 @@ fn step(planned: &Planned, places: &Places) -> String {
         }
         Step::InstallSchema { passwords } => {
             let directory = passwords[0].1.parent().unwrap_or(Path::new("/etc/gatepost"));
-            let mut text = format!("{gatepost} schema install --passwords {}\n", path(directory));
+            let mut text = format!(
+                "# its SQL: gatepost schema print\n{gatepost} schema install --passwords {}\n",
+                path(directory)
+            );
             for (role, file, group) in passwords {
                 let written = directory.join(format!("{role}.password"));
                 if &written != file {
@@ -181,7 +215,7 @@ fn step(planned: &Planned, places: &Places) -> String {
     }
 }
 
-fn assignments(program: &str, option: &str, settings: &[super::Setting], sign: &str) -> String {
+fn assignments(program: &str, option: &str, settings: &[Setting], sign: &str) -> String {
     let words: Vec<String> =
         settings.iter().map(|one| word(&format!("{}{sign}{}", one.parameter, one.value))).collect();
     format!("{program} {option} \\\n  {}\n", words.join(" \\\n  "))

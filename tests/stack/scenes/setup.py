@@ -1,7 +1,9 @@
 """Scenes s and 1: `gatepost setup` on the tutorial's server, and on a machine with just the packages; and back."""
 
+import difflib
 import json
 import os
+import re
 from pathlib import Path
 
 from clients import Mailbox, authenticate, deliver, login_error, submitter
@@ -76,6 +78,9 @@ def switch(server: Tutorial, story: Story) -> None:
     kinds = [step["step"] for step in plan["steps"]]
     story.check("Postfix comes last, after database, daemons and Dovecot", kinds.index("listening") < kinds.index("reload-dovecot") < kinds.index("postconf"), kinds)
     story.check("nothing is in the way", not plan["obstacles"], plan["obstacles"])
+    server.setup("--write", str(server.stack.directory / "to-read"))
+    sql = (server.stack.directory / "to-read/gatepost.sql").read_text()
+    story.check("the SQL of schema and roles can be read before", "CREATE ROLE" in sql and "COMMIT" in sql, sql[-200:])
     story.check("nothing was changed", server.snapshot() == before, different(before, server.snapshot()))
 
     story.say("`gatepost setup --apply` while our daemons do not run:")
@@ -131,6 +136,8 @@ def switch(server: Tutorial, story: Story) -> None:
     plan_directory = server.directory / "plan"
     server.setup("--write", str(plan_directory))
     path = f"{server.stack.programs}:{os.environ['PATH']}"
+    of_postfix = lambda: run("postconf", "-c", server.postfix.config, "-n") + run("postconf", "-c", server.postfix.config, "-P") + run("postconf", "-c", server.postfix.config, "-M")
+    before_by_hand = of_postfix()
     story.printed(run("sh", plan_directory / "setup.sh", environment={"PATH": path}))
     printed = server.setup()
     story.check("nothing is left to do", "Nothing to do" in printed, printed)
@@ -138,6 +145,21 @@ def switch(server: Tutorial, story: Story) -> None:
     story.check("mail comes through our milter", bool(headers))
     error = login_error(server.ports, server.trust, CARL, PASSWORDS[CARL])
     story.check("carl logs in", not error, error)
+    backwards = "\n".join(ways_back((plan_directory / "setup.sh").read_text()))
+    story.printed(backwards)
+    run("sh", "-ec", backwards)
+    after_by_hand = of_postfix()
+    story.check("Postfix goes back by the commands that stand beside its steps", after_by_hand == before_by_hand, changed_lines(before_by_hand, after_by_hand))
+
+
+def ways_back(script: str) -> list[str]:
+    """The commands for Postfix behind `# back:`, the last step's first."""
+    found = re.findall(r"^# back: (postconf (?:.*\\\n#   )*.*)$", script, re.M)
+    return [re.sub(r"\\\n#   ", "", command) for command in reversed(found)]
+
+
+def changed_lines(before: str, after: str) -> list[str]:
+    return [line for line in difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0) if not line.startswith(("---", "+++", "@@"))]
 
 
 #: System users that every Debian has: they stand for those that our packages make.
