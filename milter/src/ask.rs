@@ -17,6 +17,7 @@ use anyhow::Context;
 use gatepost::config;
 use gatepost::daemon::{ConfigSource, Parts};
 use gatepost::mail::Address;
+use tokio::time::Instant;
 
 use crate::antivirus::Antivirus;
 use crate::authentication::{Authentication, Question, Verifier, results};
@@ -84,7 +85,8 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let known = async {
         match &parts {
             Some(Parts { directory, store, .. }) => {
-                Knowledge::gather(directory, store, &envelope.recipients, &message).await
+                let end = Instant::now() + config.deadline.0;
+                Knowledge::gather(directory, store, &envelope.recipients, &message, end).await
             }
             None => Knowledge::default(),
         }
@@ -135,14 +137,7 @@ async fn gather(
         verifier: Arc::new(verifier),
         lists: lists
             .enabled
-            .then(|| {
-                Ok::<_, config::ConfigError>(Lists::new(
-                    lists.lists(),
-                    lists.limits(),
-                    lists.key()?,
-                    Arc::default(),
-                ))
-            })
+            .then(|| Ok::<_, config::ConfigError>(Lists::configured(lists, lists.key()?, Arc::default())))
             .transpose()?,
         antivirus: Antivirus::new(&config.antivirus),
         reads: true,

@@ -1,5 +1,6 @@
 //! Whose mail it is, and what is known about that: the mailboxes behind the recipients, what the operator set for them, and how they stand to
-//! the author. Asked beside the questions to DNS; what cannot be had is said.
+//! the author. Asked beside the questions to DNS and until the same moment; what cannot be had by then is said. A database that answers, and
+//! each question of a thousand recipients slowly, would otherwise keep the client waiting for as many times `database.timeout`.
 //!
 //! For `service`. It asks the directory and the store and judges nothing.
 
@@ -7,10 +8,11 @@ use std::sync::Arc;
 
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Extensions, Lookup, Place, Recipient, Trace};
-use gatepost::mail::Address;
+use gatepost::mail::{Address, Domain};
 use gatepost::spam::{Lists, Settings, folded_name};
 use gatepost::store::{Author, Relation, Store};
 use mail_parser::MessageParser;
+use tokio::time::{Instant, timeout_at};
 
 use crate::facts::Learned;
 use crate::message::Message;
@@ -52,28 +54,32 @@ impl Knowledge {
         self.deliveries.iter().any(|delivery| delivery.leaves)
     }
 
-    /// Asks everything, at once where it can.
+    /// Asks everything, at once where it can, until `end`.
     pub async fn gather(
         directory: &Directory,
         store: &Store,
         recipients: &[Address],
         message: &Message,
+        end: Instant,
     ) -> Self {
         let related = async {
-            let deliveries = deliveries(directory, recipients).await;
+            let deliveries = deliveries(directory, recipients, end).await;
             let author = author(message);
             let relations = match author.address.is_empty() || deliveries.is_empty() {
                 true => Lookup::None,
                 false => {
                     let mailboxes: Vec<Address> =
                         deliveries.iter().map(|delivery| delivery.mailbox.clone()).collect();
-                    store.relations(&mailboxes, &author).await
+                    let asked = in_time(end, store.relations(&mailboxes, &author));
+                    let (relations, colleagues) =
+                        tokio::join!(asked, colleagues(directory, &mailboxes, &author, end));
+                    relations.map(|relations| acquainted(relations, colleagues))
                 }
             };
             (deliveries, relations)
         };
         let (settings, lists, (deliveries, relations)) =
-            tokio::join!(store.spam_settings(), store.spam_lists(), related);
+            tokio::join!(in_time(end, store.spam_settings()), in_time(end, store.spam_lists()), related);
         let mut knowledge = Self { deliveries, ..Self::default() };
         knowledge.settings = knowledge.known(settings, "settings", true);
         knowledge.lists = knowledge.known(lists, "lists", true);
@@ -97,8 +103,56 @@ impl Knowledge {
     }
 }
 
-/// The mailboxes behind the recipients, within [`MAX_DELIVERIES`]; beyond it each recipient stands for itself.
-async fn deliveries(directory: &Directory, recipients: &[Address]) -> Vec<Delivery> {
+/// For each mailbox the other user of its domain who bears the author's name; none where that cannot be had: it is a sign, and no more.
+async fn colleagues(
+    directory: &Directory,
+    mailboxes: &[Address],
+    author: &Author,
+    end: Instant,
+) -> Vec<Option<String>> {
+    if author.name.is_empty() {
+        return Vec::new();
+    }
+    let mut known: Vec<(&Domain, Option<Address>)> = Vec::new();
+    let mut found = Vec::with_capacity(mailboxes.len());
+    for mailbox in mailboxes {
+        let domain = mailbox.domain();
+        let at = match known.iter().position(|(other, _)| *other == domain) {
+            Some(at) => at,
+            None if known.len() >= MAX_DOMAINS => {
+                found.push(None);
+                continue;
+            }
+            None => {
+                let names = in_time(end, directory.names(domain)).await.found();
+                known.push((domain, names.and_then(|names| names.get(&author.name).cloned())));
+                known.len() - 1
+            }
+        };
+        let colleague = known[at].1.as_ref().filter(|user| *user != mailbox);
+        found.push(colleague.map(ToString::to_string));
+    }
+    found
+}
+
+/// Both together, mailbox by mailbox.
+fn acquainted(relations: Vec<Relation>, colleagues: Vec<Option<String>>) -> Vec<Relation> {
+    let colleagues = colleagues.into_iter().chain(std::iter::repeat(None));
+    relations
+        .into_iter()
+        .zip(colleagues)
+        .map(|(relation, colleague)| Relation { colleague, ..relation })
+        .collect()
+}
+
+/// An answer, if it comes before the time is over.
+async fn in_time<T>(end: Instant, question: impl Future<Output = Lookup<T>>) -> Lookup<T> {
+    let late = |_| Lookup::Unavailable("the database did not answer within milter.deadline".to_owned());
+    timeout_at(end, question).await.unwrap_or_else(late)
+}
+
+/// The mailboxes behind the recipients, within [`MAX_DELIVERIES`] and until `end`; beyond it each recipient stands for itself.
+async fn deliveries(directory: &Directory, recipients: &[Address], end: Instant) -> Vec<Delivery> {
     let delimiters = directory.extension_delimiters();
     let extensions = Extensions { delimiters, propagate: false };
     let mut found: Vec<Delivery> = Vec::with_capacity(recipients.len());
@@ -107,7 +161,7 @@ async fn deliveries(directory: &Directory, recipients: &[Address]) -> Vec<Delive
             || recipient.strip_extension(delimiters).map_or_else(|| recipient.clone(), |(base, _)| base);
         let route = match Recipient::parse(&recipient.to_string()) {
             Some(asked) if found.len() < MAX_DELIVERIES => {
-                directory.route(&asked, extensions, &mut Trace::default()).await
+                in_time(end, directory.route(&asked, extensions, &mut Trace::default())).await
             }
             _ => Lookup::None,
         };
@@ -165,6 +219,9 @@ pub fn message_ids(value: &[u8]) -> impl Iterator<Item = String> {
 
 /// As many recipients as Postfix takes by default (`smtpd_recipient_limit`); each may lead to several mailboxes.
 const MAX_DELIVERIES: usize = 1_000;
+
+/// Domains of one message's recipients whose users' names are looked at.
+const MAX_DOMAINS: usize = 20;
 
 /// A thread longer than this has its newest messages at the end.
 const MAX_ANSWERS: usize = 30;

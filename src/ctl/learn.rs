@@ -1,7 +1,7 @@
 //! `gatepost learn`: mail that is known to be spam, or wanted, shown to the milters in bulk.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,7 @@ use mail_parser::mailbox::mbox::MessageIterator;
 use sqlx::PgConnection;
 
 use super::connection::{explain, require_schema};
+use super::progress::Progress;
 
 /// What the messages are.
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,8 +75,8 @@ pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::
         }
     }
     files.sort();
-    let mut teacher =
-        Teacher { learn: &learn, connection, seen: 0, news: 0, skipped: 0, files: files.len(), done: 0 };
+    let bar = Progress::new("learning", "files", Some(files.len() as u64));
+    let mut teacher = Teacher { learn: &learn, connection, seen: 0, news: 0, skipped: 0 };
     let mut gone = 0;
     for file in &files {
         match teacher.file(file).await {
@@ -83,9 +84,9 @@ pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::
             Err(error) if !learn.paths.contains(file) && is_gone(&error) => gone += 1,
             read => read.with_context(|| file.display().to_string())?,
         }
-        teacher.done += 1;
+        bar.advance(1);
     }
-    teacher.progress(true);
+    drop(bar);
     if gone > 0 {
         eprintln!(
             "{gone} files were renamed or removed meanwhile; the same command again reads what has another name now"
@@ -164,8 +165,6 @@ struct Teacher<'a> {
     seen: usize,
     news: usize,
     skipped: usize,
-    files: usize,
-    done: usize,
 }
 
 impl Teacher<'_> {
@@ -224,21 +223,7 @@ impl Teacher<'_> {
         }
         let (news,): (bool,) = teach.fetch_one(&mut *self.connection).await.map_err(explain)?;
         self.news += usize::from(news);
-        self.progress(false);
         Ok(())
-    }
-
-    /// A line that is written over, on a terminal; nothing elsewhere.
-    fn progress(&self, end: bool) {
-        let mut stderr = std::io::stderr();
-        if !stderr.is_terminal() || !(end || self.seen.is_multiple_of(50)) {
-            return;
-        }
-        let bar = "#".repeat(self.done * 30 / self.files.max(1));
-        let _ = write!(stderr, "\r[{bar:<30}] {}/{} files, {} messages", self.done, self.files, self.seen);
-        if end {
-            let _ = writeln!(stderr);
-        }
     }
 }
 

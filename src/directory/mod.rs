@@ -15,6 +15,7 @@ mod gather;
 mod hosted;
 mod kept;
 mod lookup;
+mod names;
 mod pattern;
 mod questions;
 mod resolve;
@@ -27,6 +28,7 @@ mod watch;
 
 pub use hosted::{Hosted, NextHop, Recipients, Transport};
 pub use lookup::Lookup;
+pub use names::Names;
 pub use pattern::{AliasPattern, PatternKind};
 pub use questions::{Credentials, UsersPlace};
 pub use resolve::{Extensions, Leaf, Place, Recipient, Route, Trace, Via};
@@ -57,6 +59,7 @@ struct Inner {
     domains: Table<(), Arc<Domains>>,
     odd_locals: Table<(), Arc<OddLocals>>,
     mailboxes: Table<Address, Address>,
+    names: Table<Domain, Arc<Names>>,
     aliases: Table<Address, Arc<[Address]>>,
     rules: Table<(), Arc<Rules>>,
     kept: Kept,
@@ -83,6 +86,7 @@ impl Directory {
             domains: Table::new(Class::Domains, 1, &freshness),
             odd_locals: Table::new(Class::Users, 1, &freshness).with_ttl(spellings::ODD_LOCALS_TTL),
             mailboxes: Table::new(Class::Users, entries, &freshness),
+            names: Table::new(Class::Users, names::MAX_DOMAINS, &freshness).with_ttl(names::TTL),
             aliases: Table::new(Class::Aliases, entries, &freshness),
             rules: Table::new(Class::Rules, 1, &freshness),
             kept: Kept::default(),
@@ -149,6 +153,7 @@ impl Directory {
             return;
         }
         inner.mailboxes.forget(class, &address);
+        inner.names.forget(class, address.domain());
         inner.credentials.forget(class, &address);
         inner.aliases.forget(class, &address);
         if address.to_string() != key {

@@ -1,6 +1,8 @@
 //! Asks a socketmap over many connections, and says how fast it answered. For `tests/benchmarks/socketmap`, which compiles it alone:
 //! `load SOCKET MAP KEYS CONNECTIONS SECONDS [RATE]`.
 //!
+//! A MAP `proxy:TABLE` asks Postfix's proxymap for that table instead, in its own words (attributes as `name\0value\0`, an empty name at the end).
+//!
 //! Without RATE a thread for each connection asks as fast as it is answered. With it one thread asks so many keys a second over all connections in
 //! turn, at set times, and measures each answer from the time its question was due: at full speed latency says only how many wait for
 //! their turn, and many sleeping threads measure their own waking up. That thread hardly sleeps, so it needs a core of its own.
@@ -16,10 +18,27 @@ fn main() {
         panic!("load SOCKET MAP KEYS CONNECTIONS SECONDS [RATE]")
     };
     let keys = std::fs::read_to_string(keys).unwrap();
-    let requests: Vec<Vec<u8>> =
-        keys.lines().map(|key| format!("{}:{map} {key},", map.len() + 1 + key.len()).into_bytes()).collect();
-    let connections: Vec<UnixStream> =
-        (0..connections.parse().unwrap()).map(|_| UnixStream::connect(socket).unwrap()).collect();
+    let request = |key: &str| match map.strip_prefix("proxy:") {
+        Some(table) => {
+            format!("request\0lookup\0table\0{table}\0flags\0{FLAGS}\0key\0{key}\0\0").into_bytes()
+        }
+        None => format!("{}:{map} {key},", map.len() + 1 + key.len()).into_bytes(),
+    };
+    let requests: Vec<Vec<u8>> = keys.lines().map(request).collect();
+    let connect = |_| {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        if map.starts_with("proxy:") {
+            let mut hello = [0; 256];
+            let length = stream.read(&mut hello).unwrap();
+            assert!(
+                hello[..length].starts_with(b"protocol\0proxymap"),
+                "{:?}",
+                String::from_utf8_lossy(&hello[..length])
+            );
+        }
+        stream
+    };
+    let connections: Vec<UnixStream> = (0..connections.parse().unwrap()).map(connect).collect();
     let seconds: f64 = seconds.parse().unwrap();
     let mut took = match rest.first() {
         Some(rate) => at_rate(connections, &requests, seconds, rate.parse().unwrap()),
@@ -94,7 +113,12 @@ fn at_rate(mut connections: Vec<UnixStream>, requests: &[Vec<u8>], seconds: f64,
     took
 }
 
+/// What smtpd passes for its tables: DICT_FLAG_LOCK and DICT_FLAG_FOLD_FIX.
+const FLAGS: u32 = (1 << 6) | (1 << 14);
+
 fn check(text: &[u8]) {
-    let good = text.ends_with(b",") && text.windows(4).any(|w| w == b":OK " || w == b":NOT");
-    assert!(good, "{:?}", String::from_utf8_lossy(text));
+    let socketmap = text.ends_with(b",") && text.windows(4).any(|w| w == b":OK " || w == b":NOT");
+    // PROXY_STAT_OK: there is nothing but known keys.
+    let proxymap = text.starts_with(b"status\x000\0value\0") && text.ends_with(b"\0\0");
+    assert!(socketmap || proxymap, "{:?}", String::from_utf8_lossy(text));
 }

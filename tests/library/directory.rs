@@ -28,6 +28,44 @@ fn as_mail_user(database: &Database, dir: &tempfile::TempDir) -> config::Databas
 }
 
 #[tokio::test]
+async fn the_names_of_a_domain_are_known_until_they_change() {
+    let (database, dir) = (Database::create().await, tempfile::tempdir().unwrap());
+    database.sql("UPDATE users SET display_name = CASE local WHEN 'alice' THEN 'Miller, Alice' WHEN 'bob' THEN 'Bob' END").await;
+    let (example, other) = (Domain::parse("example.com").unwrap(), Domain::parse("123qwe.com").unwrap());
+    // The tutorial's role, without our schema.
+    let plain = directory(&as_mail_user(&database, &dir));
+    let names = plain.names(&example).await.found().unwrap();
+    assert_eq!(
+        names.iter().collect::<Vec<_>>(),
+        [(&"alice miller".to_owned(), &address("alice@example.com"))]
+    );
+    assert!(plain.names(&other).await.found().unwrap().is_empty());
+    assert_eq!(plain.names(&Domain::parse("elsewhere.test").unwrap()).await, Lookup::None);
+    // With our triggers a change counts at once.
+    schema::install(&mut connect(&database, "postgres").await, true, &[]).await.unwrap();
+    let config = database.config();
+    let directory = directory(&config);
+    tokio::spawn(directory.clone().watch());
+    until("it is told of changes", async || directory.is_notified()).await;
+    assert_eq!(directory.names(&example).await.found().unwrap().len(), 1);
+    database.sql("UPDATE users SET display_name = 'Bob Builder' WHERE local = 'bob'").await;
+    until("bob is known", async || {
+        directory.names(&example).await.found().unwrap().contains_key("bob builder")
+    })
+    .await;
+    // In a town names say nothing.
+    database
+        .sql("INSERT INTO users (domain, local, display_name) SELECT 'example.com', 'u' || n, 'User Number' || n FROM generate_series(1, 2000) n")
+        .await;
+    until("they are too many", async || directory.names(&example).await.found().unwrap().is_empty()).await;
+    database.take_away().await;
+    assert!(
+        matches!(directory.names(&other).await, Lookup::Unavailable(_)),
+        "not asked before, and not known now"
+    );
+}
+
+#[tokio::test]
 async fn role_mail_user_answers_every_question_without_our_schema() {
     let (database, dir) = (Database::create().await, tempfile::tempdir().unwrap());
     let directory = directory(&as_mail_user(&database, &dir));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatepost::config::Secret;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::Address;
-use gatepost::spam::{Match, Seen};
+use gatepost::spam::{Match, Named, Seen};
 use gatepost::store::{Author, Correspondence, Held, Relation, Store, schema};
 
 use crate::postgres::Database;
@@ -117,12 +117,32 @@ async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
         ("deny add a.test --points 3", "belongs to `gatepost score`"),
         ("deny add a.test --unauthenticated", "belongs to `gatepost allow`"),
         ("deny add Subject --kind header", "expected a header field and a regular expression"),
-        ("settings set * rejekt 5", "unknown setting"),
         ("settings set * reject -5", "no number of points"),
         ("settings unset * reject", "nothing of that is set"),
-        ("settings set a@@b reject 5", "bad address"),
     ] {
         let said = tool.refused(command);
+        assert!(said.contains(sentence), "{command}: {said}");
+    }
+    // What no daemon could read is no argument either: each says what was expected, or where to look.
+    for (command, sentence) in [
+        ("settings set * rejekt 5", "unknown setting \"rejekt\"; did you mean reject?"),
+        ("settings unset * weight.GTUBES", "GTUBE"),
+        ("settings set a@@b reject 5", "bad address"),
+        ("settings list a..b", "* for everybody, a domain, an address"),
+        ("settings show alice", "expected local@domain"),
+        ("limits reset a@b@", "`gatepost limits show` lists all"),
+        ("history --sender a@@b", "<> for the null sender"),
+        ("history --recipient a..b", "expected an address, a domain"),
+        ("history --action rejected", "similar value exists: 'reject'"),
+        ("why 4Xq1 --recipient alice", "expected local@domain"),
+        ("model forget alice", "expected local@domain"),
+        ("quarantine show a/b", "expected 5 to 64 letters and digits; `gatepost quarantine list`"),
+        ("quarantine delete 4XqT1z0Kk1z8 x --yes", "no queue id of Postfix"),
+        ("dkim activate example.com a..b", "bad selector"),
+        ("dkim generate example.com --selector -x", "unexpected argument"),
+        ("allow add a.test --only-for a@@b", "bad address"),
+    ] {
+        let said = tool.misused(command);
         assert!(said.contains(sentence), "{command}: {said}");
     }
     let lists = world.store.spam_lists().await.found().unwrap();
@@ -143,6 +163,75 @@ async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
     let shown = tool.ok("settings show alice@example.com");
     assert!(shown.contains("20") && !shown.contains("12"), "{shown}");
     assert!(tool.ok("settings show bob@example.com").contains("12"));
+}
+
+/// From the command to the milter's list: every kind in every scope, each action with each of them.
+#[tokio::test]
+async fn every_kind_can_be_written_for_everybody_a_domain_and_a_mailbox() {
+    let world = World::new().await;
+    let tool = Tool::new(&world.database);
+    let nouns = [
+        ("allow", "", "allow"),
+        ("deny", "", "deny"),
+        ("deny", " --defer", "defer"),
+        ("score", " --points 2", "score"),
+        ("tag", " --as word", "tag"),
+    ];
+    let kinds = [
+        ("address", "ann@a.test"),
+        ("domain", "b.test"),
+        ("network", "192.0.2.0/24"),
+        ("helo", "helo.test"),
+        ("recipient", "alice@example.com"),
+        ("verified", "signed.test"),
+        ("url", "shop.test"),
+        ("attachment", "*.exe"),
+        ("header", "Subject:^cheap"),
+    ];
+    let scopes = ["", " --only-for example.com", " --only-for alice@example.com"];
+    for (at, (kind, value)) in kinds.iter().enumerate() {
+        for (number, (noun, options, _)) in nouns.iter().enumerate() {
+            let scope = scopes[(at + number) % scopes.len()];
+            tool.ok(&format!("{noun} add {value} --kind {kind}{scope}{options}"));
+        }
+    }
+    let lists = world.store.spam_lists().await.found().unwrap();
+    assert_eq!(lists.len(), kinds.len() * nouns.len());
+    let named = |address: &str| {
+        let domain = address.split_once('@').unwrap().1.to_owned();
+        Some(Named { address: address.to_owned(), domain, proven: true })
+    };
+    let nobody = Seen::default;
+    let seen = |kind: &str| match kind {
+        "address" => Seen { author: named("ann@a.test"), ..nobody() },
+        "domain" => Seen { author: named("x@mail.b.test"), ..nobody() },
+        "network" => Seen { client: "192.0.2.9".parse().ok(), ..nobody() },
+        "helo" => Seen { helo: "helo.test".to_owned(), author: named("x@y.test"), ..nobody() },
+        "verified" => Seen { verified: vec!["signed.test".to_owned()], ..nobody() },
+        "url" => Seen { hosts: vec!["www.shop.test"], author: named("x@y.test"), ..nobody() },
+        "attachment" => Seen { attachments: vec!["a.exe".to_owned()], author: named("x@y.test"), ..nobody() },
+        "header" => Seen { fields: vec![("subject", "Cheap")], author: named("x@y.test"), ..nobody() },
+        _ => nobody(),
+    };
+    let (alice, carl) = (alice(), Address::parse("carl@123qwe.com").unwrap());
+    for (at, (kind, _)) in kinds.iter().enumerate() {
+        let seen = seen(kind);
+        // Those about recipients match any message, for their recipient.
+        let matches = lists.matching(&seen);
+        let words = |mailbox: &Address| -> Vec<&str> {
+            let counting = matches.iter().filter(|found| found.counts_for(mailbox, mailbox));
+            let own = counting.filter(|found| found.what.starts_with("recipient") == (*kind == "recipient"));
+            let mut words: Vec<&str> = own.map(|found| found.wish.word()).collect();
+            words.sort_unstable();
+            words
+        };
+        assert_eq!(words(&alice), ["allow", "defer", "deny", "score", "tag"], "{kind}");
+        let for_all = nouns.iter().enumerate().filter(|(number, _)| (at + number) % 3 == 0);
+        let mut expected: Vec<&str> =
+            for_all.map(|(_, (.., word))| *word).filter(|_| *kind != "recipient").collect();
+        expected.sort_unstable();
+        assert_eq!(words(&carl), expected, "{kind}");
+    }
 }
 
 #[tokio::test]
@@ -167,7 +256,7 @@ async fn whom_a_login_wrote_to_is_known_and_for_that_login_only() {
     for _ in 0..2 {
         assert_eq!(world.store.remember_correspondence(&batch).await, Lookup::Found(()));
     }
-    let known = Relation { wrote_to: true, answers: true, namesake: None };
+    let known = Relation { wrote_to: true, answers: true, ..Relation::default() };
     assert_eq!(world.store.relations(&both, &berta).await, Lookup::Found(vec![known, Relation::default()]));
     let other = Author { address: "berta@elsewhere.test".to_owned(), answers: Vec::new(), ..berta.clone() };
     let namesake = Relation { namesake: Some(berta.address.clone()), ..Relation::default() };

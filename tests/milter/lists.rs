@@ -11,6 +11,7 @@ use gatepost_milter::facts::Facts;
 use gatepost_milter::lists::health::Health;
 use gatepost_milter::lists::plan::Limits;
 use gatepost_milter::lists::presets::{List, SPAMCOP, SPAMHAUS_DBL, SPAMHAUS_ZEN, SURBL, URIBL};
+use gatepost_milter::lists::settings::{Named, Settings};
 use gatepost_milter::lists::{Listed, Lists};
 use gatepost_milter::message::{Direction, Envelope, Message};
 use tokio::time::Instant;
@@ -162,6 +163,22 @@ async fn those_with_a_key_ask_elsewhere() {
     assert!(listed.evidence("RBL_SPAMHAUS_DROP").is_some());
     assert_eq!(dns.asked("5.113.0.203.zen.spamhaus.org"), 0);
     assert_eq!(dns.asked("pills.com.multi.surbl.org"), 1);
+}
+
+/// An operator who asks for few questions gets few, and those about what weighs most.
+#[tokio::test]
+async fn a_list_is_asked_no_more_than_is_set_for_it() {
+    let dns = Dns::serve(
+        "test.surbl.org.multi.surbl.org A 127.0.0.254\npills.com.multi.surbl.org A 127.0.0.72\ntest.uribl.com.multi.uribl.com A 127.0.0.14\n",
+    );
+    let mut settings = Settings { enabled: true, ..Settings::default() };
+    settings.questions.insert(Named(&SURBL), 1);
+    let lists = Lists::configured(&settings, None, Arc::new(Health::default()));
+    let listed = asked(&lists, &dns).await;
+    assert_eq!(listed.evidence("ABUSE_SURBL").as_deref(), Some("pills.com"));
+    let counted =
+        |name: &str| (dns.asked(&format!("pills.com.{name}")), dns.asked(&format!("sender.com.{name}")));
+    assert_eq!((counted("multi.surbl.org"), counted("multi.uribl.com")), ((1, 0), (1, 1)));
 }
 
 #[tokio::test]

@@ -22,8 +22,9 @@
 //! - [`enforcement`]: DMARC enforced, while exceptions come, go, or cannot be looked up (needs PostgreSQL).
 //! - [`ask`], [`evaluate`]: the command line.
 //! - [`history`]: what was decided, in SQL (needs PostgreSQL).
+//! - [`operators_lists`]: allow, deny, defer, score and tag, in every kind and scope.
 //! - [`lists`]: lists in DNS; [`antivirus`]: Debian's clamd, and sockets that are none.
-//! - [`bounds`]: what one message may cost.
+//! - [`bounds`]: what one message may cost; [`deadline`]: how long it may wait (needs PostgreSQL).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod antivirus;
@@ -32,6 +33,7 @@ mod ask;
 mod bounds;
 mod conversations;
 mod daemon;
+mod deadline;
 mod dmarc;
 mod enforcement;
 mod evaluate;
@@ -43,6 +45,7 @@ mod key_watch;
 mod learning;
 mod lists;
 mod miltertest;
+mod operators_lists;
 mod outgoing;
 mod pairs;
 mod passing;

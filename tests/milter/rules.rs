@@ -13,7 +13,8 @@
 //! The body, up to the next case.
 //! ```
 //!
-//! `\xNN` is that byte, `{{N|text}}` is the text N times; both everywhere.
+//! `\xNN` is that byte, `{{N|text}}` is the text N times; both everywhere. Empty lines before the next case belong to neither; an empty body
+//! is written `{{0|x}}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -38,7 +39,7 @@ use proptest::prelude::*;
 /// What every case begins with: an ordinary letter.
 const LETTER: &str = "\
 Received: from mail.sender-of-letters.com (mail.sender-of-letters.com [192.0.2.10])
- by mx.example.com (Postfix) with ESMTPS id 4XqT1z; Sat, 21 Nov 2026 10:00:05 +0000
+ by mx.example.com (Postfix) with ESMTPS id 4XqT1z5Fhdz9wrR; Sat, 21 Nov 2026 10:00:05 +0000
 Date: Sat, 21 Nov 2026 10:00:00 +0000
 From: Ann Author <ann@sender-of-letters.com>
 To: Bob Reader <bob@example.com>
@@ -57,13 +58,16 @@ photographs of the mountains with you, and the book that I lent you.
 Yours, Ann
 ";
 
+/// As many words of one thing may differ between a message that hits and one that nearly does.
+const FEW_WORDS: usize = 8;
+
 /// One message and what is expected of it.
 struct Case {
     place: String,
     hits: bool,
     symbols: Vec<String>,
-    /// What it changes: fields, facts, `body`.
-    changes: BTreeSet<String>,
+    /// What it changes: fields, facts, `body`, each with the lines that say so.
+    changes: BTreeMap<String, Vec<String>>,
     message: Message,
     envelope: Envelope,
     authentication: Authentication,
@@ -84,11 +88,13 @@ impl Case {
         };
         let symbols: Vec<String> = words.map(str::to_owned).collect();
         assert!(!symbols.is_empty(), "{place}: no symbol");
+        let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+        let lines = &lines[..used];
         let mut case = Self {
             place,
             hits,
             symbols,
-            changes: BTreeSet::new(),
+            changes: BTreeMap::new(),
             message: Message::from_eml(LETTER.as_bytes()),
             envelope: Envelope::new(Direction::Inbound),
             authentication: Authentication::not_asked(),
@@ -106,24 +112,52 @@ impl Case {
                 field.push('\n');
                 field.push_str(line);
             } else if let Some(fact) = line.strip_prefix('@') {
-                case.changes.insert(format!("@{}", fact.split_whitespace().next().unwrap_or_default()));
+                case.changes_with(format!("@{}", fact.split_whitespace().next().unwrap_or_default()), fact);
                 case.fact(fact);
             } else {
-                let name = line.trim_start_matches(['+', '-']).split(':').next().unwrap_or_default();
-                case.changes.insert(name.to_ascii_lowercase());
                 fields.push((*line).to_owned());
             }
         }
         for field in fields {
+            let name = field.trim_start_matches(['+', '-']).split(':').next().unwrap_or_default();
+            case.changes_with(name.to_ascii_lowercase(), &field);
             case.field(&field);
         }
         if end < lines.len() {
-            case.changes.insert("body".to_owned());
-            let body = unescape(&lines[end + 1..].join("\n"));
+            let text = lines[end + 1..].join("\n");
+            case.changes_with("body".to_owned(), &text);
+            let body = unescape(&text);
             case.message.body = Message::from_eml(&[b"\n", body.as_slice()].concat()).body;
             case.message.body_size = case.message.body.len() as u64;
         }
         case
+    }
+
+    fn changes_with(&mut self, what: String, line: &str) {
+        self.changes.entry(what).or_default().push(line.to_owned());
+    }
+
+    /// Whether the other is the same message but for one thing, of which few words differ. Both change something of the letter, and the same:
+    /// what hits by one change is not near to the letter as it is.
+    fn is_near(&self, other: &Self) -> bool {
+        let shared = self.changes.keys().any(|what| other.changes.contains_key(what));
+        let all: BTreeSet<&String> = self.changes.keys().chain(other.changes.keys()).collect();
+        let mut differing =
+            all.into_iter().filter(|what| self.changes.get(*what) != other.changes.get(*what));
+        let (Some(what), None) = (differing.next(), differing.next()) else { return false };
+        let words = |case: &Self| -> Vec<String> {
+            let lines = case.changes.get(what).into_iter().flatten();
+            lines.flat_map(|line| line.split_whitespace()).map(str::to_owned).collect()
+        };
+        let (mut own, mut theirs) = (words(self), words(other));
+        own.retain(|word| match theirs.iter().position(|known| known == word) {
+            Some(at) => {
+                theirs.swap_remove(at);
+                false
+            }
+            None => true,
+        });
+        shared && own.len() + theirs.len() <= FEW_WORDS
     }
 
     fn field(&mut self, line: &str) {
@@ -173,6 +207,7 @@ impl Case {
             "wrote-to" => self.relation.wrote_to = true,
             "answers" => self.relation.answers = true,
             "namesake" => self.relation.namesake = Some(word(1).to_owned()),
+            "colleague" => self.relation.colleague = Some(word(1).to_owned()),
             "spf" => {
                 asked.missing.retain(|fact| *fact != "spf");
                 let result = match word(1) {
@@ -357,7 +392,7 @@ fn every_rule_has_a_case_that_hits_and_one_that_nearly_does() {
     );
 }
 
-/// A message that nearly hits a rule is one that has the same thing changed as one that hits it: not the plain letter, nor any other message.
+/// A message that nearly hits a rule is one that hits it but for one thing: one field, one fact or some words are others.
 #[test]
 fn what_nearly_hits_is_near() {
     let cases = cases();
@@ -372,12 +407,26 @@ fn what_nearly_hits_is_near() {
         .map(|rule| rule.symbol)
         .filter(|symbol| {
             let hits = of(symbol, true);
-            !of(symbol, false)
-                .iter()
-                .any(|miss| hits.iter().any(|hit| !hit.changes.is_disjoint(&miss.changes)))
+            !of(symbol, false).iter().any(|miss| hits.iter().any(|hit| hit.is_near(miss)))
         })
         .collect();
-    assert!(far.is_empty(), "no case of these changes what makes them hit, and misses: {far:?}");
+    assert!(far.is_empty(), "no case of these is one that hits but for one thing, and misses: {far:?}");
+}
+
+/// The tests above ask the table of rules for what there is. What is written as a rule and left out of the table would never be asked for.
+#[test]
+fn every_rule_that_is_written_is_in_the_table() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
+    let known: BTreeSet<&str> = RULES.iter().map(|rule| rule.symbol).collect();
+    let mut written = BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let rules = text.split("symbol: \"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+        written.extend(rules);
+    }
+    assert!(written.len() > 200, "{}", written.len());
+    let left_out: Vec<&String> = written.iter().filter(|symbol| !known.contains(symbol.as_str())).collect();
+    assert!(left_out.is_empty(), "in no table: {left_out:?}");
 }
 
 #[test]

@@ -267,6 +267,7 @@ const GROUPS: &[Group] = &[
     Group::Policies,
     Group::Envelope,
     Group::Headers,
+    Group::Received,
     Group::Sender,
     Group::Recipients,
     Group::Subject,

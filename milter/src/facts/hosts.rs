@@ -35,6 +35,11 @@ pub fn top_level(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
+/// Whether names under that top-level domain are mostly for people who read Cyrillic.
+pub fn is_cyrillic_top_level(label: &str) -> bool {
+    label.starts_with("xn--") || CYRILLIC_TOP_LEVEL.contains(&label)
+}
+
 /// Whether anybody gets an address at that domain for nothing.
 pub fn is_freemail(domain: &str) -> bool {
     FREEMAIL.binary_search(&domain).is_ok()
@@ -162,6 +167,10 @@ const FREEMAIL: &[&str] = &[
     "yahoo.fr", "yahoo.gr", "yahoo.ie", "yahoo.in", "yahoo.it", "yahoo.no", "yahoo.pl", "yahoo.se",
     "yandex.com", "yandex.ru", "yeah.net", "ymail.com", "zoho.com",
 ];
+
+/// Countries that write in Cyrillic, and what they register names under besides.
+const CYRILLIC_TOP_LEVEL: &[&str] =
+    &["bg", "by", "kg", "kz", "mk", "mn", "moscow", "rs", "ru", "su", "tatar", "tj", "ua"];
 
 /// Link shorteners, sorted.
 #[rustfmt::skip]

@@ -15,9 +15,11 @@
 //! | text decoded, all parts together | [`text::MAX_DECODED`] | `text` |
 //! | text kept for the phrases | [`text::MAX_VISIBLE`] | – |
 //! | URLs | [`urls::MAX_URLS`] | `urls` |
+//! | mail addresses in the text | [`addresses::MAX_ADDRESSES`] | – |
 //! | archive members | [`archives::MAX_MEMBERS`] | `archives` |
 //! | archives in archives | [`archives::MAX_DEPTH`] levels, [`archives::MAX_INFLATED`] bytes | `archives` |
 
+pub mod addresses;
 pub mod archives;
 pub mod brands;
 pub mod colours;
@@ -81,6 +83,8 @@ pub struct Facts {
     pub text: Text,
     /// The addresses that the message links to or mentions.
     pub urls: Vec<Url>,
+    /// The mail addresses in its text and links, in lower case.
+    pub addresses: Vec<String>,
     /// When the message came in, in seconds since 1970: now for mail in transit, the newest `Received` for a file.
     pub arrival: Option<i64>,
     /// The size of the whole message in bytes.
@@ -134,7 +138,7 @@ impl Facts {
         let mut text = Text::default();
         let parts = parts::read(parsed, &mut text, &mut html, &mut finder, &mut missing);
         text.finish(&mut html, &mut finder, &mut missing);
-        let urls = finder.finish(&mut missing);
+        let (urls, addresses) = finder.finish(&mut missing);
 
         Self {
             envelope: envelope.clone(),
@@ -146,6 +150,7 @@ impl Facts {
             html,
             text,
             urls,
+            addresses,
             arrival,
             listed: Listed::default(),
             infection: None,

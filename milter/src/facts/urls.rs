@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use linkify::{LinkFinder, LinkKind};
 
+use super::addresses::Addresses;
 use super::mailboxes::cut;
 use super::{hosts, scripts};
 
@@ -76,7 +77,7 @@ pub struct Oddities {
     pub reversed: bool,
     /// A character without width.
     pub invisible: bool,
-    /// A label of the host that mixes scripts which look alike.
+    /// A label of the host that mixes scripts which look alike, or that is in one of them and passes for Latin.
     pub mixed: bool,
     /// A host that no rule of IDNA allows, or a replacement character.
     pub bad_unicode: bool,
@@ -88,8 +89,11 @@ impl Url {
     /// Takes a URL apart; `None` for what a browser would not fetch from a host.
     pub fn parse(raw: &str, origin: Origin) -> Option<Self> {
         let length = raw.trim().len();
-        let text: String =
-            cut(raw.trim(), MAX_TEXT).chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
+        let text = cut(raw.trim(), MAX_TEXT);
+        let text: String = match text.contains(['\t', '\n', '\r']) {
+            true => text.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect(),
+            false => text.to_owned(),
+        };
         let (scheme, rest) = split_scheme(&text)?;
         let slashes = rest.len() - rest.trim_start_matches(['/', '\\']).len();
         if slashes == 0 {
@@ -101,8 +105,10 @@ impl Url {
         let (authority, path) = rest.split_at(end);
         odd.backslash |= path.split(['?', '#']).next().unwrap_or_default().contains('\\');
         odd.at_signs = authority.matches('@').count() > 1;
-        odd.reversed = text.chars().any(scripts::reverses);
-        odd.invisible = text.chars().any(scripts::is_invisible);
+        if !text.is_ascii() {
+            odd.reversed = text.chars().any(scripts::reverses);
+            odd.invisible = text.chars().any(scripts::is_invisible);
+        }
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(cut(user, 512).to_owned()), host),
             None => (None, authority),
@@ -110,9 +116,14 @@ impl Url {
         let (host, port) = split_port(host);
         let decoded = percent_decode(host);
         odd.bad_unicode = decoded.contains('\u{FFFD}');
-        let shown: String = decoded.chars().filter(|&c| !scripts::is_invisible(c)).collect();
+        let shown: String = match decoded.is_ascii() {
+            true => decoded,
+            false => decoded.chars().filter(|&c| !scripts::is_invisible(c)).collect(),
+        };
         odd.mixed = shown.split('.').any(|label| scripts::is_mixed(label) || is_mixed_label(label));
         let host = hosts::canonical(&shown);
+        odd.mixed |=
+            host.split('.').any(passes_for_latin) && !hosts::is_cyrillic_top_level(hosts::top_level(&host));
         odd.bad_unicode |= !host.is_ascii();
         if host.is_empty() || host.contains(char::is_whitespace) {
             return None;
@@ -152,6 +163,7 @@ pub struct Finder {
     urls: Vec<Url>,
     seen: HashMap<String, usize>,
     overflowed: bool,
+    addresses: Addresses,
 }
 
 impl Finder {
@@ -162,11 +174,13 @@ impl Finder {
 
     /// Looks for URLs in text.
     pub fn text(&mut self, text: &str) {
+        self.addresses.look(text);
         self.scan(text, Origin::Text);
     }
 
     /// Takes a URL from an attribute, and says which one it is.
     pub fn attribute(&mut self, raw: &str, origin: Origin) -> Option<usize> {
+        self.addresses.link(raw);
         let url = match Url::parse(raw, origin) {
             Some(url) => url,
             None => Url::parse(&format!("https:{}", raw.trim()), origin)
@@ -175,12 +189,12 @@ impl Finder {
         self.add(url)
     }
 
-    /// The URLs in the order of their appearance.
-    pub fn finish(self, missing: &mut Vec<&'static str>) -> Vec<Url> {
+    /// The URLs in the order of their appearance, and the mail addresses.
+    pub fn finish(self, missing: &mut Vec<&'static str>) -> (Vec<Url>, Vec<String>) {
         if self.overflowed {
             missing.push("urls");
         }
-        self.urls
+        (self.urls, self.addresses.finish())
     }
 
     /// What was found so far.
@@ -368,12 +382,18 @@ fn address(host: &str) -> Option<IpAddr> {
 
 /// Whether an A-label stands for a label that mixes scripts.
 fn is_mixed_label(label: &str) -> bool {
-    // Only the ASCII comparison is cheap; decoding is for the few labels that need it.
-    label.len() > 4
-        && label.is_char_boundary(4)
-        && label[..4].eq_ignore_ascii_case("xn--")
-        && label.len() <= 63
-        && scripts::is_mixed(&idna::domain_to_unicode(label).0)
+    unicode_label(label).is_some_and(|label| scripts::is_mixed(&label))
+}
+
+/// Whether an A-label stands for a label without a Latin letter that everybody reads as Latin.
+fn passes_for_latin(label: &str) -> bool {
+    unicode_label(label).is_some_and(|label| scripts::passes_for_latin(&label))
+}
+
+/// What an A-label stands for; none for other labels. Only the comparison is cheap; decoding is for the few labels that need it.
+fn unicode_label(label: &str) -> Option<String> {
+    let prefix = label.get(..4).filter(|_| (5..=63).contains(&label.len()))?;
+    prefix.eq_ignore_ascii_case("xn--").then(|| idna::domain_to_unicode(label).0)
 }
 
 /// Decodes `%xx`; what is no UTF-8 after that becomes U+FFFD.
@@ -403,12 +423,18 @@ pub(super) fn percent_decode(text: &str) -> String {
 /// The URL in a parameter, plain or encoded: where a redirector will lead.
 fn inner_url(path: &str) -> Option<Url> {
     let query = path.split_once('?').map_or(path, |(_, query)| query);
-    query.split(['&', ';', '?', '#']).take(32).find_map(|parameter| {
+    let parameter = query.split(['&', ';', '?', '#']).take(32).find_map(|parameter| {
         let value = parameter.split_once('=').map_or(parameter, |(_, value)| value);
         let lower = cut(value, 12).to_ascii_lowercase();
         let encoded = lower.starts_with("http%3a") || lower.starts_with("https%3a");
         let plain = lower.starts_with("http:/") || lower.starts_with("https:/");
         (encoded || plain).then(|| Url::parse(&percent_decode(value), Origin::Parameter)).flatten()
+    });
+    // Some have the target at the end of the path: `/click/4711/https://example.com/`.
+    parameter.or_else(|| {
+        let target = path.match_indices("/http").take(4).map(|(at, _)| &path[at + 1..]);
+        let whole = |rest: &&str| rest.starts_with("http:/") || rest.starts_with("https:/");
+        Url::parse(target.filter(whole).last()?, Origin::Parameter)
     })
 }
 
@@ -445,6 +471,7 @@ mod tests {
         assert_eq!(url("http://[::1]:80/").address, Some("::1".parse().unwrap()));
         assert!(url("http://p\u{430}ypal.example/").odd.mixed);
         assert!(url("http://xn--pypal-4ve.example/").odd.mixed);
+        assert!(url("http://xn--80ak6aa92e.com/").odd.mixed && !url("http://xn--80ak6aa92e.ru/").odd.mixed);
         for none in ["mailto:a@b.example", "javascript:x", "http:", "http://", "http:///", "example.com", ""]
         {
             assert_eq!(Url::parse(none, Origin::Text), None, "{none}");
@@ -458,6 +485,12 @@ mod tests {
         finder.text("go http://r.example/?u=https%3A%2F%2Ftarget.example%2Fp");
         let hosts: Vec<_> = finder.urls().iter().map(|url| url.host.as_str()).collect();
         assert_eq!(hosts, ["a.example", "r.example", "target.example"]);
+        let mut finder = Finder::default();
+        finder.text(
+            "go http://r.example/click/4711/https://target.example/p or http://r.example/httpd/http-errors",
+        );
+        let hosts: Vec<_> = finder.urls().iter().map(|url| url.host.as_str()).collect();
+        assert_eq!(hosts, ["r.example", "target.example", "r.example"]);
         let mut finder = Finder::default();
         finder.text("(www.example.com) http://www.example.org/");
         let hosts: Vec<_> = finder.urls().iter().map(|url| url.host.as_str()).collect();
@@ -523,7 +556,7 @@ mod tests {
         let mut finder = Finder::default();
         finder.text(&text);
         let mut missing = Vec::new();
-        assert_eq!(finder.finish(&mut missing).len(), MAX_URLS);
+        assert_eq!(finder.finish(&mut missing).0.len(), MAX_URLS);
         assert_eq!(missing, ["urls"]);
     }
 }

@@ -77,6 +77,8 @@ pub struct Lists {
     lists: Vec<&'static List>,
     /// Of each of them.
     tallies: Vec<Tally>,
+    /// How many questions about one message each of them is asked at most.
+    most: Vec<usize>,
     limits: Limits,
     key: Option<Secret>,
     health: Arc<Health>,
@@ -86,7 +88,15 @@ impl Lists {
     /// These lists; `health` is the process's.
     pub fn new(lists: Vec<&'static List>, limits: Limits, key: Option<Secret>, health: Arc<Health>) -> Self {
         let tallies = lists.iter().map(|list| health.tally(list)).collect();
-        Self { lists, tallies, limits, key, health }
+        let most = vec![usize::MAX; lists.len()];
+        Self { lists, tallies, most, limits, key, health }
+    }
+
+    /// Those that the configuration names, within its limits.
+    pub fn configured(settings: &settings::Settings, key: Option<Secret>, health: Arc<Health>) -> Self {
+        let lists = settings.lists();
+        let most = settings.most(&lists);
+        Self { most, ..Self::new(lists, settings.limits(), key, health) }
     }
 
     /// Asks about a message, signers excepted.
@@ -102,7 +112,11 @@ impl Lists {
     async fn put(&self, questions: Vec<Question>, resolver: &Resolver, end: Instant) -> Listed {
         let mut by_list: BTreeMap<usize, Vec<Question>> = BTreeMap::new();
         for question in questions {
-            by_list.entry(question.list).or_default().push(question);
+            let of_list = by_list.entry(question.list).or_default();
+            // What weighs most is asked first.
+            if self.most.get(question.list).is_none_or(|most| of_list.len() < *most) {
+                of_list.push(question);
+            }
         }
         let mut asking: FuturesUnordered<_> = by_list
             .into_iter()

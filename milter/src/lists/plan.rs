@@ -1,8 +1,8 @@
 //! Which names are asked of which lists for one message. Pure: facts in, questions out.
 //!
 //! Each name stands in the plan once, whatever it is asked for. A list is asked about at most [`Limits::names`] sites of a message, those
-//! that a click leads to first; five hops; five mailboxes; five signers. So a message costs at most (lists of sites × names + 50)
-//! questions, and what a stranger writes cannot make it more.
+//! that a click leads to first; five hops; five mailboxes of the header and five of the text; five signers. So a message costs at most
+//! (lists of sites × names + 50) questions, and what a stranger writes cannot make it more.
 //!
 //! Domains are asked for as what somebody can register (Public Suffix List, private part included: `evil.github.io` is a site), which is
 //! how SURBL, URIBL and DBL are kept and how Rspamd asks them. The list comes compiled in with the crate `psl`, which `facts` needs
@@ -185,18 +185,23 @@ fn hops(facts: &Facts, client: Option<IpAddr>) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Who writes, and where answers go.
+/// Who writes, and where answers go: by the header, and by what stands in the text.
 fn mailboxes(facts: &Facts) -> Vec<String> {
     let mut seen = HashSet::new();
     let named = facts.people.from.iter().chain(&facts.people.reply_to);
     let named = named.filter(|mailbox| mailbox.is_address()).map(|mailbox| mailbox.address.clone());
     let envelope = facts.envelope.sender.iter().map(|sender| sender.to_string().to_lowercase());
-    named
-        .chain(envelope)
-        .map(|address| plain(&address))
-        .filter(|address| seen.insert(address.clone()))
-        .take(MAX_FEW)
-        .collect()
+    let mut new = |address: &String| seen.insert(address.clone());
+    let mut mailboxes: Vec<String> =
+        named.chain(envelope).map(|address| plain(&address)).filter(&mut new).take(MAX_FEW).collect();
+    // Those of the recipients' domains are quoted, or greeted.
+    let own = |address: &str| {
+        let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+        facts.envelope.recipients.iter().any(|recipient| recipient.domain().as_str() == domain)
+    };
+    let written = facts.addresses.iter().filter(|address| !own(address)).map(|address| plain(address));
+    mailboxes.extend(written.filter(&mut new).take(MAX_FEW));
+    mailboxes
 }
 
 /// The address as MSBL hashes it (msbl.org/ebl-implementation.html): lower case, no `+extension`, and Gmail's without dots.
@@ -223,7 +228,7 @@ fn name_of(address: IpAddr) -> String {
     name.trim_end_matches('.').to_owned()
 }
 
-/// Hops, mailboxes and signers of one message.
+/// Hops, mailboxes of the header, those of the text, and signers of one message.
 const MAX_FEW: usize = 5;
 
 /// What leaves room for the longest zone in the 253 bytes of a name, key included.
@@ -297,6 +302,17 @@ mod tests {
         let eml = "From: No.Email+x@GoogleMail.com\nReply-To: noemail@gmail.com\n\nx\n";
         assert_eq!(names(eml, "", &MSBL_EBL, 20), [hashed("noemail@gmail.com")]);
         assert_eq!(hashed("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        let many: String = (0..9).map(|number| format!(" u{number}@sender.com")).collect();
+        let eml = format!("From: ann@sender.com\n\nAnswer noemail@gmail.com or No.Email@gmail.com,{many}\n");
+        let expected = [
+            "ann@sender.com",
+            "noemail@gmail.com",
+            "u0@sender.com",
+            "u1@sender.com",
+            "u2@sender.com",
+            "u3@sender.com",
+        ];
+        assert_eq!(names(&eml, "", &MSBL_EBL, 20), expected.map(hashed));
     }
 
     #[test]

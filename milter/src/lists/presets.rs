@@ -2,8 +2,8 @@
 //!
 //! For `plan` (what to ask), `answers` (what it means), `health` (whether to believe it) and the configuration, whose `on` and `off` have
 //! the names as values. Which ones are asked by default is Rspamd's choice (`conf/modules.d/rbl.conf`), less those that need a registration
-//! of whoever asks. Zones, codes, trials and terms are those that the operators publish, at the places that each const names; "as Rspamd
-//! asks it" where no page of the operator's with the codes could be read.
+//! of whoever asks. Zones, codes, trials and terms are those that the operators publish, at the places that each const names; where no page
+//! of the operator's with the codes could be read, the const says whose they are.
 
 use super::answers::{Codes, Range};
 
@@ -43,7 +43,7 @@ pub enum Subject {
     Sites,
     /// The domains of DKIM signatures that passed.
     Signers,
-    /// The mail addresses of From, Reply-To and MAIL FROM, as SHA-1.
+    /// The mail addresses of From, Reply-To and MAIL FROM, and those in the text, as SHA-1.
     Mailboxes,
 }
 
@@ -206,7 +206,7 @@ pub const DNSWL_SIGNERS: List = List {
     terms: "as dnswl",
 };
 
-/// mailspike.org/usage.html: reputation, good and bad; codes as Rspamd asks it.
+/// mailspike.org/usage.html: reputation, good and bad. The codes are those of Rspamd 3.4 (`modules.d/rbl.conf`).
 pub const MAILSPIKE: List = List {
     name: "mailspike",
     zone: "rep.mailspike.net",
@@ -267,7 +267,8 @@ pub const URIBL: List = List {
     terms: "low volume, own resolver",
 };
 
-/// msbl.org/ebl-design.html: mail addresses that fraud has answers sent to; codes as Rspamd asks it.
+/// msbl.org/ebl-design.html: mail addresses that fraud has answers sent to, in the header or the text. The codes are those of Rspamd 3.4 and
+/// Stalwart. Rspamd asks about Reply-To and the text; we also about From and MAIL FROM, where such addresses stand as well.
 pub const MSBL_EBL: List = List {
     name: "msbl-ebl",
     zone: "ebl.msbl.org",
@@ -316,7 +317,8 @@ pub const SPAMEATINGMONKEY_URI: List = List {
     terms: "as spameatingmonkey",
 };
 
-/// blocklist.de: addresses that attack servers; a code for each kind of attack, as Rspamd asks it.
+/// blocklist.de: addresses that attack servers. It answers a code for each kind of attack, and Rspamd 3.4 takes any answer; here it is one of
+/// 127.0.0.2 to 127.0.0.21, because what answers with anything else is no list any more.
 pub const BLOCKLIST_DE: List = List {
     name: "blocklist-de",
     zone: "bl.blocklist.de",

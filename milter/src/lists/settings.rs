@@ -1,5 +1,7 @@
 //! `[milter.lists]`: which lists in DNS are asked, and how much.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use gatepost::config::{ConfigError, Secret, nearest, read_secret_file};
@@ -21,19 +23,48 @@ pub struct Settings {
     pub off: Vec<Named>,
     /// About how many sites of one message each list is asked.
     pub names: usize,
+    /// How many questions about one message a single list is asked at most, where that is not to be what `names` comes to.
+    pub questions: BTreeMap<Named, usize>,
     /// A file with the key for Spamhaus's Data Query Service, for those who send more questions than its public servers take.
     pub spamhaus_key_file: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { enabled: true, on: Vec::new(), off: Vec::new(), names: 20, spamhaus_key_file: None }
+        Self {
+            enabled: true,
+            on: Vec::new(),
+            off: Vec::new(),
+            names: 20,
+            questions: BTreeMap::new(),
+            spamhaus_key_file: None,
+        }
     }
 }
 
 /// The name of a list, refused at its own place when there is none of that name.
 #[derive(Clone, Copy, Debug)]
 pub struct Named(pub &'static List);
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Named {}
+
+impl PartialOrd for Named {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Named {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.cmp(other.0.name)
+    }
+}
 
 impl<'de> Deserialize<'de> for Named {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -66,6 +97,12 @@ impl Settings {
         if self.names == 0 || self.names > MOST_NAMES {
             return Err(format!("`lists.names` must be 1 to {MOST_NAMES}"));
         }
+        if let Some((list, _)) = self.questions.iter().find(|(_, most)| **most == 0) {
+            let name = list.0.name;
+            return Err(format!(
+                "`lists.questions.{name}` must be 1 or more; `lists.off` has it asked nothing"
+            ));
+        }
         Ok(())
     }
 
@@ -84,6 +121,11 @@ impl Settings {
     /// How much is asked.
     pub fn limits(&self) -> Limits {
         Limits { names: self.names }
+    }
+
+    /// How many questions about one message each of these lists is asked at most.
+    pub fn most(&self, lists: &[&'static List]) -> Vec<usize> {
+        lists.iter().map(|list| self.questions.get(&Named(list)).copied().unwrap_or(usize::MAX)).collect()
     }
 
     /// The key, from its file.

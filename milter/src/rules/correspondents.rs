@@ -2,7 +2,7 @@
 //!
 //! Asked for each recipient: a stranger to one is a friend of another. An address in From is only claimed, so knowing it counts where
 //! SPF, DKIM or DMARC prove its domain; a Message-ID of ours counts in itself, because nobody guesses one, but less from a stranger, because
-//! it is no secret either (lists and quotes show it).
+//! it is no secret either (lists and quotes show it). Those who have mailboxes here are known to each other by their names.
 
 use gatepost::store::Relation;
 
@@ -13,7 +13,7 @@ use crate::facts::headers::is_list;
 use crate::facts::hosts;
 
 /// The group's table.
-pub const RULES: &[Rule] = &[KNOWN_SENDER, REPLY, CONTACT_NAME_NEW_ADDRESS];
+pub const RULES: &[Rule] = &[KNOWN_SENDER, REPLY, CONTACT_NAME_NEW_ADDRESS, COLLEAGUE_NAME_STRANGER];
 
 /// The recipient has written to the author.
 pub const KNOWN_SENDER: Rule = Rule {
@@ -51,9 +51,32 @@ pub const CONTACT_NAME_NEW_ADDRESS: Rule = Rule {
     check: Check::Relation(known_name),
 };
 
+/// A colleague's name with an address from elsewhere.
+pub const COLLEAGUE_NAME_STRANGER: Rule = Rule {
+    symbol: "COLLEAGUE_NAME_STRANGER",
+    group: Group::Correspondents,
+    weight: 3.0,
+    summary: "an address from elsewhere that bears the name of a user of the recipient's own domain",
+    why: "the director writes from a private address and needs a favour; people do have two addresses, so it is half as much from one that is proven",
+    check: Check::Relation(|facts, relation| {
+        let colleague = relation.colleague.as_deref()?;
+        let domain = colleague.rsplit_once('@').map(|(_, domain)| domain)?;
+        // Whoever claims the domain itself is OWN_DOMAIN_SPOOFED's; somebody whom he has written to under that name says more.
+        let elsewhere = facts.people.author()?.site != hosts::site(domain);
+        (elsewhere && relation.namesake.is_none()).then(|| bears(facts, relation, colleague)).flatten()
+    }),
+};
+
 fn known_name(facts: &Facts, relation: &Relation) -> Option<Evidence> {
+    bears(facts, relation, relation.namesake.as_deref()?)
+}
+
+/// The author bears the name of whom the recipient knows under the address `known`.
+fn bears(facts: &Facts, relation: &Relation, known: &str) -> Option<Evidence> {
     let author = facts.people.author().filter(|author| author.is_address())?;
-    let known = relation.namesake.as_deref().filter(|_| !relation.wrote_to && !relation.answers)?;
+    if relation.wrote_to || relation.answers || author.address == known {
+        return None;
+    }
     let domain = known.rsplit_once('@').map(|(_, domain)| domain)?;
     // Another address of the same organisation is the same person's, where the domain is proven; a list writes in its members' names.
     let same_house =

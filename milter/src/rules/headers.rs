@@ -221,16 +221,31 @@ pub const SPAM_FLAG: Rule = Rule {
     summary: "another filter on the way took it for spam",
     why: "nobody forges that verdict against himself",
     check: Check::Facts(|facts| {
-        let yes = |name: &str| {
+        let says = |(name, words): &&(&str, &[&str])| {
             let value = facts.headers.value(name).to_ascii_lowercase();
-            value.starts_with("yes") || value == "spam" || value == "true"
+            let first = value.split([',', ';', ' ', ':']).next().unwrap_or_default();
+            words.contains(&first)
         };
         let exchange =
             facts.headers.value("x-forefront-antispam-report").to_ascii_uppercase().contains("SFV:SPM");
-        let flag = ["x-spam-flag", "x-spam", "x-spam-status"].into_iter().find(|name| yes(name));
+        let flag = VERDICTS.iter().find(says).map(|(name, _)| *name);
         flag.or(exchange.then_some("x-forefront-antispam-report")).map(Evidence::new)
     }),
 };
+
+/// The fields in which filters write what they think, and the first words by which they say that it is spam: SpamAssassin and Rspamd,
+/// Barracuda, Kaspersky, the mail houses of 1&1 (GMX, web.de), Exchange (Microsoft: "Spam confidence level", 5 to 9).
+const VERDICTS: &[(&str, &[&str])] = &[
+    ("x-spam-flag", &["yes", "spam", "true"]),
+    ("x-spam", &["yes", "spam", "true"]),
+    ("x-spam-status", &["yes", "spam", "true"]),
+    ("x-barracuda-spam-flag", &["yes"]),
+    ("x-barracuda-spam-status", &["yes"]),
+    ("x-klms-antispam-status", &["spam"]),
+    ("x-ui-filterresults", &["junk"]),
+    ("x-ui-out-filterresults", &["junk"]),
+    ("x-ms-exchange-organization-scl", &["5", "6", "7", "8", "9"]),
+];
 
 /// A script within a script.
 pub const X_PHP_EVAL: Rule = Rule {

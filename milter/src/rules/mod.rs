@@ -21,6 +21,7 @@ pub mod lists;
 pub mod message_id;
 pub mod mime;
 pub mod phishing;
+pub mod received;
 pub mod recipients;
 pub mod replies;
 pub mod sender;
@@ -140,6 +141,8 @@ pub enum Group {
     Envelope,
     /// Header fields that are missing, broken or forged.
     Headers,
+    /// The way that it came.
+    Received,
     /// Who claims to be the author.
     Sender,
     /// Who is addressed.
@@ -179,6 +182,7 @@ impl Group {
             Self::Policies => "policies",
             Self::Envelope => "envelope",
             Self::Headers => "headers",
+            Self::Received => "received",
             Self::Sender => "sender",
             Self::Recipients => "recipients",
             Self::Subject => "subject",
@@ -202,7 +206,7 @@ impl Group {
     /// are bounded so that no group alone reaches the 15 points of a rejection.
     pub fn cap(self) -> f64 {
         match self {
-            Self::Headers | Self::Recipients | Self::Envelope => 8.0,
+            Self::Headers | Self::Received | Self::Recipients | Self::Envelope => 8.0,
             Self::Subject => 6.0,
             Self::Urls => 9.0,
             Self::Policies
@@ -225,11 +229,12 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 19] = [
+const TABLES: [&[Rule]; 20] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
     message_id::RULES,
+    received::RULES,
     sender::RULES,
     replies::RULES,
     recipients::RULES,

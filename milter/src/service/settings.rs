@@ -53,7 +53,7 @@ impl Settings {
     ) -> Self {
         let (dns, config) = (config.dns.clone(), &config.service);
         let lists = (config.rules && config.lists.enabled)
-            .then(|| Lists::new(config.lists.lists(), config.lists.limits(), key, Arc::clone(&health)));
+            .then(|| Lists::configured(&config.lists, key, Arc::clone(&health)));
         Self {
             authserv_id: config.authserv_id.clone(),
             view: config.view(),

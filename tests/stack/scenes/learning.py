@@ -93,7 +93,7 @@ def seen(stack: Stack, name: str, raw: bytes, *how: str) -> str:
     """What the model sees of a message."""
     path = stack.directory / name
     path.write_bytes(raw)
-    return subprocess.run([stack.programs / "gatepost-milter", "features", *how, path], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([stack.daemons["milter"].program, "features", *how, path], check=True, capture_output=True, text=True).stdout
 
 
 def move(stack: Stack, message_id: str, source: str, target: str, command: str = "MOVE") -> None:

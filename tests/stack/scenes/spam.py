@@ -236,6 +236,21 @@ def correspondents(stack: Stack, story: Story) -> None:
         deliver(smtp, "berta.brown77@prizes.test", [ALICE], fake.as_bytes())
     result = str(arrival(stack, ALICE, fake["Message-ID"])[1]["X-Spamd-Result"])
     story.check("who bears her name with another address is suspect", f"CONTACT_NAME_NEW_ADDRESS(4.00)[berta.brown77@prizes.test is not {STRANGER}]" in result, result)
+    story.say("And so is who bears bob's, whom alice has never written to, but who has a mailbox here:")
+    before = stack.postgres.sql(f"SELECT coalesce(quote_literal(display_name), 'NULL') FROM users_fqda WHERE fqda = '{BOB}'")
+    rename = "UPDATE users SET display_name = %s WHERE local || '@' || domain = '" + BOB + "'"
+    stack.postgres.sql(rename % "'Bob Builder'")
+
+    def suspected() -> str | None:
+        fake = letter("Bob Builder <bob.builder77@prizes.test>", ALICE, "A favour, quickly", "Are you at your desk? I need a favour.\n")
+        with outsider(stack.ports, *SPAMMER) as smtp:
+            deliver(smtp, "bob.builder77@prizes.test", [ALICE], fake.as_bytes())
+        result = str(arrival(stack, ALICE, fake["Message-ID"])[1]["X-Spamd-Result"])
+        return result if "COLLEAGUE_NAME_STRANGER" in result else None
+
+    result = until("his name counts", suspected)
+    story.check("the report says whose name it is", f"COLLEAGUE_NAME_STRANGER(3.00)[bob.builder77@prizes.test is not {BOB}]" in result, result)
+    stack.postgres.sql(rename % before)
 
 
 SCENES = [
