@@ -20,6 +20,7 @@
 //! - [`setup`]: from the server that is there to one that Gatepost serves, as a plan.
 //! - [`training`]: a message as the training log keeps it.
 //! - [`telemetry`]: logs and metrics.
+//! - [`manual`]: manual pages, from the same tables as the programs.
 //! - [`daemon`]: the skeleton that the three daemons share: verbs, start, reload, end.
 //!
 //! Dependencies point one way, downwards in this list never upwards; the library knows no protocol of Postfix or Dovecot.
@@ -34,6 +35,7 @@ pub mod dmarc;
 pub mod dns;
 pub mod import;
 pub mod mail;
+pub mod manual;
 pub mod mta_sts;
 pub mod net;
 pub mod password;

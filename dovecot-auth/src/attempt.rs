@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::admission::Service;
 use crate::guard::{Entrance, Guard, Trial};
 use crate::mechanisms::{Claim, Mechanism, Needs};
-use crate::service::{DovecotAuth, SHOWN};
+use crate::service::{DovecotAuth, Live, SHOWN};
 use crate::session::Kind;
 use crate::verdict::{self, Bench, Judgement, Names, Origin, Refusal, Verdict};
 
@@ -148,15 +148,29 @@ impl DovecotAuth {
     /// The mechanisms that are offered to a peer now: those of the configuration that can work.
     pub(crate) fn offered(&self, kind: Kind) -> Vec<&'static Mechanism> {
         let live = self.live.load();
-        let named = live.settings.offered();
-        let (can_work, cannot): (Vec<_>, Vec<_>) = named.partition(|mechanism| match mechanism.needs {
+        let can_work = |mechanism: &&Mechanism| self.can_work(&live, kind, mechanism);
+        let offered: Vec<_> = live.settings.offered().filter(can_work).collect();
+        // Without any, clients take us for no auth service at all; these say that they cannot when they are used.
+        if offered.is_empty() { live.settings.offered().collect() } else { offered }
+    }
+
+    /// The mechanism of that name, if it is among [`DovecotAuth::offered`].
+    pub(crate) fn offers(&self, kind: Kind, name: &str) -> Option<&'static Mechanism> {
+        let live = self.live.load();
+        let is_meant = |mechanism: &&Mechanism| mechanism.name.eq_ignore_ascii_case(name);
+        let mechanism = live.settings.offered().find(is_meant)?;
+        let is_offered = self.can_work(&live, kind, mechanism)
+            || !live.settings.offered().any(|other| self.can_work(&live, kind, other));
+        is_offered.then_some(mechanism)
+    }
+
+    fn can_work(&self, live: &Live, kind: Kind, mechanism: &Mechanism) -> bool {
+        match mechanism.needs {
             Needs::Nothing => true,
             Needs::Verifiers => self.secrets.is_known(),
             Needs::Tokens => live.tokens.is_some(),
             Needs::Certificates => kind == Kind::Dovecot,
-        });
-        // Without any, clients take us for no auth service at all; these say that they cannot when they are used.
-        if can_work.is_empty() { cannot } else { can_work }
+        }
     }
 
     /// Logs and counts a login that was decided without being judged.

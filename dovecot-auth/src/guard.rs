@@ -7,18 +7,18 @@
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatepost::config::{Network, Seconds, Secret};
 use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 use gatepost::store::Store;
-use gatepost::store::logins::{Guess, LastLogin, MasterLogin};
+use gatepost::store::logins::{Guess, MasterLogin};
 use gatepost::telemetry::printable;
 use serde::Deserialize;
 
 use crate::admission::Service;
-use crate::guesses::{Attempt, Guesses, Known, Limits, places};
+use crate::guesses::{Attempt, Guesses, Known, Limits, Shares, places};
 use crate::journal::Journal;
 use crate::verdict::Refusal;
 
@@ -133,14 +133,22 @@ impl Guard {
         address: Option<IpAddr>,
         guess: u64,
     ) -> Trial<'_> {
-        let trusted = settings.trusts(address);
-        let attempt = self.guesses.attempt(login, address, trusted, guess, settings.limits());
-        let share = match self.known(login, address, attempt.share() > 1.0).await {
-            Some(Known { address: true, .. }) => attempt.own_address,
-            Some(Known { network: true, .. }) => attempt.own_network,
-            Some(_) => attempt.share(),
-            // Nobody is locked out by strangers because nobody can say who is one; a whole place that guesses still is.
-            None => attempt.place.max(attempt.own_network),
+        let (trusted, limits, begun) = (settings.trusts(address), settings.limits(), Instant::now());
+        let (attempt, share) = loop {
+            // Before it is counted, so that nothing that is settled then is missed.
+            let others = self.guesses.settled();
+            let attempt = self.guesses.attempt(login, address, trusted, guess, limits);
+            let known = self.known(login, address, &attempt).await;
+            let share = nearest(known, &attempt.shares);
+            // Many who come at once, from behind one address, say, are no guesses until they are wrong: whoever comes last waits for them.
+            if share <= 1.0 || nearest(known, &attempt.certain) > 1.0 {
+                break (attempt, share);
+            }
+            self.guesses.withdraw(&attempt);
+            let left = PATIENCE.saturating_sub(begun.elapsed());
+            if left.is_zero() || Box::pin(tokio::time::timeout(left, others)).await.is_err() {
+                break (self.guesses.attempt(login, address, trusted, guess, limits), share);
+            }
         };
         Trial {
             guesses: &self.guesses,
@@ -154,29 +162,27 @@ impl Guard {
     }
 
     /// Whether the login has logged in from there before; the database is asked only if it matters. `None` where nobody can say.
-    async fn known(&self, login: &str, address: Option<IpAddr>, ask: bool) -> Option<Known> {
+    async fn known(&self, login: &str, address: Option<IpAddr>, attempt: &Attempt) -> Option<Known> {
         let Some(places) = address.map(places) else { return Some(Known::default()) };
-        let here = places.map(|place| self.guesses.is_known(login, place));
+        let here = attempt.known();
         let known_here = Known { address: here[0] == Some(true), network: here[1] == Some(true) };
-        if !ask || here.iter().all(Option::is_some) || known_here.address {
+        if attempt.share() <= 1.0 || here.iter().all(Option::is_some) || known_here.address {
             return Some(known_here);
         }
         // Boxed, for it is seldom asked and takes room in every login's future.
         match Box::pin(self.store.known_networks(login, &places)).await {
             Lookup::Found(known) => {
-                let [address, network] = places.map(|place| {
-                    let is_known = known.contains(&place) || known_here.network && place == places[1];
-                    self.guesses.note_known(login, place, is_known);
-                    is_known
-                });
+                let answers = places
+                    .map(|place| (place, known.contains(&place) || known_here.network && place == places[1]));
+                self.guesses.note_known(login, &mut answers.to_vec());
+                let [address, network] = answers.map(|(_, is_known)| is_known);
                 Some(Known { address, network })
             }
             Lookup::Unavailable(_) => (known_here.network).then_some(known_here),
             // Without the tables only what was seen here is known.
             Lookup::None | Lookup::Misconfigured(_) => {
-                places.iter().zip(here).filter(|(_, known)| known.is_none()).for_each(|(place, _)| {
-                    self.guesses.note_known(login, *place, false);
-                });
+                let unknown = places.into_iter().zip(here).filter(|(_, known)| known.is_none());
+                self.guesses.note_known(login, &mut unknown.map(|(place, _)| (place, false)).collect());
                 Some(known_here)
             }
         }
@@ -212,28 +218,20 @@ impl Guard {
 
     /// A login got in: that is written down.
     pub(crate) fn entered(&self, entrance: &Entrance<'_>) {
-        let Entrance { login, service, address, mechanism, client, app_password, master } = *entrance;
-        let service = service.word().to_owned();
+        let Entrance { login, service, address, master, .. } = *entrance;
         if let Some(master) = master {
+            let service = service.word().to_owned();
             let (master, login, ago) = (master.to_string(), login.to_string(), Duration::ZERO);
             self.journal.master(MasterLogin { master, login, service, ago, address });
             return;
         }
         let login = login.to_string();
-        let mut networks = address.map(places).map(Vec::from).unwrap_or_default();
+        let mut networks: Vec<(Network, bool)> =
+            address.map(places).into_iter().flatten().map(|place| (place, true)).collect();
         networks.dedup();
         // As often as the table wants to hear it.
-        networks.retain(|network| self.guesses.note_known(&login, *network, true));
-        let last = LastLogin {
-            login,
-            service,
-            ago: Duration::ZERO,
-            address,
-            mechanism: mechanism.to_owned(),
-            client: client.chars().filter(|c| !c.is_control()).take(CLIENT_SHOWN).collect(),
-            app_password: app_password.map(|(_, label)| label.clone()).unwrap_or_default(),
-        };
-        self.journal.login(last, &networks, app_password.map(|(id, _)| *id));
+        self.guesses.note_known(&login, &mut networks);
+        self.journal.login(&login, entrance, networks.into_iter().map(|(network, _)| network));
     }
 
     /// How long after its beginning a wrong attempt is answered: from `base` on, growing to [`LONGEST_DELAY`] as the nearest limit comes
@@ -308,6 +306,17 @@ impl Guard {
     }
 }
 
+/// The limit that counts, of those that an attempt comes close to.
+fn nearest(known: Option<Known>, shares: &Shares) -> f64 {
+    match known {
+        Some(Known { address: true, .. }) => shares.own_address,
+        Some(Known { network: true, .. }) => shares.own_network,
+        Some(_) => shares.user.max(shares.place),
+        // Nobody is locked out by strangers because nobody can say who is one; a whole place that guesses still is.
+        None => shares.place.max(shares.own_network),
+    }
+}
+
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
         if !self.settled {
@@ -330,6 +339,8 @@ impl Trial<'_> {
 
 /// Of the 8 s that a login may take (`verdict`), of the 10 s that Postfix waits.
 const LONGEST_DELAY: Duration = Duration::from_secs(7);
+/// How long an attempt waits for others that are under way; hashing has the rest of the 8 s.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the tables are read where nothing announces that they changed.
 const MERGE: Duration = Duration::from_secs(5);
 /// How long nothing is read or written where there are no tables.
@@ -345,7 +356,6 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(7 * 86_400);
 /// How many characters of a peer's text are written down.
 const SHOWN: usize = 320;
 const SERVICE_SHOWN: usize = 32;
-const CLIENT_SHOWN: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -391,6 +401,26 @@ mod tests {
             assert_eq!(Guard::delay(&trial, Duration::ZERO), Duration::ZERO);
         }
         assert_eq!(last, LONGEST_DELAY);
+    }
+
+    #[tokio::test]
+    async fn many_right_logins_at_once_wait_for_each_other_and_wrong_ones_for_nobody() {
+        let (guard, settings) = (guard(), Guessing { address: 3, ..Guessing::default() });
+        let begin = |login: &'static str| wrong(&guard, &settings, login, "192.0.2.1", "alice123");
+        let mut under_way = Vec::new();
+        for login in ["a@example.com", "b@example.com", "c@example.com"] {
+            under_way.push(begin(login).await);
+        }
+        let mut fourth = std::pin::pin!(begin("d@example.com"));
+        assert!(futures_util::poll!(fourth.as_mut()).is_pending());
+        guard.was_right(&mut under_way[0]);
+        let fourth = fourth.await;
+        assert!(!fourth.is_too_much());
+        let mut fifth = std::pin::pin!(begin("e@example.com"));
+        assert!(futures_util::poll!(fifth.as_mut()).is_pending());
+        // These were wrong.
+        drop((under_way, fourth));
+        assert!(fifth.await.is_too_much());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! [`Guesses::take_back`] or [`Guesses::was_right`]. Right passwords leave nothing behind.
 //! Refuses to grow without bound: beyond [`MOST`] guesses the oldest are forgotten.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::net::IpAddr;
@@ -15,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepost::config::{Network, Secret};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// How many different wrong passwords are too many; 0 for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +37,27 @@ pub struct Limits {
 pub struct Guesses {
     key: RandomState,
     state: Mutex<State>,
+    /// An attempt was settled.
+    settled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    tallies: Numbers<Numbers<Instant>>,
+    tallies: Numbers<Tally>,
     /// What was wrong, by time, for expiry; a guess that is repeated stands here once a minute at the most.
     order: VecDeque<Record>,
     /// Where logins have, or have not, logged in before.
     known: Numbers<(Instant, bool)>,
+}
+
+/// The guesses for one key, and when each was tried last. While nobody guesses it is one at most, the attempt under way, and takes no memory
+/// of its own.
+#[derive(Debug, Default)]
+struct Tally {
+    one: Option<(u64, Instant)>,
+    more: Numbers<Instant>,
+    /// How many of them are under way, and may yet turn out right.
+    under_way: u32,
 }
 
 /// Under numbers that are hashes already, by a key that nobody else has.
@@ -82,14 +97,25 @@ struct Whom {
     own_network: Option<u64>,
 }
 
-/// One attempt: what it counts for, and how close it is to the limits (1.0 is at the limit; above, it is too much).
+/// One attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     record: Record,
+    /// Whether the login has logged in from this address, and from this network, before; `None` where that is not known here.
+    known: [Option<bool>; 2],
     /// In which of its tables it was not before, a bit for each.
     new: u8,
     /// Whether it stands there with the time of this attempt.
     dated: bool,
+    /// How close the limits are, with all that is under way.
+    pub shares: Shares,
+    /// How close they are if all that is under way but this turns out right.
+    pub certain: Shares,
+}
+
+/// How close an attempt is to the limits: 1.0 is at the limit; above, it is too much.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shares {
     /// Counted for this login, from everywhere.
     pub user: f64,
     /// Counted for this address or its network, whichever is closer to its limit; 0 for a trusted one.
@@ -106,9 +132,14 @@ impl Attempt {
         self.new & USER != 0
     }
 
+    /// Whether the login has logged in from this address, and from this network, before; `None` where that is not known here.
+    pub fn known(&self) -> [Option<bool>; 2] {
+        self.known
+    }
+
     /// The closest limit of all.
     pub fn share(&self) -> f64 {
-        self.user.max(self.place)
+        self.shares.user.max(self.shares.place)
     }
 }
 
@@ -140,33 +171,38 @@ impl Guesses {
         let record = Record { at: now, guess, whom: self.whom(login, address, trusted) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.expire(now, limits.window);
-        let (new, dated) = state.add(record);
-        let share = |whom: Option<u64>, limit: u32| match whom.and_then(|whom| state.tallies.get(&whom)) {
-            Some(tally) if limit > 0 => ratio(tally.len(), limit),
-            _ => 0.0,
-        };
-        let whom = record.whom;
-        Attempt {
-            record,
-            new,
-            dated,
-            user: share(Some(whom.user), limits.user),
-            place: share(whom.address, limits.address).max(share(whom.network, limits.network)),
-            own_address: share(whom.own_address, limits.user),
-            own_network: share(whom.own_network, limits.user),
-        }
+        let (new, dated) = state.add(record, true);
+        let known = [record.whom.own_address, record.whom.own_network]
+            .map(|place| place.and_then(|place| state.known_at(place)));
+        let (shares, certain) = state.shares(&record.whom, limits, new);
+        Attempt { record, known, new, dated, shares, certain }
+    }
+
+    /// Waits until an attempt is settled that was not when this was called. Not lost if it is settled before this is polled.
+    pub fn settled(&self) -> Notified<'_> {
+        self.settled.notified()
     }
 
     /// The attempt was wrong, or nobody waited for the end of it: it counts.
     pub fn confirm(&self, attempt: &Attempt) {
         if attempt.dated {
-            self.state.lock().unwrap_or_else(PoisonError::into_inner).order.push_back(attempt.record);
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.land(&attempt.record, attempt.new);
+            state.order.push_back(attempt.record);
         }
+        self.settled.notify_waiters();
     }
 
     /// Nobody looked at the attempt, or nobody could say: it does not count. One that was wrong before still does.
     pub fn take_back(&self, attempt: &Attempt) {
+        self.withdraw(attempt);
+        self.settled.notify_waiters();
+    }
+
+    /// The same, of one that will be tried again: nobody who waits is told.
+    pub fn withdraw(&self, attempt: &Attempt) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.land(&attempt.record, attempt.new);
         state.remove(&attempt.record, attempt.new);
         if attempt.dated && attempt.new != attempt.record.whom.bits() {
             state.order.push_back(attempt.record);
@@ -175,7 +211,12 @@ impl Guesses {
 
     /// The attempt was right, whatever was thought of the same password before (it may have been changed to it).
     pub fn was_right(&self, attempt: &Attempt) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt.record, ALL);
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.land(&attempt.record, attempt.new);
+            state.remove(&attempt.record, ALL);
+        }
+        self.settled.notify_waiters();
     }
 
     /// A guess that another process has heard.
@@ -183,7 +224,7 @@ impl Guesses {
         let Some(at) = Instant::now().checked_sub(ago) else { return };
         let record = Record { at, guess, whom: self.whom(login, address, trusted) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (_, true) = state.add(record) {
+        if let (_, true) = state.add(record, false) {
             state.order.push_back(record);
         }
     }
@@ -209,33 +250,11 @@ impl Guesses {
         found.len()
     }
 
-    /// Notes whether a login has logged in from a network before; whether that is news, which once in [`NEWS`] it is again.
-    pub fn note_known(&self, login: &str, network: Network, known: bool) -> bool {
-        let key = self.number(login, network);
+    /// Notes whether a login has logged in from each of these networks before. What is news, which once in [`NEWS`] it is again, stays in the list.
+    pub fn note_known(&self, login: &str, networks: &mut Vec<(Network, bool)>) {
+        let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, true)) = state.known.get(&key)
-            && known
-            && at.elapsed() < NEWS
-        {
-            return false;
-        }
-        if state.known.len() >= MOST {
-            state.known.clear();
-        }
-        state.known.insert(key, (Instant::now(), known));
-        true
-    }
-
-    /// Whether a login has logged in from a network before; `None` where that is not known here.
-    pub fn is_known(&self, login: &str, network: Network) -> Option<bool> {
-        let key = self.number(login, network);
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // That it has not may change any moment, on another host.
-        state
-            .known
-            .get(&key)
-            .filter(|(at, known)| *known || at.elapsed() < UNKNOWN_FOR)
-            .map(|(_, known)| *known)
+        networks.retain(|(network, is_known)| state.note_known(self.number(login, network), now, *is_known));
     }
 
     /// How many guesses are remembered.
@@ -274,18 +293,75 @@ pub fn places(address: IpAddr) -> [Network; 2] {
     }
 }
 
+impl Tally {
+    fn len(&self) -> usize {
+        usize::from(self.one.is_some()) + self.more.len()
+    }
+
+    fn get(&self, guess: u64) -> Option<Instant> {
+        match self.one {
+            Some((known, at)) if known == guess => Some(at),
+            _ => self.more.get(&guess).copied(),
+        }
+    }
+
+    fn insert(&mut self, guess: u64, at: Instant) {
+        match &mut self.one {
+            Some((known, last)) if *known == guess => *last = at,
+            // It may stand among the others although there is room here.
+            None if !self.more.contains_key(&guess) => self.one = Some((guess, at)),
+            _ => drop(self.more.insert(guess, at)),
+        }
+    }
+
+    fn remove(&mut self, guess: u64) {
+        match self.one {
+            Some((known, _)) if known == guess => self.one = None,
+            _ => drop(self.more.remove(&guess)),
+        }
+    }
+}
+
 impl State {
+    /// Whether a login has logged in from somewhere; `None` where that is not known here.
+    fn known_at(&self, place: u64) -> Option<bool> {
+        // That it has not may change any moment, on another host.
+        let counts = |(at, known): &&(Instant, bool)| *known || at.elapsed() < UNKNOWN_FOR;
+        self.known.get(&place).filter(counts).map(|(_, known)| *known)
+    }
+
+    /// Notes it; whether that is news.
+    fn note_known(&mut self, place: u64, now: Instant, is_known: bool) -> bool {
+        if let Some((at, true)) = self.known.get(&place)
+            && is_known
+            && now.saturating_duration_since(*at) < NEWS
+        {
+            return false;
+        }
+        if self.known.len() >= MOST {
+            self.known.clear();
+        }
+        self.known.insert(place, (now, is_known));
+        true
+    }
+
     /// In which of its tables it is new, and whether it stands there with its time now: what is repeated within a minute changes nothing.
-    fn add(&mut self, record: Record) -> (u8, bool) {
+    /// One that is under way is to [`State::land`].
+    fn add(&mut self, record: Record, under_way: bool) -> (u8, bool) {
         let (mut new, mut is_old) = (0, false);
         for (bit, whom) in record.whom.all() {
-            match self.tallies.entry(whom).or_default().get(&record.guess) {
-                None => new |= bit,
-                Some(at) => is_old |= record.at.saturating_duration_since(*at) > REPEAT,
+            let tally = self.tallies.entry(whom).or_default();
+            match tally.get(record.guess) {
+                None => {
+                    new |= bit;
+                    tally.insert(record.guess, record.at);
+                    tally.under_way += u32::from(under_way);
+                }
+                Some(at) => is_old |= record.at.saturating_duration_since(at) > REPEAT,
             }
         }
         let dated = new != 0 || is_old;
-        if dated {
+        if dated && new != record.whom.bits() {
             for (_, whom) in record.whom.all() {
                 self.tallies.entry(whom).or_default().insert(record.guess, record.at);
             }
@@ -293,20 +369,52 @@ impl State {
         (new, dated)
     }
 
-    fn remove(&mut self, record: &Record, tables: u8) {
+    /// What was under way is so no more.
+    fn land(&mut self, record: &Record, new: u8) {
         for (bit, whom) in record.whom.all() {
-            if bit & tables != 0 {
-                self.remove_from(whom, |known| known.remove(&record.guess).is_some());
+            if bit & new != 0
+                && let Some(tally) = self.tallies.get_mut(&whom)
+            {
+                tally.under_way = tally.under_way.saturating_sub(1);
             }
         }
     }
 
-    fn remove_from(&mut self, whom: u64, remove: impl FnOnce(&mut Numbers<Instant>) -> bool) {
-        if let Some(tally) = self.tallies.get_mut(&whom)
-            && remove(tally)
-            && tally.is_empty()
+    /// How close the limits are: with all that is under way, and with nothing of it but the attempt that is `new` in those tables.
+    fn shares(&self, whom: &Whom, limits: Limits, new: u8) -> (Shares, Shares) {
+        let share = |place: usize, limit: u32, certain: bool| {
+            let tally = whom.table(place).filter(|_| limit > 0).and_then(|whom| self.tallies.get(&whom));
+            tally.map_or(0.0, |tally| {
+                let others = tally.under_way.saturating_sub(u32::from(new >> place & 1));
+                ratio(tally.len() - if certain { others as usize } else { 0 }, limit)
+            })
+        };
+        let shares = |certain| Shares {
+            user: share(0, limits.user, certain),
+            place: share(1, limits.address, certain).max(share(2, limits.network, certain)),
+            own_address: share(3, limits.user, certain),
+            own_network: share(4, limits.user, certain),
+        };
+        (shares(false), shares(true))
+    }
+
+    fn remove(&mut self, record: &Record, tables: u8) {
+        for (bit, whom) in record.whom.all() {
+            if bit & tables != 0 {
+                self.remove_from(whom, record.guess, |_| true);
+            }
+        }
+    }
+
+    /// Takes a guess out of a tally, if it was tried at a time that fits.
+    fn remove_from(&mut self, whom: u64, guess: u64, fits: impl FnOnce(Instant) -> bool) {
+        if let Entry::Occupied(mut tally) = self.tallies.entry(whom)
+            && tally.get().get(guess).is_some_and(fits)
         {
-            self.tallies.remove(&whom);
+            tally.get_mut().remove(guess);
+            if tally.get().len() == 0 {
+                tally.remove();
+            }
         }
     }
 
@@ -318,10 +426,7 @@ impl State {
             self.order.pop_front();
             for (_, whom) in record.whom.all() {
                 // One that was repeated has a later record.
-                let is_old = |at: &Instant| *at <= record.at;
-                self.remove_from(whom, |known| {
-                    known.get(&record.guess).is_some_and(is_old) && known.remove(&record.guess).is_some()
-                });
+                self.remove_from(whom, record.guess, |at| at <= record.at);
             }
         }
     }
@@ -332,10 +437,17 @@ impl Whom {
         self.all().fold(0, |bits, (bit, _)| bits | bit)
     }
 
+    fn tables(self) -> [Option<u64>; 5] {
+        [Some(self.user), self.address, self.network, self.own_address, self.own_network]
+    }
+
+    fn table(self, place: usize) -> Option<u64> {
+        self.tables().get(place).copied().flatten()
+    }
+
     /// Each with a bit of its own.
     fn all(self) -> impl Iterator<Item = (u8, u64)> + use<> {
-        let tables = [Some(self.user), self.address, self.network, self.own_address, self.own_network];
-        tables.into_iter().enumerate().filter_map(|(place, whom)| whom.map(|whom| (1 << place, whom)))
+        self.tables().into_iter().enumerate().filter_map(|(place, whom)| whom.map(|whom| (1 << place, whom)))
     }
 }
 
@@ -414,10 +526,10 @@ mod tests {
             scene.try_it("alice", &format!("203.0.113.{n}"), &format!("guess{n}"));
         }
         let mine = scene.try_it("alice", "192.0.2.1", "alice123");
-        assert!(mine.share() > 1.0 && mine.own_address < 0.5 && mine.own_network < 0.5);
+        assert!(mine.share() > 1.0 && mine.shares.own_address < 0.5 && mine.shares.own_network < 0.5);
         let six = scene.try_it("alice", "2001:db8::1", "alice123");
         let again = scene.try_it("alice", "2001:db8::2", "alice124");
-        assert!(six.own_address < 0.5 && again.own_address > 0.5);
+        assert!(six.shares.own_address < 0.5 && again.shares.own_address > 0.5);
     }
 
     #[test]
@@ -440,6 +552,34 @@ mod tests {
         scene.try_it("bob", "192.0.2.1", "wrong");
         scene.0.take_back(&scene.begin("bob", "198.51.100.1", "wrong"));
         assert!(scene.try_it("bob", "203.0.113.1", "other").share() > 0.5);
+    }
+
+    #[test]
+    fn what_is_under_way_is_told_from_what_was_wrong() {
+        let scene = Scene(Guesses::default());
+        let certain = |attempt: &Attempt| (attempt.certain.user, attempt.certain.place);
+        let under_way: Vec<Attempt> =
+            (0..LIMITS.address).map(|n| scene.begin(&format!("user{n}"), "192.0.2.1", "right")).collect();
+        let one_more = scene.begin("alice", "192.0.2.1", "right");
+        assert!(one_more.share() > 1.0 && one_more.certain.place < 0.5);
+        for attempt in &under_way {
+            scene.0.was_right(attempt);
+        }
+        scene.0.take_back(&one_more);
+        assert_eq!(scene.0.state.lock().unwrap().tallies.len(), 0);
+        // Tried twice at once, it is one guess; wrong ones are certain.
+        let (first, second) =
+            (scene.begin("bob", "192.0.2.1", "wrong"), scene.begin("bob", "192.0.2.1", "wrong"));
+        assert_eq!((certain(&first), certain(&second)), ((1.0 / 3.0, 0.2), (0.0, 0.0)));
+        scene.0.confirm(&second);
+        scene.0.confirm(&first);
+        let other = scene.begin("bob", "192.0.2.1", "other");
+        assert_eq!(certain(&other), (2.0 / 3.0, 0.4));
+        // What is right is right for all who try it now.
+        let same = scene.begin("bob", "192.0.2.1", "other");
+        scene.0.was_right(&same);
+        scene.0.was_right(&other);
+        assert_eq!(certain(&scene.begin("bob", "192.0.2.1", "last")), (2.0 / 3.0, 0.4));
     }
 
     #[test]

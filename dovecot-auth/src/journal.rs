@@ -16,7 +16,7 @@ use gatepost::store::Store;
 use gatepost::store::logins::{Guess, LastLogin, MasterLogin};
 use tokio::sync::Notify;
 
-use crate::guard::WITHOUT_TABLES;
+use crate::guard::{Entrance, WITHOUT_TABLES};
 
 /// The journal.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ pub(crate) struct Journal {
 
 #[derive(Debug, Default)]
 struct Pending {
-    logins: HashMap<(String, String), (Instant, LastLogin)>,
+    /// By login, the last at each service.
+    logins: HashMap<String, Vec<(Instant, LastLogin)>>,
     networks: HashMap<(String, Network), Instant>,
     app_passwords: HashMap<i64, (Instant, Option<IpAddr>, String)>,
     masters: Vec<(Instant, MasterLogin)>,
@@ -63,19 +64,29 @@ impl Journal {
     }
 
     /// A login succeeded, from these networks of its own.
-    pub(crate) fn login(&self, login: LastLogin, networks: &[Network], app_password: Option<i64>) {
+    pub(crate) fn login(
+        &self,
+        login: &str,
+        entrance: &Entrance<'_>,
+        networks: impl Iterator<Item = Network>,
+    ) {
         let now = Instant::now();
         self.note(|pending| {
             for network in networks {
-                let key = (login.login.clone(), *network);
-                put(&mut pending.networks, &mut pending.full, key, now);
+                put(&mut pending.networks, &mut pending.full, (login.to_owned(), network), now);
             }
-            if let Some(id) = app_password {
-                let used = (now, login.address, login.service.clone());
-                put(&mut pending.app_passwords, &mut pending.full, id, used);
+            if let Some((id, _)) = entrance.app_password {
+                let used = (now, entrance.address, entrance.service.word().to_owned());
+                put(&mut pending.app_passwords, &mut pending.full, *id, used);
             }
-            let key = (login.login.clone(), login.service.clone());
-            put(&mut pending.logins, &mut pending.full, key, (now, login));
+            match pending.logins.get_mut(login) {
+                Some(known) => note_last(known, now, login, entrance),
+                None => {
+                    let mut first = Vec::with_capacity(1);
+                    note_last(&mut first, now, login, entrance);
+                    put(&mut pending.logins, &mut pending.full, login.to_owned(), first);
+                }
+            }
         });
     }
 
@@ -118,7 +129,8 @@ impl Journal {
                 () = self.wake.notified() => tokio::time::sleep(BATCH).await,
                 () = tokio::time::sleep_until(due), if self.holds_logins() => {}
             }
-            let all = tokio::time::Instant::now() >= due || self.waiting() > MOST / 2;
+            // A crowd that logs in again and again is to be one line for each, not one for each time there is no room.
+            let all = tokio::time::Instant::now() >= due || self.waiting() > MOST * 3 / 4;
             loop {
                 match self.write_some(store, all).await {
                     Written::All => break,
@@ -199,20 +211,26 @@ impl Journal {
             store.note_masters(&masters).await?;
             pending.masters.clear();
         }
-        let logins =
-            values(&pending.logins, |at, login: &LastLogin| LastLogin { ago: at.elapsed(), ..login.clone() });
-        if !logins.is_empty() {
-            store.note_logins(&logins).await?;
-            pending.logins.clear();
+        let last = |(at, login): &(Instant, LastLogin)| LastLogin { ago: at.elapsed(), ..login.clone() };
+        let mut left: Vec<_> = std::mem::take(&mut pending.logins).into_iter().collect();
+        while !left.is_empty() {
+            let some = left.split_off(left.len().saturating_sub(AT_ONCE));
+            let rows: Vec<LastLogin> = some.iter().flat_map(|(_, services)| services).map(last).collect();
+            if let Err(trouble) = store.note_logins(&rows).await {
+                pending.logins.extend(left.into_iter().chain(some));
+                return Err(trouble);
+            }
         }
-        let networks: Vec<(String, Network, Duration)> = pending
-            .networks
-            .iter()
-            .map(|((login, network), at)| (login.clone(), *network, at.elapsed()))
-            .collect();
-        if !networks.is_empty() {
-            store.note_networks(&networks).await?;
-            pending.networks.clear();
+        let mut left: Vec<_> = std::mem::take(&mut pending.networks).into_iter().collect();
+        while !left.is_empty() {
+            let some = left.split_off(left.len().saturating_sub(AT_ONCE));
+            let row = |((login, network), at): &((String, Network), Instant)| {
+                (login.clone(), *network, at.elapsed())
+            };
+            if let Err(trouble) = store.note_networks(&some.iter().map(row).collect::<Vec<_>>()).await {
+                pending.networks.extend(left.into_iter().chain(some));
+                return Err(trouble);
+            }
         }
         let uses: Vec<(i64, Duration, Option<IpAddr>, String)> = pending
             .app_passwords
@@ -236,7 +254,17 @@ impl Journal {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let Pending { logins, networks, app_passwords, masters, guesses, .. } = old;
         let mut full = false;
-        restore(&mut pending.logins, logins);
+        for (login, services) in logins {
+            let room = pending.logins.len() < MOST;
+            match pending.logins.get_mut(&login) {
+                Some(known) => {
+                    let newer: Vec<String> = known.iter().map(|(_, last)| last.service.clone()).collect();
+                    known.extend(services.into_iter().filter(|(_, last)| !newer.contains(&last.service)));
+                }
+                None if room => drop(pending.logins.insert(login, services)),
+                None => {}
+            }
+        }
         restore(&mut pending.networks, networks);
         restore(&mut pending.app_passwords, app_passwords);
         for (key, (at, guess)) in guesses {
@@ -247,6 +275,27 @@ impl Journal {
         }
         pending.masters.splice(0..0, masters);
         pending.masters.truncate(MOST);
+    }
+}
+
+/// Web mail that logs in at every click changes what is there, and takes no memory for it.
+fn note_last(known: &mut Vec<(Instant, LastLogin)>, now: Instant, login: &str, entrance: &Entrance<'_>) {
+    let service = entrance.service.word();
+    let place = known.iter().position(|(_, last)| last.service == service).unwrap_or_else(|| {
+        let (login, service) = (login.to_owned(), service.to_owned());
+        known.push((now, LastLogin { login, service, ..LastLogin::default() }));
+        known.len() - 1
+    });
+    let (at, last) = &mut known[place];
+    (*at, last.address) = (now, entrance.address);
+    let label = entrance.app_password.map(|(_, label)| label.as_str()).unwrap_or_default();
+    for (text, now) in [
+        (&mut last.mechanism, entrance.mechanism),
+        (&mut last.client, entrance.client),
+        (&mut last.app_password, label),
+    ] {
+        text.clear();
+        text.extend(now.chars().filter(|c| !c.is_control()).take(SHOWN));
     }
 }
 
@@ -273,16 +322,23 @@ fn values<K, V, T>(map: &HashMap<K, (Instant, V)>, make: impl Fn(&Instant, &V) -
 /// So long a batch is collected: the other hosts hear of a guess well within a second.
 const BATCH: Duration = Duration::from_millis(300);
 /// Between two batches of who logged in when.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(10);
 /// Before a batch that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// How many characters of a peer's text are written down.
+const SHOWN: usize = 200;
 /// Lines of one kind that wait; some 300 bytes each.
-const MOST: usize = 20_000;
+const MOST: usize = 50_000;
+/// Rows of one statement: what is written takes memory twice over.
+const AT_ONCE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use gatepost::mail::Address;
+
     use super::*;
+    use crate::admission::Service;
 
     fn guess(login: &str, guess: u64) -> Guess {
         let (login, service, ago) = (login.to_owned(), "imap".to_owned(), Duration::ZERO);
@@ -300,20 +356,48 @@ mod tests {
         assert!(journal.pending.lock().unwrap().full);
     }
 
+    fn entrance<'a>(login: &'a Address, service: Service, client: &'a str) -> Entrance<'a> {
+        let (mechanism, address) = ("PLAIN", "192.0.2.1".parse().ok());
+        Entrance { login, service, address, mechanism, client, app_password: None, master: None }
+    }
+
+    #[test]
+    fn a_login_is_one_line_for_each_service_and_the_last_one_counts() {
+        let journal = Journal::new();
+        let alice = Address::parse("alice@example.com").unwrap();
+        let note = |service, client: &str| {
+            journal.login("alice", &entrance(&alice, service, client), std::iter::empty());
+        };
+        let clients = |pending: &Pending| {
+            let lines = pending.logins["alice"].iter();
+            lines.map(|(_, last)| format!("{} {}", last.service, last.client)).collect::<Vec<_>>()
+        };
+        note(Service::Imap, "first\r\n");
+        note(Service::Pop3, "old");
+        note(Service::Imap, &"x".repeat(300));
+        assert_eq!(
+            clients(&journal.pending.lock().unwrap()),
+            [format!("imap {}", "x".repeat(200)), "pop3 old".to_owned()]
+        );
+        // What could not be written is older than what came meanwhile.
+        let old = std::mem::take(&mut *journal.pending.lock().unwrap());
+        note(Service::Pop3, "new");
+        journal.put_back(old);
+        let pending = journal.pending.lock().unwrap();
+        assert_eq!(clients(&pending), ["pop3 new".to_owned(), format!("imap {}", "x".repeat(200))]);
+        assert!(
+            pending.logins["alice"]
+                .iter()
+                .all(|(_, last)| last.mechanism == "PLAIN" && last.address.is_some())
+        );
+    }
+
     #[test]
     fn guesses_do_not_wait_for_logins() {
         let journal = Journal::new();
-        let last = LastLogin {
-            login: "alice".to_owned(),
-            service: "imap".to_owned(),
-            ago: Duration::ZERO,
-            address: None,
-            mechanism: "PLAIN".to_owned(),
-            client: String::new(),
-            app_password: String::new(),
-        };
+        let alice = Address::parse("alice@example.com").unwrap();
         journal.guess(guess("alice", 1));
-        journal.login(last, &[], None);
+        journal.login("alice", &entrance(&alice, Service::Imap, "a"), std::iter::empty());
         let taken = journal.take(false);
         assert_eq!((taken.guesses.len(), taken.logins.len()), (1, 0));
         assert!(journal.holds_logins());

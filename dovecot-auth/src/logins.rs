@@ -13,17 +13,24 @@ use subtle::ConstantTimeEq;
 
 /// The secret of one connection: 32 hex digits.
 #[derive(Clone)]
-pub struct Cookie(String);
+pub struct Cookie([u8; 32]);
 
 impl Cookie {
     /// A new one.
     pub fn new() -> Self {
-        Self(rand::random::<[u8; 16]>().iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut digits = [0; 32];
+        for (digit, half) in
+            digits.iter_mut().zip(rand::random::<[u8; 16]>().iter().flat_map(|byte| [byte >> 4, byte & 15]))
+        {
+            *digit = DIGITS[usize::from(half)];
+        }
+        Self(digits)
     }
 
     /// The digits; for the peer it belongs to.
     pub fn expose(&self) -> &str {
-        &self.0
+        // Digits are text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -89,14 +96,19 @@ impl Logins {
             entries.forget(old, |entry| entry.at <= at);
         }
         entries.order.push_back((now, key));
-        entries.logins.entry(key).or_default().push(Entry { cookie, login, at: now });
+        // One as good as always.
+        entries.logins.entry(key).or_insert_with(|| Vec::with_capacity(1)).push(Entry {
+            cookie,
+            login,
+            at: now,
+        });
     }
 
     /// Who logged in there; once.
     pub fn take(&self, key: Key, cookie: &[u8]) -> Option<Address> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let known = entries.logins.get_mut(&key)?;
-        let place = known.iter().position(|entry| entry.cookie.0.as_bytes().ct_eq(cookie).into())?;
+        let place = known.iter().position(|entry| entry.cookie.0.as_slice().ct_eq(cookie).into())?;
         let entry = known.swap_remove(place);
         if known.is_empty() {
             entries.logins.remove(&key);
@@ -143,6 +155,7 @@ impl Entries {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// Login processes let a request live for up to 150 s (AUTH_REQUEST_TIMEOUT_SECS); a little more, so that ours is never the shorter.
 const LIFETIME: Duration = Duration::from_secs(165);
 /// Longer than a login process takes to hand its client over, and than a hash of the usual cost that was under way.

@@ -64,6 +64,7 @@ use std::sync::Arc;
 use gatepost::config::{Config, ConfigError};
 use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::dkim::Vault;
+use gatepost::manual;
 use gatepost::net::Endpoint;
 use tracing::warn;
 
@@ -170,6 +171,20 @@ impl Daemon for Milter {
             .iter()
             .map(|rule| [rule.symbol.to_owned(), format!("{:+.1}", rule.weight), rule.summary.to_owned()])
             .collect()
+    }
+
+    fn regions() -> Vec<manual::Region> {
+        let mut rules: Vec<manual::Entry> = Vec::new();
+        let mut group = "";
+        for rule in rules::RULES {
+            if rule.group.as_str() != group {
+                group = rule.group.as_str();
+                rules.push(manual::heading(group));
+            }
+            let row = [rule.symbol.to_owned(), format!("{:+.1}", rule.weight), rule.summary.to_owned()];
+            rules.extend(manual::table(&[row]));
+        }
+        vec![("rules".to_owned(), rules)]
     }
 
     async fn ask(source: ConfigSource, ask: ask::Ask) -> anyhow::Result<ExitCode> {

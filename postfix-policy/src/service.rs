@@ -21,6 +21,7 @@ use gatepost::daemon::{ConfigSource, Daemon, Parts};
 use gatepost::directory::{Directory, Lookup, Trace};
 use gatepost::dns::Resolver;
 use gatepost::mail::SmtpReply;
+use gatepost::manual;
 use gatepost::net::Endpoint;
 use gatepost::telemetry::printable;
 
@@ -157,6 +158,16 @@ impl Daemon for PostfixPolicy {
             [check.name, "check", check.summary].map(str::to_owned).pointing_to(check.restrictions)
         });
         maps.chain(checks).collect()
+    }
+
+    fn regions() -> Vec<manual::Region> {
+        let maps = MAPS.iter().map(|map| [map.name, map.parameter, map.summary].map(str::to_owned));
+        let checks =
+            CHECKS.iter().map(|check| [check.name, check.restrictions, check.summary].map(str::to_owned));
+        vec![
+            ("maps".to_owned(), manual::table(&maps.collect::<Vec<_>>())),
+            ("checks".to_owned(), manual::table(&checks.collect::<Vec<_>>())),
+        ]
     }
 
     async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use gatepost::config::Network;
 use gatepost::config::Seconds;
 use gatepost::mail::{Address, Domain};
-use gatepost::spam::HeaderPattern;
+use gatepost::spam::{HeaderPattern, Scope};
 use sqlx::PgConnection;
 
 use super::connection::{explain, require_schema};
@@ -60,7 +60,7 @@ pub(super) struct Which {
     kind: Option<Kind>,
     /// Only for mail of this address or domain of yours; of everybody if not given
     #[arg(long = "only-for", value_name = "ADDRESS|DOMAIN")]
-    scope: Option<String>,
+    scope: Option<Scope>,
 }
 
 /// Kinds of `gatepost.access_rules`.
@@ -139,13 +139,7 @@ impl Which {
                 as_typed.to_owned()
             }
         };
-        let scope = match &self.scope {
-            None => "*".to_owned(),
-            Some(scope) if scope.contains('@') => {
-                Address::parse(scope).with_context(|| format!("--only-for {scope}"))?.to_string()
-            }
-            Some(scope) => Domain::parse(scope).with_context(|| format!("--only-for {scope}"))?.to_string(),
-        };
+        let scope = self.scope.as_ref().unwrap_or(&Scope::All).to_string();
         Ok((kind, value, scope))
     }
 }

@@ -35,6 +35,9 @@ pub(super) enum Verb {
         login: Address,
         /// Its label
         label: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// List them, with their last use
     List {
@@ -87,16 +90,27 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             })?;
             println!("{}", secret.expose());
         }
-        Verb::Remove { login, label } => {
-            let done = sqlx::query("DELETE FROM gatepost.app_passwords WHERE login = $1 AND label = $2")
+        Verb::Remove { login, label, yes } => {
+            let there: (bool,) = sqlx::query_as(
+                "SELECT EXISTS (SELECT FROM gatepost.app_passwords WHERE login = $1 AND label = $2)",
+            )
+            .bind(login.to_string())
+            .bind(&label)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(explain)?;
+            if !there.0 {
+                bail!("{login} has no app password \"{label}\"; `gatepost apppassword list {login}`");
+            }
+            let question =
+                format!("Take back app password \"{label}\" of {login}? It cannot be shown again.");
+            terminal::confirm(&question, yes)?;
+            sqlx::query("DELETE FROM gatepost.app_passwords WHERE login = $1 AND label = $2")
                 .bind(login.to_string())
                 .bind(&label)
                 .execute(connection)
                 .await
                 .map_err(explain)?;
-            if done.rows_affected() == 0 {
-                bail!("{login} has no app password \"{label}\"; `gatepost apppassword list {login}`");
-            }
             println!("app password \"{label}\" of {login} removed");
         }
         Verb::List { login, show } => list(connection, login.as_ref(), show).await?,

@@ -3,6 +3,7 @@
 use clap::Args;
 use gatepost::config::Seconds;
 use gatepost::daemon::print_line;
+use gatepost::mail::{Address, Domain};
 use serde_json::Value;
 use sqlx::postgres::PgListener;
 use sqlx::{PgConnection, PgPool};
@@ -14,12 +15,12 @@ use super::connection::{explain, require_schema};
 pub(super) struct Which {
     /// To this address, or to this domain of yours
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
-    recipient: Option<String>,
+    recipient: Option<Whose>,
     /// From this envelope sender or From field, or from this domain; <> for the null sender
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
-    sender: Option<String>,
-    /// With this result, such as reject, "add header", "no action", sign
-    #[arg(long)]
+    sender: Option<Whose>,
+    /// With this result
+    #[arg(long, value_parser = ACTIONS)]
     action: Option<String>,
     /// With this text in subject, From, sender, Message-ID, queue id, client, symbols or evidence; case does not matter
     #[arg(long)]
@@ -85,10 +86,11 @@ async fn find(
         Some(News::Ids(ids)) => (Some(ids), None),
         Some(News::After(after)) => (None, after),
     };
+    let whose = |whose: &Option<Whose>| whose.as_ref().map(|whose| whose.0.clone());
     let folded = |text: &Option<String>| text.as_ref().map(|text| text.trim().to_lowercase());
     let rows: Vec<(String,)> = sqlx::query_as(FIND)
-        .bind(folded(&which.recipient))
-        .bind(folded(&which.sender).map(|sender| if sender == "<>" { String::new() } else { sender }))
+        .bind(whose(&which.recipient))
+        .bind(whose(&which.sender))
         .bind(folded(&which.action))
         .bind(folded(&which.text))
         .bind(which.since.map(|since| since.0.as_secs_f64()))
@@ -100,6 +102,41 @@ async fn find(
         .map_err(explain)?;
     rows.into_iter().map(|(row,)| Ok(serde_json::from_str(&row)?)).collect()
 }
+
+/// Whom a message is from or for, as the query compares it: an address, a domain, or nothing for the null sender.
+#[derive(Clone, Debug)]
+struct Whose(String);
+
+impl std::str::FromStr for Whose {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = |error| format!("{error}; expected an address, a domain, or <> for the null sender");
+        match text {
+            "<>" => Ok(Self(String::new())),
+            text => match text.trim_start_matches('@') {
+                domain if !domain.contains('@') => {
+                    Domain::parse(domain).map(|domain| Self(domain.to_string())).map_err(bad)
+                }
+                _ => Address::parse(text).map(|address| Self(address.to_string())).map_err(bad),
+            },
+        }
+    }
+}
+
+/// What the milter writes: the actions of mail from outside, then those of ours.
+const ACTIONS: [&str; 10] = [
+    "no action",
+    "add header",
+    "rewrite subject",
+    "quarantine",
+    "soft reject",
+    "reject",
+    "discard",
+    "sign",
+    "unsigned",
+    "tempfail",
+];
 
 /// An address is compared whole, a domain with what is after the last @.
 const FIND: &str = "

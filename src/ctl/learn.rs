@@ -1,7 +1,7 @@
 //! `gatepost learn`: mail that is known to be spam, or wanted, shown to the milters in bulk.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,7 @@ use mail_parser::mailbox::mbox::MessageIterator;
 use sqlx::PgConnection;
 
 use super::connection::{explain, require_schema};
+use super::progress::Progress;
 
 /// What the messages are.
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,13 +75,13 @@ pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::
         }
     }
     files.sort();
-    let mut teacher =
-        Teacher { learn: &learn, connection, seen: 0, news: 0, skipped: 0, files: files.len(), done: 0 };
+    let bar = Progress::new("learning", "files", Some(files.len() as u64));
+    let mut teacher = Teacher { learn: &learn, connection, seen: 0, news: 0, skipped: 0 };
     for file in &files {
         teacher.file(file).await.with_context(|| file.display().to_string())?;
-        teacher.done += 1;
+        bar.advance(1);
     }
-    teacher.progress(true);
+    drop(bar);
     let word = learn.label.as_str();
     match learn.dry_run {
         true => println!("{} messages in {} files; nothing was learned", teacher.seen, files.len()),
@@ -149,8 +150,6 @@ struct Teacher<'a> {
     seen: usize,
     news: usize,
     skipped: usize,
-    files: usize,
-    done: usize,
 }
 
 impl Teacher<'_> {
@@ -209,21 +208,7 @@ impl Teacher<'_> {
         }
         let (news,): (bool,) = teach.fetch_one(&mut *self.connection).await.map_err(explain)?;
         self.news += usize::from(news);
-        self.progress(false);
         Ok(())
-    }
-
-    /// A line that is written over, on a terminal; nothing elsewhere.
-    fn progress(&self, end: bool) {
-        let mut stderr = std::io::stderr();
-        if !stderr.is_terminal() || !(end || self.seen.is_multiple_of(50)) {
-            return;
-        }
-        let bar = "#".repeat(self.done * 30 / self.files.max(1));
-        let _ = write!(stderr, "\r[{bar:<30}] {}/{} files, {} messages", self.done, self.files, self.seen);
-        if end {
-            let _ = writeln!(stderr);
-        }
     }
 }
 

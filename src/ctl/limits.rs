@@ -16,19 +16,19 @@ pub(super) enum Verb {
     /// Show what has been sent, limits set here, habits and locks
     Show {
         /// A login, a domain or a client's address; all if not given
-        key: Option<String>,
+        key: Option<Key>,
         #[command(flatten)]
         show: terminal::Show,
     },
     /// Forget what a login, a domain or a client has sent, and unlock the login
     Reset {
         /// alice@example.com, example.com or 192.0.2.7
-        key: String,
+        key: Key,
     },
     /// Give a login, a domain or a client a limit of its own, in place of the configuration's for the same window
     Set {
         /// alice@example.com, example.com or 192.0.2.7
-        key: String,
+        key: Key,
         /// How many messages
         #[arg(long)]
         messages: u32,
@@ -42,7 +42,7 @@ pub(super) enum Verb {
     /// Take a limit of its own back
     Unset {
         /// As for `set`
-        key: String,
+        key: Key,
         /// Only the one of this window
         #[arg(long, value_parser = span)]
         window: Option<Seconds>,
@@ -52,12 +52,10 @@ pub(super) enum Verb {
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
     require_schema(connection).await?;
     match verb {
-        Verb::Show { key, show: how } => {
-            show(connection, key.as_deref().map(scoped).transpose()?.map(|(_, key)| key), how).await
-        }
-        Verb::Reset { key } => reset(connection, &key).await,
+        Verb::Show { key, show: how } => show(connection, key.map(|key| key.text), how).await,
+        Verb::Reset { key } => reset(connection, key).await,
         Verb::Set { key, messages, recipients, window } => {
-            let (scope, key) = scoped(&key)?;
+            let Key { scope, text: key } = key;
             let seconds = i32::try_from(window.0.as_secs()).unwrap_or(i32::MAX);
             if !(1..=2_678_400).contains(&seconds) {
                 bail!("--window {window} is out of range, expected 1s to 31d");
@@ -78,7 +76,7 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             Ok(())
         }
         Verb::Unset { key, window } => {
-            let (scope, key) = scoped(&key)?;
+            let Key { scope, text: key } = key;
             let done = sqlx::query(
                 "DELETE FROM gatepost.sending_limits WHERE scope = $1 AND key = $2 AND ($3::int IS NULL OR span = $3)",
             )
@@ -167,8 +165,8 @@ async fn show(connection: &mut PgConnection, key: Option<String>, how: terminal:
     Ok(())
 }
 
-async fn reset(connection: &mut PgConnection, key: &str) -> anyhow::Result<()> {
-    let (scope, key) = scoped(key)?;
+async fn reset(connection: &mut PgConnection, key: Key) -> anyhow::Result<()> {
+    let Key { scope, text: key } = key;
     let mut forgotten = 0;
     let statements = [
         "DELETE FROM gatepost.sending_levels WHERE scope = $1 AND key = $2",
@@ -205,17 +203,31 @@ async fn reset(connection: &mut PgConnection, key: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a key is: an address is a login, a domain is one, the rest must be a client's address.
-fn scoped(key: &str) -> anyhow::Result<(&'static str, String)> {
-    if let Ok(client) = key.parse::<IpAddr>() {
-        return Ok(("client", client.to_canonical().to_string()));
-    }
-    if let Ok(login) = Address::parse(key) {
-        return Ok(("login", login.to_string()));
-    }
-    match Domain::parse(key) {
-        Ok(domain) => Ok(("domain", domain.to_string())),
-        Err(error) => bail!("\"{key}\" is no login, no domain and no client's address: {error}"),
+/// Whose: as the tables have it.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    scope: &'static str,
+    text: String,
+}
+
+impl std::str::FromStr for Key {
+    type Err = String;
+
+    /// An address is a login, a domain is one, the rest must be a client's address.
+    fn from_str(key: &str) -> Result<Self, String> {
+        if let Ok(client) = key.parse::<IpAddr>() {
+            return Ok(Self { scope: "client", text: client.to_canonical().to_string() });
+        }
+        if let Ok(login) = Address::parse(key) {
+            return Ok(Self { scope: "login", text: login.to_string() });
+        }
+        match Domain::parse(key) {
+            Ok(domain) => Ok(Self { scope: "domain", text: domain.to_string() }),
+            Err(error) => Err(format!(
+                "\"{}\" is no login, no domain and no client's address: {error}; `gatepost limits show` lists all",
+                key.escape_debug()
+            )),
+        }
     }
 }
 

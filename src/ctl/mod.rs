@@ -17,6 +17,7 @@ mod dkim;
 mod dmarc;
 mod domain;
 mod domain_dns;
+mod examples;
 mod greylist;
 mod group;
 mod history;
@@ -46,8 +47,9 @@ mod zone;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use gatepost::daemon;
+use anyhow::Context;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use gatepost::{daemon, manual};
 
 /// Administers the mail server that Gatepost serves: domains, users, aliases, shares, signing keys, exceptions from DMARC,
 /// what is done with spam, who may send how much, its own schema.
@@ -68,7 +70,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Noun {
-    /// Our own schema: install, remove, status
+    /// Our own schema: install, remove, print, status
     #[command(subcommand)]
     Schema(schema::Verb),
     /// Hosted domains: add, remove, list, dns
@@ -173,11 +175,26 @@ enum Noun {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print a manual page with what comes from tables made anew
+    #[command(hide = true)]
+    Manual {
+        /// The page
+        page: PathBuf,
+        /// The page is that of the configuration, whose keys are those of this file
+        #[arg(long)]
+        example: Option<PathBuf>,
+    },
+}
+
+/// The command line with its examples, for parsing, completions and the manual page.
+fn command() -> clap::Command {
+    examples::put(CommandLine::command())
 }
 
 /// Runs the tool.
 pub(crate) fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| CommandLine::from_arg_matches(&matches));
+    let line = match parsed {
         Ok(line) => line,
         Err(error) => {
             let _ = error.print();
@@ -207,13 +224,19 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     if let Noun::Dmarc(dmarc::Verb::Read(read)) = &line.noun {
         return dmarc::read::run(read);
     }
+    if let Noun::Schema(schema::Verb::Print { no_triggers }) = line.noun {
+        daemon::print_line(&gatepost::store::schema::script(!no_triggers));
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Noun::Setup(setup) = line.noun {
         return setup::run(*setup, line.config, line.role).await;
     }
     if let Noun::Completions { shell } = line.noun {
-        let mut command = <CommandLine as clap::CommandFactory>::command();
-        clap_complete::generate(shell, &mut command, "gatepost", &mut std::io::stdout());
+        clap_complete::generate(shell, &mut command(), "gatepost", &mut std::io::stdout());
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Noun::Manual { page, example } = line.noun {
+        return Ok(daemon::print_page("gatepost", &page, &regions(example.as_deref())?));
     }
     let settings = connection::Settings::load(line.config, line.role)?;
     if let Noun::Quarantine(verb) = line.noun {
@@ -255,18 +278,95 @@ async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Noun::Why(which) => why::run(which, &mut connection).await?,
         Noun::Import(from) => import::run(from, &mut connection).await?,
         Noun::Stats(which) => stats::run(which, &mut connection).await?,
-        Noun::Quarantine(_) | Noun::Check(_) | Noun::Completions { .. } | Noun::Setup(_) => {}
+        Noun::Quarantine(_)
+        | Noun::Check(_)
+        | Noun::Completions { .. }
+        | Noun::Manual { .. }
+        | Noun::Setup(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What gatepost(1), or gatepost.toml(5) of this example of a configuration, has of our tables.
+fn regions(example: Option<&std::path::Path>) -> anyhow::Result<Vec<manual::Region>> {
+    if let Some(example) = example {
+        let text = std::fs::read_to_string(example).with_context(|| example.display().to_string())?;
+        return Ok(vec![("keys".to_owned(), manual::keys(&text))]);
+    }
+    Ok(vec![
+        ("verbs".to_owned(), manual::verbs(&command())),
+        ("checks".to_owned(), manual::table(&check::table())),
+        ("settings".to_owned(), manual::table(&settings::table())),
+    ])
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    /// Verbs that ask before they do what cannot be had back, with `--yes` for whoever is not to be asked.
+    const ASK: [&str; 6] = [
+        "schema remove",
+        "user remove",
+        "dkim remove",
+        "quarantine delete",
+        "model forget",
+        "apppassword remove",
+    ];
+
+    /// Verbs that take away what one line puts back, or what only helps while it is there.
+    const DO_NOT_ASK: [&str; 18] = [
+        // Refused while it has users or aliases.
+        "domain remove",
+        "alias remove",
+        "sendas remove",
+        "access remove",
+        "bcc remove",
+        "transport remove",
+        "share remove",
+        "group remove",
+        "quota unset",
+        "allow remove",
+        "deny remove",
+        "score remove",
+        "tag remove",
+        "settings unset",
+        // A client comes again.
+        "greylist delete",
+        "logins unset",
+        "master remove",
+        "dmarc forwarder remove",
+    ];
+
+    #[test]
+    fn every_verb_that_takes_away_is_one_that_asks_or_is_known_not_to() {
+        fn verbs(command: &clap::Command, above: &str, found: &mut Vec<(String, bool)>) {
+            for verb in command.get_subcommands() {
+                let name = format!("{above}{}", verb.get_name());
+                let asks = verb.get_arguments().any(|argument| argument.get_id() == "yes");
+                verbs(verb, &format!("{name} "), found);
+                found.push((name, asks));
+            }
+        }
+        let mut found = Vec::new();
+        verbs(&super::command(), "", &mut found);
+        for (name, asks) in &found {
+            let last = name.rsplit(' ').next().unwrap();
+            let takes_away = matches!(last, "remove" | "delete" | "forget" | "unset");
+            let known = ASK.contains(&name.as_str()) || DO_NOT_ASK.contains(&name.as_str());
+            // limits unset and the like: the configuration counts again.
+            assert!(!takes_away || known || name == "limits unset", "{name}: does it ask?");
+            // `import` tries everything first, and is told to do it by --yes.
+            assert_eq!(*asks, ASK.contains(&name.as_str()) || name.starts_with("import "), "{name}");
+        }
+        for name in ASK.iter().chain(&DO_NOT_ASK) {
+            assert!(found.iter().any(|(verb, _)| verb == name), "{name} is no verb");
+        }
+    }
 
     /// clap's own checks of all verbs: no name twice, no argument that cannot be reached.
     #[test]
     fn the_command_line_is_sound() {
-        super::CommandLine::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -35,7 +35,7 @@ pub(super) enum Verb {
     /// Take all samples of one user out of the log
     Forget {
         /// Whose
-        user: String,
+        user: Address,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -155,7 +155,6 @@ async fn summary(
     Ok(())
 }
 
-/// The log in words.
 /// A row of the log as a line of JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,8 +235,8 @@ async fn import(connection: &mut PgConnection, file: &std::path::Path) -> anyhow
     Ok(())
 }
 
-async fn forget(connection: &mut PgConnection, user: &str, yes: bool) -> anyhow::Result<()> {
-    let user = Address::parse(user)?.to_string().to_lowercase();
+async fn forget(connection: &mut PgConnection, user: &Address, yes: bool) -> anyhow::Result<()> {
+    let user = user.to_string();
     let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM gatepost.training_log WHERE owner = $1")
         .bind(&user)
         .fetch_one(&mut *connection)

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use gatepost::telemetry::printable;
 use serde::Deserialize;
@@ -58,7 +58,7 @@ pub(super) struct Postfix {
 #[derive(Args)]
 pub(super) struct One {
     /// Its queue id
-    queue_id: String,
+    queue_id: QueueId,
     #[command(flatten)]
     postfix: Postfix,
 }
@@ -68,9 +68,28 @@ pub(super) struct One {
 pub(super) struct Several {
     /// Their queue ids
     #[arg(required = true)]
-    queue_ids: Vec<String>,
+    queue_ids: Vec<QueueId>,
     #[command(flatten)]
     postfix: Postfix,
+}
+
+/// A queue id of Postfix, short or long (postconf(5), enable_long_queue_ids).
+#[derive(Clone, Debug)]
+pub(super) struct QueueId(String);
+
+impl std::str::FromStr for QueueId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_id = (5..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match is_id {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!(
+                "\"{}\" is no queue id of Postfix, expected 5 to 64 letters and digits; `gatepost quarantine list`",
+                text.escape_debug()
+            )),
+        }
+    }
 }
 
 /// A line of `postqueue -j` (postqueue(1), "JSON OBJECT FORMAT"), as far as it is looked at.
@@ -93,13 +112,13 @@ pub(super) async fn run(verb: Verb, settings: &Settings) -> anyhow::Result<()> {
     require_schema(&mut connection).await?;
     match verb {
         Verb::List { postfix, show } => list(&postfix, &mut connection, show).await,
-        Verb::Show(One { queue_id, postfix }) => {
+        Verb::Show(One { queue_id: QueueId(queue_id), postfix }) => {
             postfix.holds(&queue_id)?;
             let shown = postfix.run("postcat", &["-q", "-h", "-b", &queue_id])?;
             std::io::stdout().write_all(&shown.stdout).context("standard output")
         }
         Verb::Release(Several { queue_ids, postfix }) => {
-            for queue_id in queue_ids {
+            for QueueId(queue_id) in queue_ids {
                 postfix.holds(&queue_id)?;
                 postfix.run("postsuper", &["-H", &queue_id])?;
                 // Otherwise the next run of the queue delivers it, some minutes later.
@@ -110,6 +129,7 @@ pub(super) async fn run(verb: Verb, settings: &Settings) -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Delete { which: Several { queue_ids, postfix }, yes } => {
+            let queue_ids: Vec<String> = queue_ids.into_iter().map(|QueueId(id)| id).collect();
             for queue_id in &queue_ids {
                 postfix.holds(queue_id)?;
             }
@@ -155,9 +175,6 @@ impl Postfix {
 
     /// That a message is on hold here.
     fn holds(&self, queue_id: &str) -> anyhow::Result<()> {
-        let is_id =
-            (5..=64).contains(&queue_id.len()) && queue_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        ensure!(is_id, "\"{}\" is no queue id of Postfix", queue_id.escape_debug());
         match self.queue()?.get(queue_id) {
             Some(queued) if queued.queue_name == HOLD => Ok(()),
             Some(queued) => bail!("{queue_id} is not on hold but in queue {}", queued.queue_name),

@@ -30,8 +30,14 @@ pub(super) enum Verb {
         #[arg(long)]
         yes: bool,
     },
+    /// Print the SQL of an installation from nothing: schema, roles and what each may, triggers
+    Print {
+        /// Without our triggers on the tutorial's tables
+        #[arg(long)]
+        no_triggers: bool,
+    },
     /// Say what is installed
-    Status,
+    Status(terminal::Show),
 }
 
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
@@ -51,7 +57,9 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             }
             Ok(())
         }
-        Verb::Status => status(connection).await,
+        // Answered before anybody connects.
+        Verb::Print { .. } => Ok(()),
+        Verb::Status(show) => status(connection, show).await,
     }
 }
 
@@ -105,8 +113,25 @@ async fn install(
     Ok(())
 }
 
-async fn status(connection: &mut PgConnection) -> anyhow::Result<()> {
+async fn status(connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
     let status = schema::status(connection).await.map_err(explain)?;
+    if show.is_json() {
+        let there = status.roles.iter().filter(|(_, there)| *there).map(|(role, _)| *role);
+        let missing = status.roles.iter().filter(|(_, there)| !there).map(|(role, _)| *role);
+        let row = [
+            status.version.map(|version| version.to_string()).unwrap_or_default(),
+            VERSION.to_string(),
+            status.triggers.to_string(),
+            TRIGGERS.to_string(),
+            there.collect::<Vec<_>>().join(" "),
+            missing.collect::<Vec<_>>().join(" "),
+        ];
+        show.table(
+            ["VERSION", "KNOWN VERSION", "TRIGGERS", "ALL TRIGGERS", "ROLES", "MISSING ROLES"],
+            &[row],
+        );
+        return Ok(());
+    }
     match status.version {
         None => println!("schema    not installed; run `gatepost schema install`"),
         Some(version) if version < VERSION => println!(

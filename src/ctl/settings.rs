@@ -15,8 +15,9 @@ pub(super) enum Verb {
     /// Set something; `gatepost settings names` says what there is
     Set {
         /// Whose mail: * for everybody, a domain, or an address
-        scope: String,
+        scope: Scope,
         /// What, such as reject or weight.GTUBE
+        #[arg(value_parser = name)]
         name: String,
         /// Points, off, or a text
         #[arg(allow_hyphen_values = true)]
@@ -25,21 +26,22 @@ pub(super) enum Verb {
     /// Go back to what the wider scope says
     Unset {
         /// Whose mail: * for everybody, a domain, or an address
-        scope: String,
+        scope: Scope,
         /// What; everything of that scope if not given
+        #[arg(value_parser = name)]
         name: Option<String>,
     },
     /// List what is set
     List {
         /// Of one scope only
-        scope: Option<String>,
+        scope: Option<Scope>,
         #[command(flatten)]
         show: terminal::Show,
     },
     /// Show what counts for a mailbox, and who says so
     Show {
         /// The mailbox
-        mailbox: String,
+        mailbox: Address,
         #[command(flatten)]
         show: terminal::Show,
     },
@@ -47,22 +49,28 @@ pub(super) enum Verb {
     Names(terminal::Show),
 }
 
+/// What can be set, for `names` and the manual page.
+pub(super) fn table() -> Vec<[String; 3]> {
+    let names = NAMES.iter().map(|name| [name.word, "", name.summary].map(str::to_owned));
+    let points = "points of a symbol; `gatepost-milter list` shows all".to_owned();
+    names.chain([[format!("{WEIGHT}SYMBOL"), String::new(), points]]).collect()
+}
+
+/// A name that there is.
+fn name(text: &str) -> Result<String, String> {
+    spam::known_setting(text).map(|()| text.to_owned())
+}
+
 /// Runs a verb.
 pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Result<()> {
     if let Verb::Names(show) = verb {
-        let mut rows: Vec<[String; 2]> =
-            NAMES.iter().map(|name| [name.word.to_owned(), name.summary.to_owned()]).collect();
-        rows.push([
-            format!("{WEIGHT}SYMBOL"),
-            "points of a symbol; `gatepost-milter list` shows all".to_owned(),
-        ]);
+        let rows: Vec<[String; 2]> = table().into_iter().map(|[name, _, summary]| [name, summary]).collect();
         show.table(["NAME", "WHAT"], &rows);
         return Ok(());
     }
     require_schema(connection).await?;
     match verb {
         Verb::Set { scope, name, value } => {
-            let scope = parsed(&scope)?;
             spam::parse_setting(&mut Chosen::default(), &name, value.trim()).map_err(anyhow::Error::msg)?;
             sqlx::query(
                 "INSERT INTO gatepost.settings (scope, name, value) VALUES ($1, $2, $3)
@@ -77,7 +85,6 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             println!("{scope}: {name} = {}", value.trim());
         }
         Verb::Unset { scope, name } => {
-            let scope = parsed(&scope)?;
             let done =
                 sqlx::query("DELETE FROM gatepost.settings WHERE scope = $1 AND ($2 IS NULL OR name = $2)")
                     .bind(scope.to_string())
@@ -91,14 +98,10 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
             println!("{scope}: {} unset", name.as_deref().unwrap_or("everything"));
         }
         Verb::List { scope, show } => {
-            let scopes = match scope {
-                Some(scope) => Some(vec![parsed(&scope)?.to_string()]),
-                None => None,
-            };
+            let scopes = scope.map(|scope| vec![scope.to_string()]);
             show.table(HEADING, &rows(connection, scopes).await?);
         }
         Verb::Show { mailbox, show } => {
-            let mailbox = Address::parse(&mailbox)?;
             let (domain, address) = (mailbox.domain().to_string(), mailbox.to_string());
             let mut found = rows(connection, Some(vec!["*".to_owned(), domain, address])).await?;
             // The narrowest scope that says something about a name counts: the longest text of the three that are possible.
@@ -112,10 +115,6 @@ pub(super) async fn run(verb: Verb, connection: &mut PgConnection) -> anyhow::Re
         Verb::Names(_) => {}
     }
     Ok(())
-}
-
-fn parsed(scope: &str) -> anyhow::Result<Scope> {
-    Scope::parse(scope).map_err(anyhow::Error::msg)
 }
 
 fn scope_of(text: &str) -> Scope {

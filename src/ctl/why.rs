@@ -3,6 +3,7 @@
 use anyhow::bail;
 use clap::Args;
 use gatepost::daemon::print_line;
+use gatepost::mail::Address;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -17,7 +18,7 @@ pub(super) struct Which {
     id: String,
     /// Only for this recipient
     #[arg(long, value_name = "ADDRESS")]
-    recipient: Option<String>,
+    recipient: Option<Address>,
     /// One JSON object for each recipient
     #[arg(long)]
     json: bool,
@@ -33,7 +34,7 @@ pub(super) async fn run(which: Which, connection: &mut PgConnection) -> anyhow::
          ORDER BY at DESC, id, action, score, recipient LIMIT 1000",
     )
     .bind(id.to_owned())
-    .bind(which.recipient.clone())
+    .bind(which.recipient.as_ref().map(Address::to_string))
     .fetch_all(connection)
     .await
     .map_err(explain)?;

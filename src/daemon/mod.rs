@@ -6,7 +6,7 @@
 mod lifecycle;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config::{self, Config, Section};
 use crate::database::Database;
 use crate::directory::Directory;
+use crate::manual;
 use crate::net::Endpoint;
 use crate::store::Store;
 use crate::telemetry::{self, Metrics};
@@ -87,6 +88,20 @@ pub trait Daemon: Send + Sync + Sized + 'static {
     /// Its table: name, kind, one-line summary.
     fn list() -> Vec<[String; 3]>;
 
+    /// What its manual page has of its tables: for each kind in [`Daemon::list`] a region of that name, if nothing else is said.
+    fn regions() -> Vec<manual::Region> {
+        let mut regions: Vec<(String, Vec<[String; 3]>)> = Vec::new();
+        for row in Self::list() {
+            let [name, kind, summary] = row;
+            let row = [name, String::new(), summary];
+            match regions.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, rows)) => rows.push(row),
+                None => regions.push((kind, vec![row])),
+            }
+        }
+        regions.into_iter().map(|(kind, rows)| (kind, manual::table(&rows))).collect()
+    }
+
     /// Puts one question through the same code as the wire.
     fn ask(source: ConfigSource, ask: Self::Ask) -> impl Future<Output = anyhow::Result<ExitCode>> + Send;
 
@@ -156,6 +171,12 @@ enum Verb<A: Args, M: Subcommand> {
     List,
     /// Put one question through the same code as the wire
     Ask(A),
+    /// Print a manual page with what comes from tables made anew
+    #[command(hide = true)]
+    Manual {
+        /// The page
+        page: PathBuf,
+    },
     #[command(flatten)]
     More(M),
 }
@@ -164,6 +185,7 @@ enum Verb<A: Args, M: Subcommand> {
 pub fn main<D: Daemon>() -> ExitCode {
     let command = CommandLine::<D::Ask, D::More>::command().name(D::NAME).about(D::ABOUT);
     let parsed = command
+        .clone()
         .try_get_matches()
         .and_then(|matches| CommandLine::<D::Ask, D::More>::from_arg_matches(&matches));
     let line = match parsed {
@@ -173,9 +195,20 @@ pub fn main<D: Daemon>() -> ExitCode {
             return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    if let Verb::List = line.verb {
-        print_table(&D::list());
-        return ExitCode::SUCCESS;
+    match &line.verb {
+        Verb::List => {
+            print_table(&D::list());
+            return ExitCode::SUCCESS;
+        }
+        Verb::Manual { page } => {
+            let mut regions = vec![
+                ("synopsis".to_owned(), manual::synopsis(&command)),
+                ("verbs".to_owned(), manual::verbs(&command)),
+            ];
+            regions.extend(D::regions());
+            return print_page(D::NAME, page, &regions);
+        }
+        _ => {}
     }
     install_crypto();
     let source = ConfigSource::new(line.config);
@@ -196,7 +229,7 @@ pub fn main<D: Daemon>() -> ExitCode {
             Verb::Check => check::<D>(source).await,
             Verb::Ask(ask) => D::ask(source, ask).await,
             Verb::More(more) => D::more(source, more).await,
-            Verb::List => Ok(ExitCode::SUCCESS),
+            Verb::List | Verb::Manual { .. } => Ok(ExitCode::SUCCESS),
         }
     });
     // Verifications that still run on the blocking pool are of use to nobody any more.
@@ -250,6 +283,23 @@ pub fn print_table(rows: &[[String; 3]]) {
     let (first, second) = (width(0), width(1));
     for [name, kind, summary] in rows {
         print_line(&format!("{name:<first$}  {kind:<second$}  {summary}"));
+    }
+}
+
+/// Prints a manual page with these regions made anew.
+pub fn print_page(program: &str, page: &Path, regions: &[manual::Region]) -> ExitCode {
+    let renewed = std::fs::read_to_string(page)
+        .map_err(|error| error.to_string())
+        .and_then(|text| manual::renew(&text, regions).map_err(|error| error.to_string()));
+    match renewed {
+        Ok(text) => {
+            print_line(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{program}: {}: {error}", page.display());
+            SOFTWARE.into()
+        }
     }
 }
 

@@ -260,20 +260,30 @@ impl Directory {
     async fn account_rows(&self, logins: Vec<Address>) -> Result<Vec<Answer<Arc<Account>>>, Trouble> {
         let database = &self.0.database;
         let domains: Vec<String> = logins.iter().map(|login| format!("@{}", login.domain())).collect();
-        let query = sqlx::query_as::<_, (String,)>(include_str!("queries/account.sql"))
+        let query = sqlx::query_as::<_, (i64, String)>(include_str!("queries/account.sql"))
             .bind(logins.iter().map(Address::to_string).collect::<Vec<_>>())
             .bind(domains);
         let rows = database.ask(query.fetch_all(database.pool())).await?;
-        if rows.len() != logins.len() {
-            return Err(Trouble::Misconfigured("unexpected answer of the database: account.sql".to_owned()));
+        // One for all of whom nothing is written down.
+        let nothing = Arc::<Account>::default();
+        let mut answers: Vec<Answer<Arc<Account>>> =
+            logins.iter().map(|_| Ok(Some(Arc::clone(&nothing)))).collect();
+        for (number, json) in rows {
+            let place = usize::try_from(number - 1).ok().filter(|place| *place < logins.len());
+            let Some(place) = place else {
+                return Err(Trouble::Misconfigured(
+                    "unexpected answer of the database: account.sql".to_owned(),
+                ));
+            };
+            answers[place] = match Account::from_json(&json) {
+                Ok(account) => Ok(Some(Arc::new(account))),
+                Err(error) => {
+                    let login = &logins[place];
+                    Err(Trouble::Misconfigured(format!("the rules of {login} in schema gatepost: {error}")))
+                }
+            };
         }
-        let read = |(login, (json,)): (&Address, &(String,))| match Account::from_json(json) {
-            Ok(account) => Ok(Some(Arc::new(account))),
-            Err(error) => {
-                Err(Trouble::Misconfigured(format!("the rules of {login} in schema gatepost: {error}")))
-            }
-        };
-        Ok(logins.iter().zip(&rows).map(read).collect())
+        Ok(answers)
     }
 
     async fn are_accounts_installed(&self) -> Lookup<bool> {

@@ -21,12 +21,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{NameServerConfig, ProtocolConfig};
-use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
+use hickory_resolver::proto::op::DnsResponse;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+
+use super::wire::{HEADER, NOERROR, NXDOMAIN, NotThere, RCODE, TC, end_of_question, not_there, question};
 
 /// Questions after which another port is taken.
 const USES: u32 = 512;
@@ -34,7 +36,7 @@ const USES: u32 = 512;
 const AGE: Duration = Duration::from_secs(30);
 /// Questions under way on one socket; far below the 65,536 ids, so that a free one is found at once.
 const WAITING: usize = 4_096;
-/// We announce 1232 bytes (EDNS, RFC 6891, 6.2.3).
+/// We announce 1232 bytes (`wire`).
 const LONGEST: usize = 4_096;
 /// Questions in a row without a reply after which the server is taken for silent.
 const SILENT: u32 = 3;
@@ -75,10 +77,20 @@ struct Waiting {
 }
 
 enum Reply {
-    /// A packet that repeats id and question.
+    /// "Not there", in a packet that repeats id and question.
+    NotThere(NotThere),
+    /// Any other such packet.
     Packet(Vec<u8>),
     /// One that does so but for the capitals.
     OtherCase,
+}
+
+/// What a server said.
+pub(super) enum Answer {
+    /// There is no such thing, and nothing more.
+    NotThere(NotThere),
+    /// All else that answers a question.
+    Response(DnsResponse),
 }
 
 impl Datagrams {
@@ -102,24 +114,24 @@ impl Datagrams {
         kind: RecordType,
         wants_ad: bool,
         patience: Duration,
-    ) -> Option<DnsResponse> {
+    ) -> Option<Answer> {
         let socket = self.socket().ok()?;
-        let mut options = DnsRequestOptions::default();
-        options.case_randomization = self.mixes_case;
-        let mut request = DnsRequest::from_query(Query::query(name.clone(), kind), options);
-        request.metadata.authentic_data = wants_ad;
-        let mut packet = request.to_vec().ok()?;
-        let question = packet.get(HEADER..end_of_question(&packet)?)?.into();
-        let (mine, reply) = Mine::new(&socket.shared, question)?;
+        let mut packet = question(name, kind, wants_ad, self.mixes_case);
+        let asked = packet.get(HEADER..end_of_question(&packet)?)?.into();
+        let (mine, reply) = Mine::new(&socket.shared, asked)?;
         packet.get_mut(..2)?.copy_from_slice(&mine.id.to_be_bytes());
         if socket.io.send(&packet).await.is_err() {
             socket.shared.ended.store(true, Ordering::Relaxed);
             return None;
         }
         match tokio::time::timeout(patience, reply).await {
+            Ok(Ok(Reply::NotThere(said))) => {
+                self.silent.store(0, Ordering::Relaxed);
+                Some(Answer::NotThere(said))
+            }
             Ok(Ok(Reply::Packet(packet))) => {
                 self.silent.store(0, Ordering::Relaxed);
-                understood(packet)
+                understood(packet).map(Answer::Response)
             }
             Ok(Ok(Reply::OtherCase)) => {
                 self.begin_rest();
@@ -205,11 +217,16 @@ impl Shared {
         if !same_case && !question.eq_ignore_ascii_case(repeated) {
             return;
         }
+        let end = HEADER + question.len();
+        let asker = entry.remove().reply;
+        drop(waiting);
+        let reply = match not_there(packet, end) {
+            _ if !same_case => Reply::OtherCase,
+            Some(said) => Reply::NotThere(said),
+            None => Reply::Packet(packet.to_vec()),
+        };
         // Whoever has stopped waiting has taken itself out.
-        let _ = entry.remove().reply.send(match same_case {
-            true => Reply::Packet(packet.to_vec()),
-            false => Reply::OtherCase,
-        });
+        let _ = asker.send(reply);
     }
 }
 
@@ -274,31 +291,14 @@ async fn read(io: Arc<UdpSocket>, shared: Arc<Shared>) {
     }
 }
 
-/// Where the question of a packet of ours ends: labels, the root, type and class.
-fn end_of_question(packet: &[u8]) -> Option<usize> {
-    let mut at = HEADER;
-    loop {
-        let length = usize::from(*packet.get(at)?);
-        at += 1 + length;
-        if length == 0 {
-            return Some(at + 4);
-        }
-    }
-}
-
 /// A reply that says "here" or "not there", and is not truncated.
 fn understood(packet: Vec<u8>) -> Option<DnsResponse> {
-    let (truncated, code) = (packet.get(2)? & 0x02 != 0, packet.get(3)? & 0x0f);
+    let (truncated, code) = (packet.get(2)? & TC != 0, packet.get(3)? & RCODE);
     match (truncated, code) {
         (false, NOERROR | NXDOMAIN) => DnsResponse::from_buffer(packet).ok(),
         _ => None,
     }
 }
-
-/// RFC 1035, 4.1.1.
-const HEADER: usize = 12;
-const NOERROR: u8 = 0;
-const NXDOMAIN: u8 = 3;
 
 #[cfg(test)]
 mod tests {

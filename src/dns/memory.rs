@@ -84,7 +84,7 @@ const LONGEST_NEGATIVE: Duration = Duration::from_secs(3600);
 const FAILURE: Duration = Duration::from_secs(10);
 
 /// Name (lower case, no dot at the end) and type.
-type Key = (Box<str>, u16);
+pub(super) type Key = (Box<str>, u16);
 
 /// The memory.
 pub(super) struct Memory(Cache<Key, Reply>);

@@ -11,11 +11,13 @@
 //!
 //! Refuses names from `/etc/hosts` and the search list: what a mail says must not be answered from there.
 
+mod asking;
 mod datagram;
 pub mod lists;
 mod memory;
 mod question;
 mod tlsa;
+mod wire;
 
 pub use tlsa::Tlsa;
 
@@ -26,7 +28,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use self::memory::{Content, Memory, key};
+use self::asking::{Asking, Turn};
+use self::memory::{Content, Key, Memory, key};
 use self::question::Servers;
 use crate::config;
 use crate::config::DnssecTrust;
@@ -43,6 +46,7 @@ pub struct Resolver {
 struct Shared {
     servers: Servers,
     memory: Memory,
+    asking: Asking,
 }
 
 /// Records, and whether DNSSEC vouches for them.
@@ -113,7 +117,8 @@ impl Resolver {
         };
         let servers =
             Servers::new(servers, options, trust_ad).map_err(|error| SetupError(error.to_string()))?;
-        let shared = Shared { servers, memory: Memory::new(config.cache_entries) };
+        let memory = Memory::new(config.cache_entries);
+        let shared = Shared { servers, memory, asking: Asking::default() };
         Ok(Self { shared: Arc::new(shared), left: None })
     }
 
@@ -269,21 +274,49 @@ impl Resolver {
     }
 
     async fn content(&self, name: &str, kind: RecordType) -> Content {
-        let Some(wire) = wire_name(name) else {
-            // A name that DNS cannot hold does not exist.
-            return Content::Empty { exists: false };
-        };
-        if let Some(left) = &self.left
-            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
-        {
-            return Content::Failed("too many questions for one message".into());
-        }
         let key = key(name, kind);
-        match self.shared.memory.get(&key) {
-            Some(content) => content,
-            None => self.shared.memory.put(key, self.shared.servers.ask(&wire, kind).await),
+        // Most names are known: only one that must be asked for is brought into the form of the wire.
+        if let Some(content) = self.shared.memory.get(&key) {
+            return if self.counts() { content } else { too_many() };
+        }
+        match wire_name(name) {
+            // A name that DNS cannot hold does not exist.
+            None => Content::Empty { exists: false },
+            Some(_) if !self.counts() => too_many(),
+            Some(wire) => self.asked(key, &wire, kind).await,
         }
     }
+
+    /// Counts a question; whether it may be asked.
+    fn counts(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.left
+            .as_ref()
+            .is_none_or(|left| left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok())
+    }
+
+    /// What DNS says of a name that is not known, asked once for all who want to know at the same time.
+    async fn asked(&self, key: Key, wire: &Name, kind: RecordType) -> Content {
+        loop {
+            match self.shared.asking.turn(&key) {
+                Turn::Mine(asker) => {
+                    let reply = self.shared.servers.ask(wire, kind).await;
+                    let content = self.shared.memory.put(key, reply);
+                    asker.tell(&content);
+                    return content;
+                }
+                Turn::Theirs(theirs) => {
+                    if let Some(content) = theirs.answer().await {
+                        return content;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn too_many() -> Content {
+    Content::Failed("too many questions for one message".into())
 }
 
 fn unavailable<T>(name: &str, why: &str) -> Lookup<T> {

@@ -20,8 +20,9 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 
 use super::Dnssec;
-use super::datagram::Datagrams;
+use super::datagram::{Answer, Datagrams};
 use super::memory::Reply;
+use super::wire::NotThere;
 
 /// More links than any sane zone has; BIND and Unbound stop at 16 and 11.
 const MAX_ALIASES: usize = 12;
@@ -62,7 +63,11 @@ impl Servers {
         let mut aliases = 0;
         loop {
             let response = match self.exchange(&name, kind).await {
-                Ok(response) => response,
+                Ok(Answer::Response(response)) => response,
+                Ok(Answer::NotThere(NotThere { exists, ttl: negative })) => {
+                    // A name with an alias exists, whether the alias's target does or not (RFC 6604, 3).
+                    return Reply::empty(exists || aliases > 0, negative.map(|negative| negative.min(ttl)));
+                }
                 Err(error) => return failed(&error, ttl, aliases > 0),
             };
             if !response.authentic_data {
@@ -98,12 +103,12 @@ impl Servers {
         }
     }
 
-    async fn exchange(&self, name: &Name, kind: RecordType) -> Result<DnsResponse, NetError> {
+    async fn exchange(&self, name: &Name, kind: RecordType) -> Result<Answer, NetError> {
         let mut last = NetError::Timeout;
         let mut left = TRIES;
         if let Some(datagrams) = self.datagrams.as_ref().filter(|datagrams| !datagrams.rests()) {
-            if let Some(response) = datagrams.ask(name, kind, self.trust_ad, self.timeout).await {
-                return Ok(response);
+            if let Some(answer) = datagrams.ask(name, kind, self.trust_ad, self.timeout).await {
+                return Ok(answer);
             }
             left -= 1;
         }
@@ -111,7 +116,7 @@ impl Servers {
             // Twice the timeout: the same question again over TCP is a part of one try.
             let answer = tokio::time::timeout(self.timeout * 2, self.send(name, kind)).await;
             match answer.unwrap_or(Err(NetError::Timeout)) {
-                Ok(response) => return Ok(response),
+                Ok(response) => return Ok(Answer::Response(response)),
                 Err(error @ NetError::Dns(DnsError::NoRecordsFound(_))) => return Err(error),
                 Err(error) => last = error,
             }

@@ -3,15 +3,17 @@
 //! The local part is folded to lower case as Postfix folds it for virtual lookups (RFC 5321 §2.4 leaves that to the final
 //! destination, and this is it). Whoever must keep the sender's spelling keeps the bytes as well.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use super::{AddressError, Domain};
 
 /// An address `local@domain`, folded: `Bob+Ext@Example.test` is held as `bob+ext@example.test`. Quoted local parts are held
-/// without their quotes, as the database has them.
+/// without their quotes, as the database has them. Cheap to clone: it is the key of most that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    local: Box<str>,
+    local: Arc<str>,
     domain: Domain,
 }
 
@@ -31,7 +33,7 @@ impl Address {
     /// As [`Address::parse`].
     pub fn parse_typed(text: &str) -> Result<(Self, Box<str>), AddressError> {
         let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoDomain)?;
-        let typed = unquote(local)?.into_boxed_str();
+        let typed: Box<str> = unquote(local)?.into();
         Ok((Self::new(&typed, Domain::parse(domain)?)?, typed))
     }
 
@@ -49,14 +51,15 @@ impl Address {
         if local.is_empty() {
             return Err(AddressError::Empty);
         }
-        let local = local.to_lowercase();
+        let is_folded = local.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+        let local = if is_folded { Cow::Borrowed(local) } else { Cow::Owned(local.to_lowercase()) };
         if local.len() > MAX_LOCAL_PART {
             return Err(AddressError::LongLocalPart);
         }
         if local.chars().any(char::is_control) {
             return Err(AddressError::BadLocalPart);
         }
-        Ok(Self { local: local.into_boxed_str(), domain })
+        Ok(Self { local: local.into(), domain })
     }
 
     /// The folded local part, without quotes.
@@ -117,16 +120,16 @@ fn is_atext(c: char) -> bool {
 }
 
 /// The content of a quoted-string (RFC 5321 §4.1.2), or the text itself where it is none.
-fn unquote(local: &str) -> Result<String, AddressError> {
+fn unquote(local: &str) -> Result<Cow<'_, str>, AddressError> {
     let Some(quoted) = local.strip_prefix('"') else {
         let bad = local.contains(['"', ' ', '\t', '<', '>', '(', ')', ',', ';', ':', '\\', '@']);
-        return if bad { Err(AddressError::BadLocalPart) } else { Ok(local.to_owned()) };
+        return if bad { Err(AddressError::BadLocalPart) } else { Ok(local.into()) };
     };
     let mut content = String::with_capacity(quoted.len());
     let mut characters = quoted.chars();
     while let Some(c) = characters.next() {
         match c {
-            '"' if characters.as_str().is_empty() => return Ok(content),
+            '"' if characters.as_str().is_empty() => return Ok(content.into()),
             '"' => return Err(AddressError::BadLocalPart),
             '\\' => content.push(characters.next().ok_or(AddressError::BadLocalPart)?),
             _ => content.push(c),

@@ -3,13 +3,14 @@
 //! Refuses address literals (`[192.0.2.1]`): no hosted domain is one, and a map's key that is one is simply not found.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::AddressError;
 
 /// A domain name: A-labels (RFC 5890), lower case, at most 253 octets, without a trailing dot. `Bücher.Example` is held as
-/// `xn--bcher-kva.example`; Postfix asks in either form, as the client typed it.
+/// `xn--bcher-kva.example`; Postfix asks in either form, as the client typed it. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Domain(Box<str>);
+pub struct Domain(Arc<str>);
 
 impl Domain {
     /// Parses and folds a domain, in U-labels or A-labels.
@@ -25,7 +26,9 @@ impl Domain {
         if text.len() > 4 * MAX_DOMAIN {
             return Err(AddressError::LongDomain);
         }
-        let folded = if text.is_ascii() && !text.to_ascii_lowercase().contains("xn--") {
+        let folded = if text.is_ascii()
+            && !text.as_bytes().windows(4).any(|bytes| bytes.eq_ignore_ascii_case(b"xn--"))
+        {
             text.to_ascii_lowercase()
         } else {
             idna::domain_to_ascii(text).map_err(|_| AddressError::BadDomain)?
@@ -36,7 +39,7 @@ impl Domain {
         if !folded.split('.').all(is_label) {
             return Err(AddressError::BadDomain);
         }
-        Ok(Self(folded.into_boxed_str()))
+        Ok(Self(folded.into()))
     }
 
     /// The canonical form: A-labels, lower case.

@@ -1,6 +1,7 @@
 //! One stored hash: its scheme, by Dovecot's `{SCHEME}` or by its pattern, and the verification itself (blocking).
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use zeroize::Zeroizing;
@@ -10,15 +11,19 @@ use super::scheme::{Cost, Form, Scheme};
 use super::workspace::Workspace;
 use crate::config::Secret;
 
-/// A hash as the database holds it. Prints nothing of itself.
+/// A hash as the database holds it. Prints nothing of itself. Cheap to clone: every login holds its own several times.
 #[derive(Clone)]
-pub struct StoredHash {
+pub struct StoredHash(Arc<Parts>);
+
+struct Parts {
     scheme: Option<&'static Scheme>,
     encoding: Option<Encoding>,
     /// As it stands in the database.
     text: Secret,
     /// Where the hash begins, behind the prefix.
     start: usize,
+    /// Read off once, for each login asks.
+    cost: OnceLock<Result<Cost, HashError>>,
 }
 
 /// Why a hash cannot be verified.
@@ -74,7 +79,7 @@ impl StoredHash {
                 (scheme.filter(|_| encoding != Some(None)), encoding.flatten())
             }
         };
-        Self { scheme, encoding, text: Secret::new(text), start }
+        Self(Arc::new(Parts { scheme, encoding, text: Secret::new(text), start, cost: OnceLock::new() }))
     }
 
     /// A new argon2id hash, as PHP's `password_hash` makes it by default (m=65536, t=4, p=1): Nextcloud verifies it too.
@@ -93,26 +98,26 @@ impl StoredHash {
 
     /// Its scheme; `None` where it is none that is known.
     pub fn scheme(&self) -> Option<&'static Scheme> {
-        self.scheme
+        self.0.scheme
     }
 
     /// The text without prefix.
     pub fn encoded(&self) -> &str {
-        &self.text.expose()[self.start..]
+        &self.0.text.expose()[self.0.start..]
     }
 
     /// The whole text as it stands in the database.
     pub fn text(&self) -> &Secret {
-        &self.text
+        &self.0.text
     }
 
     /// The text with Dovecot's prefix, such as `{ARGON2ID}$argon2id$…`; for Dovecot's own auth, which verifies it then.
     pub fn with_prefix(&self) -> Secret {
-        match self.scheme {
-            Some(scheme) if self.start == 0 && scheme.dovecot => {
+        match self.0.scheme {
+            Some(scheme) if self.0.start == 0 && scheme.dovecot => {
                 Secret::new(format!("{{{scheme}}}{}", self.encoded()))
             }
-            _ => self.text.clone(),
+            _ => self.0.text.clone(),
         }
     }
 
@@ -121,7 +126,11 @@ impl StoredHash {
     /// # Errors
     /// It cannot be verified, by any password.
     pub fn cost(&self) -> Result<Cost, HashError> {
-        let scheme = self.scheme.ok_or(HashError::UnknownScheme)?;
+        self.0.cost.get_or_init(|| self.read_cost()).clone()
+    }
+
+    fn read_cost(&self) -> Result<Cost, HashError> {
+        let scheme = self.0.scheme.ok_or(HashError::UnknownScheme)?;
         let cost = (scheme.cost)(&self.bytes(scheme)?).ok_or(HashError::Malformed(scheme))?;
         if cost.micros > MOST_MICROS {
             return Err(HashError::TooLong { scheme, seconds: cost.micros / 1_000_000 });
@@ -132,7 +141,7 @@ impl StoredHash {
     /// Whether a login should get a new hash: another scheme than that of new ones, or one that costs less than half.
     pub fn is_outdated(&self) -> bool {
         let new = u64::from(NEW_MEMORY) * u64::from(NEW_TIME);
-        let argon2id = self.scheme == Scheme::named("ARGON2ID");
+        let argon2id = self.0.scheme == Scheme::named("ARGON2ID");
         !argon2id || self.cost().is_ok_and(|cost| cost.micros < new / 2)
     }
 
@@ -147,7 +156,7 @@ impl StoredHash {
     /// The same in memory that is there already.
     pub(super) fn verify_in(&self, password: &Secret, workspace: &mut Workspace) -> Result<bool, HashError> {
         let cost = self.cost()?;
-        let scheme = self.scheme.ok_or(HashError::UnknownScheme)?;
+        let scheme = self.0.scheme.ok_or(HashError::UnknownScheme)?;
         let answer = (scheme.verify)(&self.bytes(scheme)?, password.expose().as_bytes(), workspace);
         // What costs much and is well formed failed for want of memory alone.
         answer.ok_or(if cost.memory > 1024 {
@@ -158,7 +167,7 @@ impl StoredHash {
     }
 
     fn bytes(&self, scheme: &'static Scheme) -> Result<Zeroizing<Vec<u8>>, HashError> {
-        encoding::decode(self.encoded(), scheme.form, self.encoding).ok_or(HashError::Malformed(scheme))
+        encoding::decode(self.encoded(), scheme.form, self.0.encoding).ok_or(HashError::Malformed(scheme))
     }
 }
 
@@ -170,7 +179,7 @@ fn crypt_scheme(text: &str, encoding: Option<Encoding>) -> Option<&'static Schem
 
 impl fmt::Debug for StoredHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoredHash({})", self.scheme.map_or("unknown", |scheme| scheme.name))
+        write!(f, "StoredHash({})", self.0.scheme.map_or("unknown", |scheme| scheme.name))
     }
 }
 

@@ -121,19 +121,38 @@ impl Hasher {
 
     /// Whether the password belongs to the hash.
     pub async fn verify(&self, hash: &StoredHash, password: Secret) -> Verification {
+        self.verify_noting(hash, password, || {}).await
+    }
+
+    /// The same; `hashes` is called where that is not known already, before it is hashed.
+    pub async fn verify_noting(
+        &self,
+        hash: &StoredHash,
+        password: Secret,
+        hashes: impl FnOnce(),
+    ) -> Verification {
         let cost = match self.may_cost(hash) {
             Ok(cost) => cost,
             Err(error) => return Verification::Unusable(error),
         };
         if password.expose().len() > LONGEST {
+            hashes();
             return self.spend(password).await;
         }
         // What costs next to nothing is not worth remembering.
         let mark =
             if cost.is_light() { None } else { self.inner.verified.mark(&self.login.name, hash, &password) };
         let known = mark.as_ref().is_some_and(|mark| self.inner.verified.holds(mark));
-        let verification =
-            if known { Verification::Match } else { Box::pin(self.run(hash, cost, password)).await };
+        let verification = if known {
+            Verification::Match
+        } else {
+            hashes();
+            // What takes no time takes no place for the time of waiting either.
+            match self.answer_now(hash, cost, &password) {
+                Some(verification) => verification,
+                None => Box::pin(self.run(hash, cost, password)).await,
+            }
+        };
         if verification == Verification::Match {
             if let Some(mark) = mark.filter(|_| !known) {
                 self.inner.verified.keep(mark);
@@ -202,9 +221,13 @@ impl Hasher {
         Ok(cost)
     }
 
+    fn answer_now(&self, hash: &StoredHash, cost: Cost, password: &Secret) -> Option<Verification> {
+        cost.is_light().then(|| answered(hash.verify_in(password, &mut Workspace::default())))
+    }
+
     async fn run(&self, hash: &StoredHash, cost: Cost, password: Secret) -> Verification {
-        if cost.is_light() {
-            return answered(hash.verify_in(&password, &mut Workspace::default()));
+        if let Some(verification) = self.answer_now(hash, cost, &password) {
+            return verification;
         }
         let queue = &self.inner.queue;
         let Some(mut permit) = queue.turn(self.login.client, cost.memory as usize).await else {

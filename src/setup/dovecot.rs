@@ -78,6 +78,9 @@ pub(super) fn switch(facts: &Facts, wish: &Wish, plan: &mut Plan) {
             "Dovecot looks its files over and reads them again",
             "doveadm reload, after the files are as they were",
         );
+        if !dovecot.running {
+            plan.remark("Dovecot does not run: systemctl start dovecot");
+        }
     }
     if dovecot.protocols.contains("submission") {
         plan.remark("Dovecot's own submission service goes on asking Dovecot's passdb; Postfix's ports 587 and 465 do without it");

@@ -207,6 +207,17 @@ pub(super) fn switch(facts: &Facts, wish: &Wish, plan: &mut Plan) {
             "Postfix looks its files over and reads them again",
             "postfix reload, after the files are as they were",
         );
+        if !postfix.running {
+            plan.remark("Postfix does not run: systemctl start postfix");
+        }
+    }
+    if let Some(there) = postfix.settings.get("inet_interfaces")
+        && new
+        && squeezed(there) != "all"
+    {
+        plan.remark(format!(
+            "inet_interfaces = {there}: Postfix hears nobody else; for mail from outside: postconf -e inet_interfaces=all, systemctl restart postfix"
+        ));
     }
     records(facts, postfix, wish, new, plan);
 }
@@ -351,6 +362,11 @@ fn has_service(postfix: &PostfixFacts, service: &str) -> bool {
 /// What a new domain needs in DNS.
 fn records(facts: &Facts, postfix: &PostfixFacts, wish: &Wish, new: bool, plan: &mut Plan) {
     if !new || !facts.database.domains.is_empty() {
+        for domain in facts.database.domains.iter().take(SHOWN_DOMAINS) {
+            plan.remark(format!(
+                "DNS: the switch needs no other record; `gatepost domain dns {domain} --check` says what {domain} lacks, without --check it prints all"
+            ));
+        }
         return;
     }
     let Some(domain) = &wish.domain else { return };
@@ -364,6 +380,9 @@ fn records(facts: &Facts, postfix: &PostfixFacts, wish: &Wish, new: bool, plan: 
     );
     dns(format!("; {host}. IN A …, and its address back to {host}."), "others refuse hosts without");
 }
+
+/// Domains for which a command is spelled out.
+const SHOWN_DOMAINS: usize = 3;
 
 fn ours_already(value: &str) -> bool {
     value.contains("run/gatepost/")

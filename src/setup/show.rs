@@ -13,7 +13,7 @@ use super::plan::{Plan, Planned, Step};
 pub struct Places {
     /// `postconf -c`.
     pub postfix: Option<PathBuf>,
-    /// `doveadm -c`.
+    /// `doveadm -c`, `sievec -c`: without it they ask a Dovecot that runs, which has not read our file yet.
     pub dovecot: Option<PathBuf>,
     /// `gatepost --config`.
     pub config: Option<PathBuf>,
@@ -78,7 +78,9 @@ fn step(planned: &Planned, places: &Places) -> String {
             )
         }
         Step::TutorialTables { database } => format!("{} <<'{END}'\n{MAIL_SERVER}{END}\n", psql(database)),
-        Step::InstallSchema { passwords } if passwords.is_empty() => format!("{gatepost} schema install\n"),
+        Step::InstallSchema { passwords } if passwords.is_empty() => {
+            format!("# its SQL: gatepost schema print\n{gatepost} schema install\n")
+        }
         Step::InstallSchema { passwords } => {
             let directory = passwords[0].1.parent().unwrap_or(Path::new("/etc/gatepost"));
             let mut text = format!("{gatepost} schema install --passwords {}\n", path(directory));
@@ -104,7 +106,12 @@ fn step(planned: &Planned, places: &Places) -> String {
             for (user, role) in peers {
                 let as_user =
                     psql(&places.database.0).replacen("-u postgres", &format!("-u {}", word(user)), 1);
-                let _ = writeln!(text, "{as_user} -U {role} -c 'SELECT' >/dev/null");
+                // The server reads its files when it comes round to it.
+                let refused = word(&format!("{user} cannot connect as role {role}"));
+                let _ = writeln!(
+                    text,
+                    "tries=0\nuntil {as_user} -U {role} -c 'SELECT' >/dev/null; do\n  tries=$((tries + 1))\n  [ $tries -lt {TRIES} ] || {{ echo {refused} >&2; exit 1; }}\n  sleep 1\ndone"
+                );
             }
             text
         }
@@ -134,7 +141,11 @@ fn step(planned: &Planned, places: &Places) -> String {
         Step::EnableUnits { units } => format!("systemctl enable --now {}\n", units.join(" ")),
         Step::DisableUnits { units } => format!("systemctl disable --now {}\n", units.join(" ")),
         Step::Listening { sockets } => {
-            sockets.iter().map(|socket| format!("test -S {}\n", path(socket))).collect()
+            let sockets: Vec<String> = sockets.iter().map(|socket| path(socket)).collect();
+            format!(
+                "for socket in {}; do\n  test -S $socket || {{ echo \"nobody listens on $socket: systemctl status 'gatepost-*'\" >&2; exit 1; }}\ndone\n",
+                sockets.join(" ")
+            )
         }
         Step::ReloadDovecot { running, probe } => {
             let mut text = format!("{} -n >/dev/null\n", dovecot("doveconf"));
@@ -193,5 +204,7 @@ pub fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// How often, once a second, a role is tried until PostgreSQL has read its files.
+const TRIES: u32 = 10;
 /// Ends a here-document: no file of ours has such a line.
 const END: &str = "GATEPOST_END";

@@ -10,7 +10,8 @@ pub mod symbols;
 
 pub use lists::{HeaderPattern, Kind, ListRule, Lists, Match, Named, Seen, Wish};
 pub use settings::{
-    Chosen, Limit, NAMES, Name, ReplyText, Settings, SubjectTemplate, WEIGHT, parse as parse_setting,
+    Chosen, Limit, NAMES, Name, ReplyText, Settings, SubjectTemplate, WEIGHT, known as known_setting,
+    parse as parse_setting,
 };
 
 use std::fmt;
@@ -53,6 +54,14 @@ impl Scope {
             Self::Domain(domain) => mailbox.domain().as_str() == domain,
             Self::Mailbox(address) => mailbox.to_string() == *address,
         }
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
     }
 }
 

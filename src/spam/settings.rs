@@ -237,6 +237,25 @@ pub const NAMES: [Name; 8] = [
 /// What a symbol's points are set by: `weight.GTUBE`.
 pub const WEIGHT: &str = "weight.";
 
+/// Whether there is a setting of that name.
+///
+/// # Errors
+/// A sentence for the operator, with the nearest name.
+pub fn known(name: &str) -> Result<(), String> {
+    if let Some(symbol) = name.strip_prefix(WEIGHT) {
+        return symbols::known(symbol).map(drop);
+    }
+    let words = || NAMES.iter().map(|known| known.word);
+    if words().any(|word| word == name) {
+        return Ok(());
+    }
+    let advice = match nearest(name, words()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("expected one of {}, {WEIGHT}SYMBOL", words().collect::<Vec<_>>().join(", ")),
+    };
+    Err(format!("unknown setting \"{}\"; {advice}", name.escape_debug()))
+}
+
 /// Parses one row into what a scope says.
 ///
 /// # Errors
@@ -254,16 +273,7 @@ pub fn parse(chosen: &mut Chosen, name: &str, value: &str) -> Result<(), String>
     }
     match NAMES.iter().find(|known| known.word == name) {
         Some(known) => (known.set)(chosen, value),
-        None => {
-            let words = || NAMES.iter().map(|known| known.word);
-            let advice = match nearest(name, words()) {
-                Some(near) => format!("did you mean {near}?"),
-                None => {
-                    format!("expected one of {}, {WEIGHT}SYMBOL", words().collect::<Vec<_>>().join(", "))
-                }
-            };
-            Err(format!("unknown setting \"{}\"; {advice}", name.escape_debug()))
-        }
+        None => known(name),
     }
 }
 

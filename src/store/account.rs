@@ -54,6 +54,11 @@ impl Store {
                 _ => account.quota_messages = value.parse().ok(),
             }
         }
-        Ok(accounts.into_iter().map(|account| Ok(Some(Arc::new(account)))).collect())
+        // One for all of whom nothing is written down.
+        let nothing = Arc::<Account>::default();
+        let shared = |account: Account| {
+            if account == *nothing { Arc::clone(&nothing) } else { Arc::new(account) }
+        };
+        Ok(accounts.into_iter().map(|account| Ok(Some(shared(account)))).collect())
     }
 }

@@ -1,10 +1,14 @@
 //! Whom our logins write to, what they wrote, how bad the mail of networks was, and what was put on hold: asked for each message, written
 //! in batches.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::Store;
-use crate::directory::Lookup;
+use crate::database::Trouble;
+use crate::directory::{Answer, Lookup};
 use crate::mail::Address;
 
 /// How one mailbox stands to the author of a message.
@@ -29,6 +33,13 @@ pub struct Author {
     pub name: String,
     /// The Message-IDs in In-Reply-To and References, with their brackets.
     pub answers: Vec<String>,
+}
+
+/// What is asked of one message.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    mailboxes: Vec<String>,
+    author: Author,
 }
 
 /// What is to be written down.
@@ -64,30 +75,60 @@ pub struct Held {
 }
 
 impl Store {
-    /// How each of these mailboxes stands to the author, in their order.
+    /// How each of these mailboxes stands to the author, in their order. Messages that come at the same time are asked about in one statement.
     pub async fn relations(&self, mailboxes: &[Address], author: &Author) -> Lookup<Vec<Relation>> {
-        let names: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
+        let mailboxes = mailboxes.iter().map(ToString::to_string).collect();
+        let question = Standing { mailboxes, author: author.clone() };
+        // One to many is a statement of its own, and makes nobody else wait.
+        let answer = match question.mailboxes.len() <= FEW {
+            true => {
+                let load = |questions| -> BoxFuture<'_, _> { Box::pin(self.standings(questions)) };
+                self.0.relations_gathered.ask(question, load).await
+            }
+            false => {
+                let answers = self.standings(vec![question]).await;
+                answers.and_then(|answers| answers.into_iter().next().unwrap_or(Ok(None)))
+            }
+        };
+        Lookup::from(answer)
+    }
+
+    async fn standings(&self, questions: Vec<Standing>) -> Result<Vec<Answer<Vec<Relation>>>, Trouble> {
+        let (mut numbers, mut mailboxes) = (Vec::new(), Vec::new());
+        let (mut answering, mut answered) = (Vec::new(), Vec::new());
+        for (number, question) in (1i32..).zip(&questions) {
+            numbers.extend(question.mailboxes.iter().map(|_| number));
+            mailboxes.extend(question.mailboxes.iter().map(String::as_str));
+            answering.extend(question.author.answers.iter().map(|_| number));
+            answered.extend(question.author.answers.iter().map(String::as_str));
+        }
+        let authors = questions.iter().map(|question| &question.author);
+        let (addresses, names): (Vec<&str>, Vec<&str>) =
+            authors.map(|author| (author.address.as_str(), author.name.as_str())).unzip();
         let database = &self.0.database;
-        let query =
-            sqlx::query_as::<_, (String, bool, bool, Option<String>)>(include_str!("queries/relations.sql"))
-                .bind(&names)
-                .bind(&author.address)
-                .bind(&author.name)
-                .bind(&author.answers);
-        let rows = match database.ask(query.fetch_all(database.pool())).await {
-            Ok(rows) => rows,
-            Err(trouble) => return trouble.into(),
-        };
-        let of = |name: &String| {
-            let row = rows.iter().find(|row| row.0 == *name);
-            row.map_or_else(Relation::default, |(_, wrote_to, answers, namesake)| Relation {
-                wrote_to: *wrote_to,
-                answers: *answers,
-                namesake: namesake.clone(),
-                colleague: None,
+        let query = sqlx::query_as::<_, (i32, String, bool, bool, Option<String>)>(include_str!(
+            "queries/relations.sql"
+        ))
+        .bind(numbers)
+        .bind(mailboxes)
+        .bind(addresses)
+        .bind(names)
+        .bind(answering)
+        .bind(answered);
+        let rows = database.ask(query.fetch_all(database.pool())).await?;
+        let known: HashMap<(i32, &str), Relation> = rows
+            .iter()
+            .map(|(number, mailbox, wrote_to, answers, namesake)| {
+                let (wrote_to, answers, namesake) = (*wrote_to, *answers, namesake.clone());
+                let relation = Relation { wrote_to, answers, namesake, colleague: None };
+                ((*number, mailbox.as_str()), relation)
             })
+            .collect();
+        let of = |(number, question): (i32, &Standing)| {
+            let one = |mailbox: &String| known.get(&(number, mailbox.as_str())).cloned().unwrap_or_default();
+            Ok(Some(question.mailboxes.iter().map(one).collect()))
         };
-        Lookup::Found(names.iter().map(of).collect())
+        Ok((1..).zip(&questions).map(of).collect())
     }
 
     /// Writes it down, all or nothing.
@@ -159,6 +200,9 @@ impl Store {
         Lookup::from(answer.map(Some)).map(|(rows,)| rows.unsigned_abs())
     }
 }
+
+/// Mailboxes of a message that is asked about together with others.
+const FEW: usize = 16;
 
 /// Some tenths of a second's work, far below the deadline of a question.
 const AT_ONCE: i64 = 20_000;

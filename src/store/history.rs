@@ -132,7 +132,7 @@ impl Record {
         for (text, most) in
             [(&mut self.host, MAX_NAME), (&mut self.sender, MAX_ADDRESS), (&mut self.action, MAX_NAME)]
         {
-            *text = clean(text, most);
+            clean(text, most);
         }
         for (text, most) in [
             (&mut self.queue_id, MAX_NAME),
@@ -146,7 +146,9 @@ impl Record {
             (&mut self.reply, MAX_LINE),
             (&mut self.note, MAX_LINE),
         ] {
-            *text = text.take().map(|text| clean(&text, most));
+            if let Some(text) = text {
+                clean(text, most);
+            }
         }
         let known = self.recipients.len();
         self.recipients.truncate(MAX_RECIPIENTS);
@@ -156,10 +158,10 @@ impl Record {
         self.omitted = self.omitted.min(i32::MAX.unsigned_abs());
         self.milliseconds = self.milliseconds.min(i32::MAX.unsigned_abs());
         for recipient in &mut self.recipients {
-            recipient.recipient = clean(&recipient.recipient, MAX_ADDRESS);
+            clean(&mut recipient.recipient, MAX_ADDRESS);
         }
         for symbol in &mut self.symbols {
-            symbol.evidence = clean(&symbol.evidence, MAX_LINE);
+            clean(&mut symbol.evidence, MAX_LINE);
         }
         self
     }
@@ -167,8 +169,8 @@ impl Record {
 
 impl Store {
     /// Writes records down, at most [`MAX_BATCH`] at once; those that are there already stay as they are.
-    pub async fn remember(&self, records: &[Record]) -> Lookup<()> {
-        let records: Vec<Record> = records.iter().take(MAX_BATCH).cloned().map(Record::storable).collect();
+    pub async fn remember(&self, records: Vec<Record>) -> Lookup<()> {
+        let records: Vec<Record> = records.into_iter().take(MAX_BATCH).map(Record::storable).collect();
         let json = match serde_json::to_string(&records) {
             Ok(json) => json,
             Err(error) => return Lookup::Misconfigured(format!("history has no JSON form: {error}")),
@@ -190,7 +192,11 @@ impl Store {
 }
 
 /// No control characters (a tab is a blank), at most so many bytes.
-fn clean(text: &str, most: usize) -> String {
+fn clean(text: &mut String, most: usize) {
+    // Most texts are as they should be.
+    if text.len() <= most && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return;
+    }
     let mut out = String::with_capacity(text.len().min(most));
     for c in text.chars() {
         let c = if matches!(c, '\t' | '\n') { ' ' } else { c };
@@ -201,7 +207,7 @@ fn clean(text: &str, most: usize) -> String {
             out.push(c);
         }
     }
-    out
+    *text = out;
 }
 
 /// Records in one statement.
@@ -237,6 +243,12 @@ mod tests {
 
     #[test]
     fn texts_are_cut_and_hold_nothing_that_sql_does_not() {
-        assert_eq!(clean("a\0b\r\n\tc\u{e4}d", 7), "ab  c\u{e4}");
+        for (text, expected) in
+            [("a\0b\r\n\tc\u{e4}d", "ab  c\u{e4}"), ("plain", "plain"), ("too long", "too lon")]
+        {
+            let mut text = text.to_owned();
+            clean(&mut text, 7);
+            assert_eq!(text, expected);
+        }
     }
 }

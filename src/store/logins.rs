@@ -11,7 +11,7 @@ use crate::database::Trouble;
 use crate::directory::{Class, Lookup};
 
 /// One login that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastLogin {
     /// Whose, folded.
     pub login: String,

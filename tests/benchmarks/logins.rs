@@ -21,8 +21,9 @@ fn main() {
     let lines: Arc<Vec<(&str, String)>> = Arc::new(
         users
             .iter()
-            .map(|user| match kind.as_str() {
-                "login" => ("AUTH\t", format!("\tPLAIN\tservice=imap\tsecured\tlip=127.0.0.1\trip=192.0.2.1\tresp={}\n", base64(format!("\0{user}\0{password}").as_bytes()))),
+            .enumerate()
+            .map(|(number, user)| match kind.as_str() {
+                "login" => ("AUTH\t", format!("\tPLAIN\tservice=imap\tsecured\tlip=127.0.0.1\trip=10.{}.{}.{}\tresp={}\n", number >> 16 & 255, number >> 8 & 255, number & 255, base64(format!("\0{user}\0{password}").as_bytes()))),
                 "userdb" => ("USER\t", format!("\t{user}\tservice=lmtp\n")),
                 _ => ("", format!("Lshared/shared-boxes/user/{user}/owner@example.com\t{user}\n")),
             })
@@ -60,6 +61,7 @@ fn main() {
                     let mut id = 0u32;
                     let mut next = begun + pause.map_or(Duration::ZERO, |pause| pause.mul_f64(number as f64 / connections as f64));
                     while begun.elapsed().as_secs_f64() < seconds {
+                        let due = next;
                         if let Some(pause) = pause {
                             std::thread::sleep(next.saturating_duration_since(Instant::now()));
                             next += pause;
@@ -67,7 +69,8 @@ fn main() {
                         id += 1;
                         let (word, rest) = &lines[at % lines.len()];
                         let line = if word.is_empty() { rest.clone() } else { format!("{word}{id}{rest}") };
-                        let asked = Instant::now();
+                        // At a rate, the time that a question waits because the one before it was late counts as well.
+                        let asked = if pause.is_some() { due } else { Instant::now() };
                         stream.write_all(line.as_bytes()).unwrap();
                         answer.clear();
                         // Dovecot's dict may say first that it answers later (`*1`), and then what (`+1 TAB …`).

@@ -38,7 +38,7 @@ async fn an_app_password_is_shown_once_and_kept_as_a_hash() {
     assert!(tool.refused("apppassword add nobody@example.com phone").contains("there is no mailbox"));
     database.sql("INSERT INTO users (local, domain) VALUES ('nopass', 'example.com')").await;
     assert!(tool.refused("apppassword add nopass@example.com phone").contains("cannot log in at all"));
-    assert!(tool.ok("apppassword remove alice@example.com phone").contains("removed"));
+    assert!(tool.ok("apppassword remove alice@example.com phone --yes").contains("removed"));
     assert!(tool.refused("apppassword remove alice@example.com phone").contains("no app password \"phone\""));
     for (arguments, sentence) in [
         ("apppassword add alice@example.com x --services imap,smtp", "\"smtp\" is no service"),

@@ -112,3 +112,83 @@ async fn a_failed_installation_changes_nothing() {
         "sent"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_is_what_is_installed() {
+    let (by_hand, by_us) = (Database::create().await, Database::create().await);
+    by_hand.sql(&schema::script(true)).await;
+    let mut owner = connect(&by_us, "postgres").await;
+    schema::install(&mut owner, true, &[]).await.unwrap();
+    let mut connection = connect(&by_hand, "postgres").await;
+    assert_eq!(schema::status(&mut connection).await.unwrap(), schema::status(&mut owner).await.unwrap());
+    let everything = "SELECT n.nspname, c.relname, c.relkind, coalesce(c.relacl::text, '') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('public', 'gatepost') ORDER BY 1, 2";
+    assert_eq!(by_hand.sql(everything).await, by_us.sql(everything).await);
+    assert_eq!(by_hand.sql(TUTORIAL).await, by_us.sql(TUTORIAL).await);
+    // It is there already: nothing is done twice.
+    assert_eq!(
+        schema::install(&mut connection, true, &[]).await.unwrap(),
+        Installed { from: VERSION, to: VERSION, triggers: true }
+    );
+}
+
+/// Roles belong to the cluster, and the passwords of all databases' installations are set on the same ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_databases_of_one_cluster_are_installed_at_once() {
+    let mut installing = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        installing.spawn(async {
+            let database = Database::create().await;
+            let mut owner = connect(&database, "postgres").await;
+            let passwords = schema::ROLES.map(|role| (role, Secret::new(role.to_owned())));
+            for _ in 0..3 {
+                schema::install(&mut owner, true, &passwords).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = installing.join_next().await {
+        done.unwrap();
+    }
+}
+
+/// A database's owner who is no superuser may lock no catalog: he begins again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_slower_begins_again() {
+    let (database, other) = (Database::create().await, Database::create().await);
+    let mut postgres = connect(&other, "postgres").await;
+    let passwords = schema::ROLES.map(|role| (role, Secret::new(role.to_owned())));
+    schema::install(&mut postgres, false, &passwords).await.unwrap();
+    let name = database.name().to_owned();
+    database
+        .sql(&format!(
+            "CREATE ROLE owner_of_{name} LOGIN CREATEROLE PASSWORD 'owner_of_{name}';
+             GRANT gatepost_milter, gatepost_auth, gatepost_policy TO owner_of_{name} WITH ADMIN OPTION;
+             ALTER DATABASE {name} OWNER TO owner_of_{name};
+             ALTER SCHEMA public OWNER TO owner_of_{name};
+             DO $$ DECLARE name text; BEGIN
+                 FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') LOOP
+                     EXECUTE format('ALTER TABLE public.%I OWNER TO owner_of_{name}', name);
+                 END LOOP;
+             END $$"
+        ))
+        .await;
+    // Somebody else changes a role, and has not yet committed.
+    sqlx::raw_sql("BEGIN; ALTER ROLE gatepost_policy PASSWORD 'gatepost_policy'")
+        .execute(&mut postgres)
+        .await
+        .unwrap();
+    let owner = format!("owner_of_{name}");
+    let mut connection = connect(&database, &owner).await;
+    let installing = tokio::spawn(async move { schema::install(&mut connection, true, &passwords).await });
+    crate::until("the installation waits for the role", async || {
+        database
+            .sql(&format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = '{owner}' AND wait_event_type = 'Lock'"
+            ))
+            .await
+            == "1"
+    })
+    .await;
+    sqlx::raw_sql("COMMIT").execute(&mut postgres).await.unwrap();
+    assert_eq!(installing.await.unwrap().unwrap(), Installed { from: 0, to: VERSION, triggers: true });
+}

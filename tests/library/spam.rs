@@ -117,12 +117,32 @@ async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
         ("deny add a.test --points 3", "belongs to `gatepost score`"),
         ("deny add a.test --unauthenticated", "belongs to `gatepost allow`"),
         ("deny add Subject --kind header", "expected a header field and a regular expression"),
-        ("settings set * rejekt 5", "unknown setting"),
         ("settings set * reject -5", "no number of points"),
         ("settings unset * reject", "nothing of that is set"),
-        ("settings set a@@b reject 5", "bad address"),
     ] {
         let said = tool.refused(command);
+        assert!(said.contains(sentence), "{command}: {said}");
+    }
+    // What no daemon could read is no argument either: each says what was expected, or where to look.
+    for (command, sentence) in [
+        ("settings set * rejekt 5", "unknown setting \"rejekt\"; did you mean reject?"),
+        ("settings unset * weight.GTUBES", "GTUBE"),
+        ("settings set a@@b reject 5", "bad address"),
+        ("settings list a..b", "* for everybody, a domain, an address"),
+        ("settings show alice", "expected local@domain"),
+        ("limits reset a@b@", "`gatepost limits show` lists all"),
+        ("history --sender a@@b", "<> for the null sender"),
+        ("history --recipient a..b", "expected an address, a domain"),
+        ("history --action rejected", "similar value exists: 'reject'"),
+        ("why 4Xq1 --recipient alice", "expected local@domain"),
+        ("model forget alice", "expected local@domain"),
+        ("quarantine show a/b", "expected 5 to 64 letters and digits; `gatepost quarantine list`"),
+        ("quarantine delete 4XqT1z0Kk1z8 x --yes", "no queue id of Postfix"),
+        ("dkim activate example.com a..b", "bad selector"),
+        ("dkim generate example.com --selector -x", "unexpected argument"),
+        ("allow add a.test --only-for a@@b", "bad address"),
+    ] {
+        let said = tool.misused(command);
         assert!(said.contains(sentence), "{command}: {said}");
     }
     let lists = world.store.spam_lists().await.found().unwrap();

@@ -2,7 +2,7 @@
 
 For a root of its own with network and process namespaces (`tests/installation`), because it takes the host's places: it writes
 /etc/postfix and /etc/dovecot as the README says, from the installed examples, and listens on port 25. What differs from a real host is in
-`_PRIVATE`: where mail that leaves goes, and that scenes may pretend to come from anywhere.
+`PRIVATE`: where mail that leaves goes, and that scenes may pretend to come from anywhere.
 """
 
 import shutil
@@ -22,7 +22,7 @@ PORTS = Ports(
     smtp=25, submission=587, submissions=465, imap=143, imaps=993, pop3=110, pop3s=995, sieve=4190, postgresql=5432, dns=53, outside=2525,
     standby=5433, web=8080,
 )
-_PRIVATE = """
+PRIVATE = """
 smtpd_authorized_xclient_hosts = 127.0.0.0/8
 relayhost = [127.0.0.1]:{outside}
 minimal_backoff_time = 1s
@@ -54,8 +54,7 @@ class InstalledPostgres(Postgres):
         with (directory / "pg_ident.conf").open("a") as file:
             file.write((EXAMPLES / "pg_ident.conf").read_text())
         self.start()
-        self.sql("CREATE DATABASE mail_server", database="postgres")
-        self.sql((Path(__file__).parents[1] / "support/mail_server.sql").read_text())
+        self.make_tables()
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
@@ -78,9 +77,13 @@ class InstalledPostfix(Postfix):
 
     def configure(self) -> None:
         """Writes its files."""
-        main = (EXAMPLES / "main.cf").read_text() + _PRIVATE.format(outside=PORTS.outside, log=self.log)
+        main = (EXAMPLES / "main.cf").read_text() + PRIVATE.format(outside=PORTS.outside, log=self.log)
         (self.config / "main.cf").write_text(main)
         (self.config / "master.cf").write_text(self.STOCK.read_text() + (EXAMPLES / "master.cf").read_text())
+        self.fill_chroot()
+
+    def fill_chroot(self) -> None:
+        """What Debian's unit copies there at every start."""
         chroot = self.spool / "etc"
         chroot.mkdir(exist_ok=True)
         for name in ("hosts", "resolv.conf", "services", "nsswitch.conf"):

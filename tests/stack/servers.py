@@ -91,8 +91,11 @@ class Postgres:
                 "max_connections = 200\nfsync = off\nfull_page_writes = off\n"
             )
         self.start()
-        if not tables:
-            return
+        if tables:
+            self.make_tables()
+
+    def make_tables(self) -> None:
+        """The tutorial's database, with its test data."""
         self.sql("CREATE DATABASE mail_server", database="postgres")
         self.sql((HERE.parent / "support/mail_server.sql").read_text())
 

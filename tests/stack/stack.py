@@ -205,11 +205,15 @@ class Stack:
         self.trust = ssl.create_default_context(cafile=str(certificate))
 
     def _make_zone(self) -> None:
-        """The DNS of the scenes: the stranger's records (one key for him and the two lists), and ours as `gatepost dkim dns` prints them."""
+        """The DNS of the scenes: the records of others, and ours as `gatepost dkim dns` prints them."""
+        theirs = self._make_stranger()
+        ours = [self.gatepost("dkim", "dns", domain) for domain in ("example.com", "123qwe.com")]
+        self.outside.zone.write_text("\n".join([ZONE, *theirs, *ours]))
+
+    def _make_stranger(self) -> list[str]:
+        """One key for the stranger and the two lists; what DNS shows of it."""
         self.stranger_key = run("openssl", "genrsa", "-traditional", "2048").encode()
         public = run("openssl", "rsa", "-pubout", stdin=self.stranger_key.decode()).splitlines()[1:-1]
         text = f"v=DKIM1; k=rsa; p={''.join(public)}"
         strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
-        ours = [self.gatepost("dkim", "dns", domain) for domain in ("example.com", "123qwe.com")]
-        theirs = [f"s1._domainkey.{domain}. 3600 IN TXT ( {strings} )" for domain in ("outside.test", "list.test", DOUBTFUL)]
-        self.outside.zone.write_text("\n".join([ZONE, *theirs, *ours]))
+        return [f"s1._domainkey.{domain}. 3600 IN TXT ( {strings} )" for domain in ("outside.test", "list.test", DOUBTFUL)]

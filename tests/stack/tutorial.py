@@ -8,12 +8,12 @@ Rspamd itself does not run: `milter_default_action = accept`, as its manual has 
 import os
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daemons import Daemon, Socket
 from servers import PSQL, VMAIL, Dovecot, Postfix, Postgres, free_ports, run, uid_of
-from settings import example
+from settings import Ports, example
 from stack import UIDS, Stack
 
 SELECTOR = "2024"
@@ -229,6 +229,68 @@ protocols = imap lmtp
 SIEVE = 'require "fileinto";\nif header :contains "X-Spam" "Yes" {\n  fileinto "Junk";\n  stop;\n}\n'
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where such a server has its files."""
+
+    etc: Path
+    spool: Path
+    vmail: Path
+
+    def fill(self, text: str, ports: Ports) -> str:
+        """One of the texts above, with places and ports."""
+        numbers = {name: getattr(ports, name) for name in ports.__dataclass_fields__}
+        return text.format(etc=self.etc, spool=self.spool, vmail=self.vmail, **numbers)
+
+
+def write_tables(directory: Path, ports: Ports) -> None:
+    """Postfix's pgsql: tables."""
+    for name, query in TABLES.items():
+        table = directory / f"{name}.cf"
+        hosts = f"127.0.0.1:{ports.postgresql}"
+        table.write_text(f"user = mail_user\npassword = mail_user\nhosts = {hosts}\ndbname = mail_server\nquery = {query}\n")
+        shutil.chown(table, group="postfix")
+        table.chmod(0o640)
+
+
+def write_dovecot(dovecot: Dovecot, places: Places, ports: Ports, private: str) -> None:
+    """Dovecot's files, in the language of its version, and the compiled script; `private` at the end of the main file."""
+    old = dovecot.version == "2.3"
+    directory = dovecot.config.parent
+    (directory / "conf.d").mkdir(parents=True)
+    (directory / "sieve-before").mkdir()
+    dovecot.config.write_text(places.fill(MAIN_2_3 if old else MAIN_2_4, ports) + private)
+    for name, text in (DOVECOT_2_3 if old else DOVECOT_2_4).items():
+        (directory / "conf.d" / name).write_text(places.fill(text, ports))
+    connect = f"host=127.0.0.1 port={ports.postgresql} dbname=mail_server user=mail_user password=mail_user"
+    (directory / "dovecot-sql.conf.ext").write_text(
+        f"driver = pgsql\nconnect = {connect}\ndefault_pass_scheme = ARGON2ID\n"
+        "password_query = SELECT fqda AS user, password_hash AS password FROM users_fqda WHERE fqda = '%u'\n"
+    )
+    (directory / "dovecot-dict-sql.conf.ext").write_text(
+        f"connect = {connect}\nmap {{\n  pattern = shared/shared-boxes/user/$to/$from\n  table = view_shared_mailboxes\n  value_field = dummy\n"
+        "  fields {\n    shared_mailbox = $from\n    shared_to = $to\n  }\n}\n"
+    )
+    script = directory / "sieve-before/spam-to-junk.sieve"
+    script.write_text(SIEVE)
+    run("sievec", "-c", dovecot.config, script)
+
+
+def make_keys(rspamd: Path, keys: Path) -> list[str]:
+    """Rspamd's keys, their files and map below its directory; what DNS shows of them."""
+    records = []
+    for domain in DOMAINS:
+        key = keys / f"{domain}.{SELECTOR}.key"
+        run("openssl", "genrsa", "-traditional", "-out", key, "2048")
+        public = run("openssl", "rsa", "-pubout", "-in", key).splitlines()[1:-1]
+        text = f"v=DKIM1; k=rsa; p={''.join(public)}"
+        strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
+        records.append(f"{SELECTOR}._domainkey.{domain}. 3600 IN TXT ( {strings} )")
+    (rspamd / "local.d/dkim_signing.conf").write_text(f'path = "{keys}/$domain.$selector.key";\nselector_map = "{rspamd}/dkim_selectors.map";\n')
+    (rspamd / "dkim_selectors.map").write_text("".join(f"{domain} {SELECTOR}\n" for domain in DOMAINS))
+    return records
+
+
 class Tutorial:
     """The server; `create`, scenes, `stop`."""
 
@@ -252,16 +314,13 @@ class Tutorial:
         """Writes and starts it all, but no daemon of ours."""
         self.postgres.create(HBA)
         shutil.copytree(self.stack.directory / "etc/tls", self.directory / "etc/tls", dirs_exist_ok=True)
-        self._make_keys()
+        records = make_keys(self.directory / "etc/rspamd", self.directory / "dkim")
+        self.outside.zone.write_text("\n".join([self._zone, *records, ""]))
         self.configure_gatepost()
-        self.postfix.write(self._fill(MAIN_CF), self.postfix.STOCK.read_text() + MASTER_CF)
-        for name, query in TABLES.items():
-            table = self.postfix.config / f"{name}.cf"
-            hosts = f"127.0.0.1:{self.ports.postgresql}"
-            table.write_text(f"user = mail_user\npassword = mail_user\nhosts = {hosts}\ndbname = mail_server\nquery = {query}\n")
-            shutil.chown(table, group="postfix")
-            table.chmod(0o640)
-        self._configure_dovecot()
+        places = Places(self.directory / "etc", self.directory / "spool", self.directory / "vmail")
+        self.postfix.write(places.fill(MAIN_CF, self.ports), self.postfix.STOCK.read_text() + MASTER_CF)
+        write_tables(self.postfix.config, self.ports)
+        write_dovecot(self.dovecot, places, self.ports, self.dovecot.private())
         # Postfix makes its queue's directories, in which Dovecot listens.
         self.postfix.start()
         self.dovecot.start()
@@ -289,49 +348,6 @@ class Tutorial:
         )
         protocols = "imap lmtp pop3 sieve"
         (directory / "local.conf").write_text(f"protocols = {protocols}\n{self.dovecot.private()}{moved_ports}")
-
-    def _fill(self, text: str) -> str:
-        ports = {name: getattr(self.ports, name) for name in self.ports.__dataclass_fields__}
-        places = {name: self.directory / name for name in ("etc", "spool", "vmail")}
-        return text.format(**ports, **places)
-
-    def _configure_dovecot(self) -> None:
-        old = self.dovecot.version == "2.3"
-        directory = self.dovecot.config.parent
-        (directory / "conf.d").mkdir(parents=True)
-        (directory / "sieve-before").mkdir()
-        self.dovecot.config.write_text(self._fill(MAIN_2_3 if old else MAIN_2_4) + self.dovecot.private())
-        for name, text in (DOVECOT_2_3 if old else DOVECOT_2_4).items():
-            (directory / "conf.d" / name).write_text(self._fill(text))
-        connect = f"host=127.0.0.1 port={self.ports.postgresql} dbname=mail_server user=mail_user password=mail_user"
-        (directory / "dovecot-sql.conf.ext").write_text(
-            f"driver = pgsql\nconnect = {connect}\ndefault_pass_scheme = ARGON2ID\n"
-            "password_query = SELECT fqda AS user, password_hash AS password FROM users_fqda WHERE fqda = '%u'\n"
-        )
-        (directory / "dovecot-dict-sql.conf.ext").write_text(
-            f"connect = {connect}\nmap {{\n  pattern = shared/shared-boxes/user/$to/$from\n  table = view_shared_mailboxes\n  value_field = dummy\n"
-            "  fields {\n    shared_mailbox = $from\n    shared_to = $to\n  }\n}\n"
-        )
-        script = directory / "sieve-before/spam-to-junk.sieve"
-        script.write_text(SIEVE)
-        run("sievec", "-c", self.dovecot.config, script)
-
-    def _make_keys(self) -> None:
-        """Rspamd's keys, their files and map, and what DNS shows of them."""
-        records = []
-        for domain in DOMAINS:
-            key = self.directory / f"dkim/{domain}.{SELECTOR}.key"
-            run("openssl", "genrsa", "-traditional", "-out", key, "2048")
-            public = run("openssl", "rsa", "-pubout", "-in", key).splitlines()[1:-1]
-            text = f"v=DKIM1; k=rsa; p={''.join(public)}"
-            strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
-            records.append(f"{SELECTOR}._domainkey.{domain}. 3600 IN TXT ( {strings} )")
-        (self.directory / "etc/rspamd/local.d/dkim_signing.conf").write_text(
-            f'path = "{self.directory}/dkim/$domain.$selector.key";\nselector_map = "{self.directory}/etc/rspamd/dkim_selectors.map";\n'
-        )
-        selectors = "".join(f"{domain} {SELECTOR}\n" for domain in DOMAINS)
-        (self.directory / "etc/rspamd/dkim_selectors.map").write_text(selectors)
-        self.outside.zone.write_text("\n".join([self._zone, *records, ""]))
 
     def configure_gatepost(self, passwords: bool = True) -> None:
         """/etc/gatepost/gatepost.toml, as a package installs it; the daemons have passwords, or are known by their system users."""

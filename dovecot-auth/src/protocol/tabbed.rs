@@ -35,6 +35,9 @@ pub fn unescape(parameter: &[u8]) -> Zeroizing<Vec<u8>> {
 
 /// One parameter as text; `None` where it is no UTF-8.
 pub fn text(parameter: &[u8]) -> Option<String> {
+    if !parameter.contains(&ESCAPE) {
+        return std::str::from_utf8(parameter).ok().map(str::to_owned);
+    }
     std::str::from_utf8(&unescape(parameter)).ok().map(str::to_owned)
 }
 

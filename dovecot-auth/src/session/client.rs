@@ -191,8 +191,7 @@ impl Client {
         if self.requests.contains_key(&id) {
             return Err(Fault::Protocol(format!("request {id} twice at the same time")));
         }
-        let offered = self.service.offered(self.kind);
-        let mechanism = offered.into_iter().find(|known| known.name.eq_ignore_ascii_case(&mechanism));
+        let mechanism = self.service.offers(self.kind, &mechanism);
         let circumstances = Circumstances {
             mechanism: mechanism.map_or("unknown", |mechanism| mechanism.name),
             service,

@@ -172,10 +172,15 @@ fn take<C: Conversation>(
     shown: &mut String,
 ) -> Result<(), Fault> {
     match conversation.line(line, out) {
-        Ok(work) => {
-            under_way.extend(work);
+        Ok(Some(mut work)) => {
+            // What is known already needs no place among what is waited for.
+            match (&mut work).now_or_never() {
+                Some(outcome) => under_way.extend(conversation.done(outcome, out)?),
+                None => under_way.push(work),
+            }
             Ok(())
         }
+        Ok(None) => Ok(()),
         Err(fault) => {
             // Only the first word: what follows may be somebody's password.
             let word = line.split(|byte| *byte == b'\t').next().unwrap_or_default();

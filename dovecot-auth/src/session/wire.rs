@@ -99,7 +99,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let sent = timeout(patience, self.stream.write_all(&self.output)).await;
         sent.map_err(|_| WireError::Slow("take an answer"))??;
-        self.output.zeroize();
+        // What was written, not all of what there is room for: that is a byte at a time.
+        self.output.as_mut_slice().zeroize();
+        self.output.clear();
         if self.output.capacity() > KEPT_OUTPUT {
             self.output = Vec::new();
         }

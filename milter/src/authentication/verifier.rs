@@ -94,13 +94,15 @@ impl Verifier {
         });
         // The null sender has no other identity than HELO, whatever was said there (RFC 7208, 2.4).
         let helo = client.filter(|client| question.sender.is_none() || spf::is_domain(client.helo));
-        let (signatures, mail_from, helo_spf, iprev) = tokio::join!(
+        let from = authors(&parts);
+        let (signatures, mail_from, helo_spf, iprev, records) = tokio::join!(
             until(end, self.signatures(&resolver, &parts, question.complete, pool)),
             until_some(end, client.zip(question.sender.as_ref()), |(client, sender)| {
                 spf::mail_from(&resolver, client, sender)
             }),
             until_some(end, helo, |client| spf::helo(&resolver, client)),
             until_some(end, client, |client| iprev::check(&resolver, client.address)),
+            until(end, dmarc::discover(&resolver, &from)),
         );
         let Signatures { dkim, arc } = signatures.unwrap_or_default();
         let identity = if question.sender.is_some() { &mail_from } else { &helo_spf };
@@ -128,8 +130,10 @@ impl Verifier {
         if !parts.fields.is_empty() {
             let identifiers: Vec<Identifier<'_>> = found.dkim.iter().filter_map(signed_by).collect();
             let spf = found.spf.as_ref().and_then(allowed_by);
-            let from = authors(&parts);
-            let dmarc = until(end, dmarc::evaluate(&resolver, &from, &identifiers, spf)).await;
+            let dmarc = match records {
+                Some(records) => until(end, dmarc::evaluate(&resolver, records, &identifiers, spf)).await,
+                None => None,
+            };
             // A verdict of "neither passed" needs both to be known.
             found.dmarc = dmarc.filter(|dmarc| dmarc.result != DmarcResult::Fail || known);
             if found.dmarc.is_none() {

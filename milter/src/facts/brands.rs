@@ -21,11 +21,30 @@ impl Brand {
 
     /// Whether a site is the brand's own: listed, or the word itself under another public suffix (`paypal.de`).
     pub fn owns(&self, site: &str) -> bool {
-        let compact: String = self.word.chars().filter(char::is_ascii_alphanumeric).collect();
         self.sites.contains(&site)
-            || site.split('.').next() == Some(compact.as_str()) && has_public_suffix(site)
+            || site.split('.').next().is_some_and(|label| self.is_spelled(label.as_bytes()))
+                && has_public_suffix(site)
+    }
+
+    /// Whether that is the brand's word as it stands in host names: letters and digits alone.
+    pub fn is_spelled(&self, label: &[u8]) -> bool {
+        // The first letter rules out nearly all: every brand is held against every host.
+        self.word.as_bytes().first() == label.first()
+            && self.word.bytes().filter(u8::is_ascii_alphanumeric).eq(label.iter().copied())
     }
 }
+
+/// Whether a text may name a site of a brand: one has a dot with one of [`ENDS`] behind it. Cheap, because every path of every link is asked.
+pub fn may_name_site(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b'.', bytes).any(|dot| {
+        let after = bytes.get(dot + 1..).unwrap_or_default();
+        ENDS.iter().any(|end| after.get(..end.len()).is_some_and(|here| here.eq_ignore_ascii_case(end)))
+    })
+}
+
+/// What stands behind a dot in every site of the table.
+const ENDS: [&[u8]; 8] = [b"com", b"net", b"de", b"co.uk", b"us", b"io", b"gov", b"org"];
 
 /// The brands that phishing names.
 pub fn brands() -> &'static [Brand] {
@@ -82,6 +101,20 @@ const BRANDS: &[Brand] = &[
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn every_site_is_one_that_a_text_may_name() {
+        let sites = BRANDS.iter().flat_map(|brand| brand.sites);
+        assert_eq!(sites.copied().find(|site| !may_name_site(&format!("/x/{site}/y"))), None);
+        assert!(may_name_site("/WWW.PayPal.COM/") && !may_name_site("/a.html") && !may_name_site("/."));
+    }
+
+    #[test]
+    fn a_word_is_spelled_without_blanks() {
+        let brand = |word: &str| *BRANDS.iter().find(|brand| brand.word == word).unwrap();
+        assert!(brand("wells fargo").is_spelled(b"wellsfargo") && !brand("wells fargo").is_spelled(b"wells"));
+        assert!(!brand("paypal").is_spelled(b"paypals") && !brand("paypal").is_spelled(b""));
+    }
 
     #[test]
     fn a_brand_owns_its_name_in_every_country() {

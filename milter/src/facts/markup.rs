@@ -68,15 +68,39 @@ struct Look {
 #[derive(Default)]
 struct Tag {
     name: Vec<u8>,
-    attribute: Vec<u8>,
-    values: Vec<(Vec<u8>, String)>,
+    /// The attribute whose value comes next; none where nobody looks at it.
+    attribute: Option<&'static [u8]>,
+    /// The attributes that somebody looks at: most of a newsletter's say nothing here.
+    values: Vec<(&'static [u8], String)>,
+    /// How many attributes it has that run a script.
+    handlers: usize,
 }
 
 impl Tag {
     fn value(&self, name: &[u8]) -> Option<&str> {
-        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 }
+
+/// The attributes that are looked at.
+const ATTRIBUTES: [&[u8]; 16] = [
+    b"action",
+    b"background",
+    b"bgcolor",
+    b"color",
+    b"content",
+    b"data",
+    b"height",
+    b"hidden",
+    b"href",
+    b"http-equiv",
+    b"rel",
+    b"src",
+    b"style",
+    b"text",
+    b"type",
+    b"width",
+];
 
 struct Reader<'a> {
     html: &'a mut Html,
@@ -98,15 +122,17 @@ impl Reader<'_> {
                 self.tag = Tag { name: name[..name.len().min(64)].to_vec(), ..Tag::default() };
             }
             CallbackEvent::AttributeName { name } => {
-                self.tag.attribute = name[..name.len().min(64)].to_vec();
-                if self.tag.values.len() < 64 {
-                    let name = self.tag.attribute.clone();
-                    self.tag.values.push((name, String::new()));
+                self.tag.handlers += usize::from(name.starts_with(b"on") && name.len() > 4);
+                self.tag.attribute = ATTRIBUTES.into_iter().find(|known| *known == name);
+                if let Some(known) = self.tag.attribute
+                    && self.tag.values.len() < 64
+                {
+                    self.tag.values.push((known, String::new()));
                 }
             }
             CallbackEvent::AttributeValue { value } => {
                 if let Some((name, text)) = self.tag.values.last_mut()
-                    && *name == self.tag.attribute
+                    && Some(*name) == self.tag.attribute
                 {
                     *text = String::from_utf8_lossy(&value[..value.len().min(MAX_ATTRIBUTE)]).into_owned();
                 }
@@ -136,8 +162,7 @@ impl Reader<'_> {
         if is_block(&tag.name) {
             self.line_end();
         }
-        self.html.scripts +=
-            tag.values.iter().filter(|(name, _)| name.starts_with(b"on") && name.len() > 4).count();
+        self.html.scripts += tag.handlers;
         self.special(&tag);
         if self_closing || is_void(&tag.name) || self.open.len() >= MAX_OPEN {
             return;

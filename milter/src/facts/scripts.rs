@@ -25,11 +25,34 @@ fn script(c: char) -> Option<Script> {
 
 /// How many words mix Latin letters with Greek or Cyrillic ones.
 pub fn mixed_words(text: &str) -> usize {
-    if text.is_ascii() {
-        return 0;
+    let (mut at, mut mixed) = (0, 0);
+    // From one character beyond ASCII to the next: words without one are not looked at.
+    while let Some(place) = beyond_ascii(text, at) {
+        let rest = &text[place..];
+        let end = place + rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        if end == place {
+            at = place + rest.chars().next().map_or(1, char::len_utf8);
+            continue;
+        }
+        let before = &text[at..place];
+        let start = before.char_indices().rfind(|(_, c)| !c.is_alphabetic());
+        let start = start.map_or(at, |(before, c)| at + before + c.len_utf8());
+        mixed += usize::from(is_mixed(&text[start..end]));
+        at = end;
     }
-    text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_ascii() && is_mixed(word)).count()
+    mixed
 }
+
+/// Where the next character beyond ASCII begins.
+fn beyond_ascii(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes().get(from..)?;
+    let chunk = bytes.chunks(CHUNK).position(|chunk| !chunk.is_ascii())? * CHUNK;
+    let place = bytes.get(chunk..)?.iter().position(|byte| !byte.is_ascii())?;
+    Some(from + chunk + place)
+}
+
+/// As many bytes are looked at together.
+const CHUNK: usize = 64;
 
 /// Whether one word mixes Latin with Greek or Cyrillic. A single letter of the other script, such as the `µ` of `µm` or the `Δ`
 /// of `Δt`, is a sign and no deception.
@@ -75,6 +98,14 @@ pub fn reverses(c: char) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn words_are_those_between_what_is_no_letter(text in "([a-c ,.\u{b5}]|\u{430}|\u{3b1}|\u{e9}|\u{2014}){0,200}") {
+            let mixed = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_ascii() && is_mixed(word));
+            proptest::prop_assert_eq!(mixed_words(&text), mixed.count());
+        }
+    }
 
     #[test]
     fn words_that_mix_scripts_are_counted() {

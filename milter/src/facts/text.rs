@@ -3,6 +3,8 @@
 //! For the rules of the group `text`. Text is decoded once, up to [`MAX_DECODED`] bytes for all parts together; words and phrases are
 //! counted in the first [`MAX_VISIBLE`] bytes of each kind.
 
+use std::collections::HashSet;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use mail_parser::{DecodeProblems, MessagePart};
 
@@ -273,9 +275,13 @@ const SHORTEST_ADDRESS: usize = 26;
 /// How many percent of the different words are not in both; `None` where there is too little to compare.
 fn difference(plain: &Words, shown: &Words) -> Option<u8> {
     const ENOUGH: usize = 20;
-    fn set(words: &Words) -> std::collections::HashSet<&str> {
-        words.iter().filter(|word| word.len() > 2).take(5_000).collect()
+    /// At most so many words, so that chosen ones, which fall into one place of the table, cost little.
+    fn set(words: &Words) -> HashSet<&str, phrases::Hashing> {
+        let mut set = HashSet::with_capacity_and_hasher(words.len().min(MOST), phrases::Hashing::default());
+        set.extend(words.iter().filter(|word| word.len() > 2).take(MOST));
+        set
     }
+    const MOST: usize = 5_000;
     let (plain, shown) = (set(plain), set(shown));
     if plain.len() < ENOUGH || shown.len() < ENOUGH {
         return None;

@@ -89,8 +89,11 @@ impl Url {
     /// Takes a URL apart; `None` for what a browser would not fetch from a host.
     pub fn parse(raw: &str, origin: Origin) -> Option<Self> {
         let length = raw.trim().len();
-        let text: String =
-            cut(raw.trim(), MAX_TEXT).chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
+        let text = cut(raw.trim(), MAX_TEXT);
+        let text: String = match text.contains(['\t', '\n', '\r']) {
+            true => text.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect(),
+            false => text.to_owned(),
+        };
         let (scheme, rest) = split_scheme(&text)?;
         let slashes = rest.len() - rest.trim_start_matches(['/', '\\']).len();
         if slashes == 0 {
@@ -102,8 +105,10 @@ impl Url {
         let (authority, path) = rest.split_at(end);
         odd.backslash |= path.split(['?', '#']).next().unwrap_or_default().contains('\\');
         odd.at_signs = authority.matches('@').count() > 1;
-        odd.reversed = text.chars().any(scripts::reverses);
-        odd.invisible = text.chars().any(scripts::is_invisible);
+        if !text.is_ascii() {
+            odd.reversed = text.chars().any(scripts::reverses);
+            odd.invisible = text.chars().any(scripts::is_invisible);
+        }
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(cut(user, 512).to_owned()), host),
             None => (None, authority),
@@ -111,7 +116,10 @@ impl Url {
         let (host, port) = split_port(host);
         let decoded = percent_decode(host);
         odd.bad_unicode = decoded.contains('\u{FFFD}');
-        let shown: String = decoded.chars().filter(|&c| !scripts::is_invisible(c)).collect();
+        let shown: String = match decoded.is_ascii() {
+            true => decoded,
+            false => decoded.chars().filter(|&c| !scripts::is_invisible(c)).collect(),
+        };
         odd.mixed = shown.split('.').any(|label| scripts::is_mixed(label) || is_mixed_label(label));
         let host = hosts::canonical(&shown);
         odd.mixed |=

@@ -40,7 +40,7 @@ struct Shared {
 
 #[derive(Default)]
 struct List {
-    records: VecDeque<Record>,
+    records: VecDeque<Arc<Record>>,
     bytes: usize,
     dropped: u64,
 }
@@ -72,7 +72,7 @@ impl Journal {
     pub fn push(&self, record: Record) {
         self.list(|list| {
             list.bytes += record.weight();
-            list.records.push_back(record);
+            list.records.push_back(Arc::new(record));
             list.shorten();
         });
         self.0.some.notify_one();
@@ -85,17 +85,17 @@ impl Journal {
 
     /// The oldest records, at most a batch. They stay on the list until they are known to be written: whoever writes may be stopped
     /// at any moment.
-    fn oldest(&self) -> Vec<Record> {
+    fn oldest(&self) -> Vec<Arc<Record>> {
         self.list(|list| list.records.iter().take(MAX_BATCH).cloned().collect())
     }
 
     /// Takes the records of a batch off the list; returns how many had to go for want of room since the last time, and are written nowhere.
-    fn written(&self, batch: &[Record]) -> u64 {
+    fn written(&self, batch: &[Arc<Record>]) -> u64 {
         self.list(|list| {
             // What is left of the batch is at the front: records come at the back and go from the front.
             let mut left = 0;
             while let Some(record) = list.records.front()
-                && batch.iter().any(|known| known.id == record.id)
+                && batch.iter().any(|known| Arc::ptr_eq(known, record))
             {
                 list.bytes -= record.weight();
                 list.records.pop_front();
@@ -171,11 +171,9 @@ impl History {
 
     /// Writes one batch; whether that went well.
     async fn flush(&self) -> bool {
-        let mut batch = self.journal.oldest();
-        for record in &mut batch {
-            readable(record);
-        }
-        match self.store.remember(&batch).await {
+        let batch = self.journal.oldest();
+        let readable = |record: &Arc<Record>| readable(Record::clone(record));
+        match self.store.remember(batch.iter().map(readable).collect()).await {
             Lookup::Found(()) | Lookup::None => {
                 debug!(messages = batch.len(), "written to the history");
                 let lost = self.journal.written(&batch);
@@ -224,7 +222,7 @@ impl History {
 }
 
 /// Decodes the words of Subject and From (RFC 2047), which a session leaves as they are.
-fn readable(record: &mut Record) {
+fn readable(mut record: Record) -> Record {
     for (text, name) in [(&mut record.subject, "Subject"), (&mut record.header_from, "From")] {
         let Some(raw) = text.as_deref().filter(|raw| raw.contains("=?")) else { continue };
         // As a text field, so that From too stays as it is but for its words.
@@ -235,6 +233,7 @@ fn readable(record: &mut Record) {
             None => debug!(name, "a field that cannot be decoded"),
         }
     }
+    record
 }
 
 /// All records on the list: about 10,000 messages.
@@ -297,7 +296,7 @@ mod tests {
     fn encoded_words_are_decoded_before_they_are_written() {
         let mut known = record("=?utf-8?q?Gr=C3=BC=C3=9Fe?=");
         known.header_from = Some("=?iso-8859-1?q?J=FCrgen?= <j@remote.test>".to_owned());
-        readable(&mut known);
+        let known = readable(known);
         assert_eq!(known.subject.as_deref(), Some("Gr\u{fc}\u{df}e"));
         assert_eq!(known.header_from.as_deref(), Some("J\u{fc}rgen <j@remote.test>"));
     }

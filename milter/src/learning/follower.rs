@@ -35,9 +35,15 @@ struct Inner {
 }
 
 impl Current {
-    /// What a message looks like that is written out and parsed already; none while there is no model.
+    /// What a message looks like that is written out and parsed already; none while there is no model that would be heard.
     pub fn read(&self, message: &Message, raw: &[u8], parsed: &mail_parser::Message<'_>) -> Option<Portrait> {
-        self.progress()?;
+        let is_heard = {
+            let known = self.0.model.read().unwrap_or_else(PoisonError::into_inner);
+            known.as_ref().is_some_and(|known| known.model.is_heard())
+        };
+        if !is_heard {
+            return None;
+        }
         Some(self.with_extractor(|extractor| extractor.read_parsed(message, raw, parsed)))
     }
 

@@ -10,7 +10,7 @@ use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 use gatepost::store::Store;
 use gatepost::store::training::{Judged, Lesson, MessageKey, Source};
-use gatepost::training;
+use gatepost::training::{self, Packer};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -92,15 +92,21 @@ impl Desk {
         }
     }
 
-    /// Takes a judged message and the mailboxes that it goes to; false if there was no room.
-    pub fn keep(&self, key: MessageKey, message: &Message, mailboxes: impl Iterator<Item = String>) -> bool {
+    /// Takes a judged message, `raw` as it was written out for judging, and the mailboxes that it goes to; false if there was no room.
+    pub fn keep(
+        &self,
+        key: MessageKey,
+        message: &Message,
+        raw: Vec<u8>,
+        mailboxes: impl Iterator<Item = String>,
+    ) -> bool {
         let Ok(place) = self.judged.try_reserve() else { return false };
         let mut judged = Judged { key, sample: Vec::new(), message_id: None, mailboxes: Vec::new() };
         if self.replies {
             judged.message_id = message.first("Message-ID").and_then(|value| message_ids(value).next());
             judged.mailboxes = mailboxes.take(MAX_MAILBOXES).map(|mailbox| mailbox.to_lowercase()).collect();
         }
-        place.send((judged, training::cut(&message.to_rfc5322())));
+        place.send((judged, training::kept(raw)));
         true
     }
 }
@@ -126,6 +132,8 @@ pub struct Writer {
     store: Store,
     lessons: mpsc::Receiver<Word>,
     judged: mpsc::Receiver<(Judged, Vec<u8>)>,
+    /// Judged messages that are about to be written.
+    batch: Vec<(Judged, Vec<u8>)>,
     /// The lesson that is being written.
     pending: Option<Word>,
     complained: bool,
@@ -136,34 +144,60 @@ impl Writer {
     pub fn new(store: Store, settings: &Settings) -> (Self, Desk) {
         let (lessons, lessons_out) = mpsc::channel(LESSONS);
         let (judged, judged_out) = mpsc::channel(JUDGED);
+        let batch = Vec::new();
         let writer =
-            Self { store, lessons: lessons_out, judged: judged_out, pending: None, complained: false };
+            Self { store, lessons: lessons_out, judged: judged_out, batch, pending: None, complained: false };
         let (replies, correspondents) = (settings.ham_from_replies, settings.ham_from_correspondents);
         (writer, Desk { lessons, judged, replies, correspondents })
     }
 
     /// Writes as long as the process lives.
     pub async fn run(&mut self) {
-        let mut batch = Vec::new();
         loop {
             if self.pending.is_some() && !self.teach().await {
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
             tokio::select! {
-                said = self.lessons.recv() => self.pending = said,
-                _ = self.judged.recv_many(&mut batch, BATCH) => {
-                    self.keep(std::mem::take(&mut batch)).await;
+                said = self.lessons.recv() => {
+                    self.pending = said;
+                    // What somebody speaks of was judged before: then it is there when it is asked for.
+                    self.keep_all().await;
+                }
+                _ = self.judged.recv_many(&mut self.batch, BATCH) => {
+                    // A busy server fills a batch meanwhile.
+                    tokio::time::sleep(GATHER).await;
+                    self.keep().await;
                 }
             }
         }
     }
 
-    /// Packs on a thread for heavy work, and writes.
-    async fn keep(&mut self, batch: Vec<(Judged, Vec<u8>)>) {
+    /// Writes the judged messages that are there by now; those that come meanwhile wait.
+    async fn keep_all(&mut self) {
+        for _ in 0..=JUDGED / BATCH {
+            self.keep().await;
+            if self.judged.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes a batch of judged messages, packed on a thread for heavy work.
+    async fn keep(&mut self) {
+        while self.batch.len() < BATCH
+            && let Ok(judged) = self.judged.try_recv()
+        {
+            self.batch.push(judged);
+        }
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
         let pack = move || {
+            let mut packer = Packer::default();
             let packed =
-                batch.into_iter().map(|(judged, raw)| Judged { sample: training::pack(&raw), ..judged });
+                batch.into_iter().map(|(judged, raw)| Judged { sample: packer.pack(&raw), ..judged });
             packed.collect::<Vec<_>>()
         };
         if let Ok(packed) = tokio::task::spawn_blocking(pack).await {
@@ -174,6 +208,7 @@ impl Writer {
 
     /// Writes what is waiting, as far as the database can be had.
     pub async fn finish(&mut self) {
+        self.keep_all().await;
         loop {
             if self.pending.is_none() {
                 self.pending = self.lessons.try_recv().ok();
@@ -302,6 +337,8 @@ const LESSONS: usize = 1_000;
 /// Judged messages in memory, and in one statement.
 const JUDGED: usize = 256;
 const BATCH: usize = 64;
+/// How long a judged message waits for others to be written with it: far less than anybody needs to read it and say what it is.
+const GATHER: Duration = Duration::from_millis(50);
 /// Messages that one message may answer; real ones answer one (RFC 5322, 3.6.4).
 const MAX_ANSWERED: usize = 4;
 /// Mailboxes that are noted for one judged message.

@@ -1,6 +1,7 @@
 //! Group `phishing`: links that lead elsewhere than they show, and brands that are only named.
 
 use super::{Check, Evidence, Group, Rule};
+use crate::facts::brands::Brand;
 use crate::facts::html::Link;
 use crate::facts::phrases::Theme;
 use crate::facts::urls::{Origin, Url};
@@ -80,7 +81,7 @@ pub const BRAND_IN_URL_HOST: Rule = Rule {
         facts.urls.iter().filter(|url| url.is_clickable() && url.is_named()).find_map(|url| {
             let brand = brands::brands()
                 .iter()
-                .find(|brand| names_brand(&url.host, brand.word) && !brand.owns(&url.site))?;
+                .find(|brand| names_brand(&url.host, brand) && !brand.owns(&url.site))?;
             Some(Evidence::new(format_args!("{} in {}", brand.word, url.host)))
         })
     }),
@@ -101,7 +102,11 @@ pub const BRAND_IN_URL_PATH: Rule = Rule {
                 url.origin == Origin::Link || url.origin == Origin::Text || url.origin == Origin::Form
             })
             .find_map(|url| {
-                let path = url.path.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+                let path = url.path.split(['?', '#']).next().unwrap_or_default();
+                if !brands::may_name_site(path) {
+                    return None;
+                }
+                let path = path.to_ascii_lowercase();
                 let brand = brands::brands().iter().find(|brand| {
                     brand.sites.iter().any(|site| path.contains(site)) && !brand.owns(&url.site)
                 })?;
@@ -206,7 +211,9 @@ fn is_newsletter(facts: &Facts) -> bool {
 }
 
 /// Whether a host has a brand's word as a label, or as a part of one between hyphens.
-fn names_brand(host: &str, word: &str) -> bool {
-    let compact: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
-    compact.len() >= 4 && host.split(['.', '-']).any(|piece| piece == compact)
+fn names_brand(host: &str, brand: &Brand) -> bool {
+    let pieces = host.as_bytes().split(|byte| matches!(byte, b'.' | b'-'));
+    // A shorter word is too many other things.
+    let mut long = pieces.filter(|piece| piece.len() >= 4);
+    long.any(|piece| brand.is_spelled(piece))
 }

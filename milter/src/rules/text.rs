@@ -386,12 +386,14 @@ fn words_besides_urls(facts: &Facts) -> Option<usize> {
     if !clickable || text.len() > 4_096 || facts.parts.iter().any(|part| part.is_file()) {
         return None;
     }
-    let lower = text.to_ascii_lowercase();
-    let is_url = |word: &str| word.contains("://") || word.starts_with("www.");
+    let is_url = |word: &str| {
+        word.as_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"www."))
+            // Most words have no colon.
+            || word.as_bytes().contains(&b':') && word.contains("://")
+    };
     Some(
-        lower
-            .split_whitespace()
-            .filter(|word| !is_url(word) && word.bytes().any(|byte| byte.is_ascii_alphanumeric()))
+        text.split_whitespace()
+            .filter(|word| word.bytes().any(|byte| byte.is_ascii_alphanumeric()) && !is_url(word))
             .count(),
     )
 }

@@ -10,7 +10,7 @@ use gatepost::mail::Address;
 use gatepost::store::training::MessageKey;
 use gatepost::store::{Held, Store};
 use gatepost::telemetry::printable;
-use gatepost::training::KEY_HEADER;
+use gatepost::training::{self, KEY_HEADER};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -54,6 +54,7 @@ impl Service {
             complete,
             memory,
             headers_complete,
+            body_start,
             body_hash,
             stays_here,
             abilities,
@@ -80,7 +81,14 @@ impl Service {
         let model = self.learning.as_ref().map(|(model, _)| model);
         let gather = settings.gathering.gather(&message, &envelope, &question, &self.pool, model);
         let (gathered, mut knowledge) = tokio::join!(gather, known);
-        drop((question, memory));
+        // What the rules saw, for whoever says later that it was spam or not.
+        let seen = body_start + message.body.len();
+        let sample = self.learning.is_some().then(|| {
+            let mut raw = question.raw;
+            raw.truncate(seen);
+            training::kept(raw)
+        });
+        drop(memory);
         let Gathered { authentication, facts, portrait, scan } = gathered;
         if let Some(decision) = self.unscanned(settings, scan.as_ref()) {
             return decision;
@@ -129,7 +137,8 @@ impl Service {
             ..Held::default()
         };
         let subject = subject(&message);
-        let kept = settings.rules.then(|| self.keep(&message, &knowledge)).flatten();
+        let sample = sample.filter(|_| settings.rules);
+        let kept = sample.and_then(|sample| self.keep(&message, sample, &knowledge));
         let learned = portrait.and_then(|portrait| self.learned(&message, &portrait, &mut knowledge));
         let judged = facts.and_then(|facts| judged(settings, &facts.with_learned(learned), &knowledge));
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
@@ -322,13 +331,13 @@ impl Service {
     }
 
     /// Keeps a message as it is judged, so that it can be learned as such; its key for the header, if there was room.
-    fn keep(&self, message: &Message, knowledge: &Knowledge) -> Option<MessageKey> {
+    fn keep(&self, message: &Message, sample: Vec<u8>, knowledge: &Knowledge) -> Option<MessageKey> {
         let (model, desk) = self.learning.as_ref()?;
         // No log, nothing to learn.
         model.progress()?;
         let key = MessageKey::new(rand::random());
         let mailboxes = knowledge.deliveries.iter().map(|delivery| delivery.mailbox.to_string());
-        desk.keep(key, message, mailboxes).then_some(key)
+        desk.keep(key, message, sample, mailboxes).then_some(key)
     }
 
     /// Where that is switched on, teaches that mail is wanted by those who have written to its author, who is proven: as long as ham is the

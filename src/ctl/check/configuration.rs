@@ -30,6 +30,9 @@ fn judge(own: &OwnFile, report: &mut Report) {
     for (daemon, verdict) in &own.daemons {
         match verdict {
             Ok(()) => report.ok(&format!("gatepost-{daemon} takes its section")),
+            Err(why) if why.contains(NOT_PASSED) => report.warn(&format!(
+                "gatepost-{daemon} gets secrets from systemd, which has not started it: its section was not tried; `systemctl start gatepost-{daemon}`"
+            )),
             Err(why) => report.fail(&format!(
                 "gatepost-{daemon} does not start with this file: {why}; `gatepost-{daemon} check`"
             )),
@@ -55,6 +58,9 @@ fn secret(key: &Key, report: &mut Report) {
     match key.state {
         State::Missing => report.fail(&format!("{place}: there is no {path}; write it, or take the key out")),
         State::Hidden => report.warn(&format!("{place}: {path} cannot be looked at; run the check as root")),
+        State::Passed => report.warn(&format!(
+            "{place}: systemd passes it to the daemon that it starts; it has not, and there is no {path} to make it of"
+        )),
         State::There(mode) if mode & 0o007 != 0 => {
             report
                 .fail(&format!("{place}: everybody may get at {path} (mode {mode:04o}); `chmod o= {path}`"));
@@ -63,6 +69,9 @@ fn secret(key: &Key, report: &mut Report) {
             report.warn(&format!(
                 "{place}: the group of {path} may write it (mode {mode:04o}); `chmod g-w {path}`"
             ));
+        }
+        State::There(_) if key.is_credential => {
+            report.ok(&format!("{place}: {path} is a secret, which systemd passes"));
         }
         State::There(_) => {
             let daemon = DAEMON_SECTIONS.iter().find(|name| key.section.split('.').next() == Some(name));
@@ -76,6 +85,9 @@ fn secret(key: &Key, report: &mut Report) {
         }
     }
 }
+
+/// What a daemon says whose configuration names credentials, where there are none (`config::credential`).
+const NOT_PASSED: &str = "systemd passed no credentials";
 
 /// The user that a daemon runs as: by the packages' names (Debian Policy, 9.2.1), or those without the underscore.
 fn user_of(daemon: &str) -> Option<Who> {
@@ -98,7 +110,10 @@ mod tests {
             path: Some("/etc/gatepost/gatepost.toml".into()),
             mode: Some(0o664),
             without_section: vec!["milter"],
-            daemons: vec![("postfix-policy", Err("gatepost.toml:3:1: unknown key \"x\"".into()))],
+            daemons: vec![
+                ("milter", Err("credential:secret_a: systemd passed no credentials; …".into())),
+                ("postfix-policy", Err("gatepost.toml:3:1: unknown key \"x\"".into())),
+            ],
             ..OwnFile::default()
         };
         let mut report = Report::default();
@@ -109,6 +124,7 @@ mod tests {
                 "ok configuration /etc/gatepost/gatepost.toml",
                 "fail others may write /etc/gatepost/gatepost.toml (mode 0664); `chmod go-w /etc/gatepost/gatepost.toml`",
                 "warn [milter] is not there: gatepost-milter runs with its defaults",
+                "warn gatepost-milter gets secrets from systemd, which has not started it: its section was not tried; `systemctl start gatepost-milter`",
                 "fail gatepost-postfix-policy does not start with this file: gatepost.toml:3:1: unknown key \"x\"; `gatepost-postfix-policy check`",
             ]
         );
@@ -122,6 +138,7 @@ mod tests {
                 name: "database-password-file".into(),
                 path: "/nowhere/p".into(),
                 state,
+                is_credential: false,
             };
             let mut report = Report::default();
             secret(&key, &mut report);
@@ -139,5 +156,6 @@ mod tests {
             said(State::Missing).starts_with("fail [milter] database-password-file: there is no /nowhere/p")
         );
         assert!(said(State::Hidden).contains("run the check as root"));
+        assert!(said(State::Passed).starts_with("warn [milter] database-password-file: systemd passes it"));
     }
 }

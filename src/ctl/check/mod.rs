@@ -158,6 +158,11 @@ fn checks() -> impl Iterator<Item = Entry> {
     CHECKS.iter().copied().chain(records.map(|part| entry(part.name, part.about, Judge::Zone(part))))
 }
 
+/// Names and what is looked at, for the manual page.
+pub(super) fn table() -> Vec<[String; 3]> {
+    checks().map(|check| [check.name.to_owned(), String::new(), check.about.to_owned()]).collect()
+}
+
 /// A check by its name.
 fn known(name: &str) -> Result<&'static str, String> {
     let names: Vec<&'static str> = checks().map(|check| check.name).collect();

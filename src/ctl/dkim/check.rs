@@ -12,26 +12,45 @@ use gatepost::store::{DnsAnswer, KeyState};
 use time::OffsetDateTime;
 
 use super::{Desk, KEEP_RETIRED, show};
+use crate::ctl::terminal;
 
-pub(super) async fn run(desk: &mut Desk<'_>, domain: Option<&Domain>) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    desk: &mut Desk<'_>,
+    domain: Option<&Domain>,
+    how: terminal::Show,
+) -> anyhow::Result<ExitCode> {
     let mut keys = desk.keys(domain).await?;
     keys.retain(|key| key.state != KeyState::Removed);
     if let (Some(domain), true) = (domain, keys.is_empty()) {
         bail!("{domain} has no key; `gatepost dkim generate {domain}`");
     }
     let resolver = desk.resolver()?;
-    let mut failed = false;
+    let (mut failed, mut rows) = (false, Vec::new());
     for key in &mut keys {
         let found = desk.look(&resolver, key).await?;
         let (word, what) = judge(key, &found);
         failed |= word == "fail";
         let name = record::name(&key.domain, &key.selector);
-        print_line(&format!("{word:<5} {name} ({}, {}): {what}", show::kind(key), key.state));
-        if let Lookup::Found(finding) = &found {
-            for warning in &finding.warnings {
-                print_line(&format!("warn  {name}: {warning}"));
-            }
+        let warnings = match found {
+            Lookup::Found(finding) => finding.warnings,
+            _ => Vec::new(),
+        };
+        if how.is_json() {
+            let said = std::iter::once((word, what)).chain(warnings.into_iter().map(|text| ("warn", text)));
+            let (kind, state) = (show::kind(key), key.state.to_string());
+            rows.extend(said.map(|(word, what)| {
+                let columns = [word, key.domain.as_str(), &key.selector, &kind, &state, &what];
+                columns.map(str::to_owned)
+            }));
+            continue;
         }
+        print_line(&format!("{word:<5} {name} ({}, {}): {what}", show::kind(key), key.state));
+        for warning in warnings {
+            print_line(&format!("warn  {name}: {warning}"));
+        }
+    }
+    if how.is_json() {
+        how.table(["RESULT", "DOMAIN", "SELECTOR", "KIND", "STATE", "WHAT"], &rows);
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

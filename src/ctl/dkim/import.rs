@@ -23,7 +23,6 @@ pub(super) async fn run(desk: &mut Desk<'_>, import: Import) -> anyhow::Result<(
         Import::Opendkim { path, how } => (import::opendkim::read(&path, &hosted)?, how),
         Import::Pem { file, domain, selector, how } => {
             // One key that was asked for by name: what is wrong with it is an error.
-            let selector = checked(&selector)?;
             import::read_key_file(&file).map_err(|why| anyhow!(why))?;
             let origin = file.display().to_string();
             let candidate = Candidate { domain, selector, source: Source::File(file), origin };
@@ -31,16 +30,6 @@ pub(super) async fn run(desk: &mut Desk<'_>, import: Import) -> anyhow::Result<(
         }
     };
     carry_out(desk, plan, &hosted, how).await
-}
-
-fn checked(selector: &str) -> anyhow::Result<String> {
-    if dkim::selector::is_valid(selector) {
-        return Ok(selector.to_owned());
-    }
-    Err(anyhow!(
-        "bad selector \"{}\", expected the one under which the key is published",
-        selector.escape_debug()
-    ))
 }
 
 /// What came of one key.

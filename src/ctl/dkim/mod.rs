@@ -44,7 +44,7 @@ pub(super) enum Verb {
         /// The domain, which must be hosted here
         domain: Domain,
         /// The selector; today's date if not given, with a letter if that is taken
-        #[arg(long)]
+        #[arg(long, value_parser = selector)]
         selector: Option<String>,
         /// The kind of key
         #[arg(long, value_enum, default_value_t = Kind::Rsa2048)]
@@ -69,6 +69,7 @@ pub(super) enum Verb {
         /// The domain
         domain: Domain,
         /// The selector; all keys that wait if not given
+        #[arg(value_parser = selector)]
         selector: Option<String>,
         /// Ask DNS again and again, for so long, such as 15m
         #[arg(long, value_name = "TIME", value_parser = span)]
@@ -80,6 +81,7 @@ pub(super) enum Verb {
         /// The domain
         domain: Domain,
         /// The selector
+        #[arg(value_parser = selector)]
         selector: String,
     },
     /// Erase a key that does not sign: its private half goes at once, its record may go
@@ -88,6 +90,7 @@ pub(super) enum Verb {
         /// The domain
         domain: Domain,
         /// The selector
+        #[arg(value_parser = selector)]
         selector: String,
         /// Do not ask
         #[arg(long)]
@@ -114,6 +117,7 @@ pub(super) enum Verb {
         /// The domain
         domain: Domain,
         /// One key; all that are not removed if not given
+        #[arg(value_parser = selector)]
         selector: Option<String>,
         /// Name and value on lines of their own, unquoted, for a web form
         #[arg(long)]
@@ -124,6 +128,8 @@ pub(super) enum Verb {
     Check {
         /// Only the keys of one domain
         domain: Option<Domain>,
+        #[command(flatten)]
+        show: super::terminal::Show,
     },
     /// Take over the keys of another program; those that DNS shows sign at once
     #[command(subcommand)]
@@ -172,7 +178,7 @@ pub(super) enum Import {
         #[arg(long)]
         domain: Domain,
         /// Its selector
-        #[arg(long)]
+        #[arg(long, value_parser = selector)]
         selector: String,
         #[command(flatten)]
         how: How,
@@ -258,7 +264,7 @@ pub(super) async fn run(
         Verb::Dns { domain, selector, plain } => {
             show::dns(&mut desk, &domain, selector.as_deref(), plain).await?
         }
-        Verb::Check { domain } => return check::run(&mut desk, domain.as_ref()).await,
+        Verb::Check { domain, show } => return check::run(&mut desk, domain.as_ref(), show).await,
         Verb::Import(import) => import::run(&mut desk, import).await?,
         Verb::Encrypt { undo } => encrypt::run(&mut desk, undo).await?,
     }
@@ -308,6 +314,17 @@ impl Desk<'_> {
 /// The record of a key, as a zone file takes it.
 fn record(key: &Key) -> String {
     dkim::record::zone_line(&key.domain, &key.selector, key.algorithm, &key.public_key)
+}
+
+/// A selector on the command line.
+fn selector(text: &str) -> Result<String, String> {
+    match dkim::selector::is_valid(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "bad selector \"{}\", expected 1 to 63 letters, digits, dots, hyphens and underscores, such as 20260120; `gatepost dkim list` has those that are there",
+            text.escape_debug()
+        )),
+    }
 }
 
 /// The tutorial's kind of selector, such as `20260120`.

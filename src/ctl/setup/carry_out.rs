@@ -229,7 +229,15 @@ impl Hand<'_> {
             Step::MasterOptions { settings } => {
                 let words: Vec<String> =
                     settings.iter().map(|one| format!("{}={}", one.parameter, one.value)).collect();
-                self.postconf("master.cf", "-P", &words)
+                self.postconf("master.cf", "-P", &words)?;
+                for (one, word) in settings.iter().zip(&words) {
+                    // It answers as it is asked: service/type/parameter = value.
+                    let now = self.postfix("postconf", &["-P", &one.parameter])?;
+                    if squeezed(&now.replacen('=', "", 1)) != squeezed(&word.replacen('=', " ", 1)) {
+                        bail!("master.cf has \"{}\" and not \"{word}\"", now.trim());
+                    }
+                }
+                Ok(())
             }
             Step::ReloadPostfix { running, probe } => {
                 self.postfix("postfix", &["check"])?;
@@ -360,8 +368,10 @@ impl Hand<'_> {
         at(self.where_.postfix.as_deref(), program, arguments)
     }
 
+    /// With its file named: without, Dovecot's programs ask a Dovecot that runs, which has not read ours yet.
     fn dovecot(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        at(self.where_.dovecot.as_deref(), program, arguments)
+        let config = self.facts.dovecot.as_ref().map(|dovecot| dovecot.config.as_path());
+        at(config.or(self.where_.dovecot.as_deref()), program, arguments)
     }
 }
 
@@ -374,6 +384,11 @@ fn at(place: Option<&Path>, program: &str, arguments: &[&str]) -> anyhow::Result
         .chain(arguments.iter().copied())
         .collect();
     said(program, &words)
+}
+
+/// Without what blanks do not say.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether somebody accepts connections there.

@@ -148,7 +148,10 @@ pub(super) async fn run(
     };
     let facts = look::facts(&host, &setup.where_).await?;
     let plan = setup::plan(&facts, &wish);
-    let places = places(&host, &setup.where_);
+    let places = Places {
+        dovecot: facts.dovecot.as_ref().map(|dovecot| dovecot.config.clone()),
+        ..places(&host, &setup.where_)
+    };
     if setup.apply {
         return carry_out::run(&host, &setup.where_, &facts, &plan).await;
     }
@@ -176,7 +179,7 @@ fn places(host: &Host, where_: &Where) -> Places {
     }
     Places {
         postfix: where_.postfix.clone(),
-        dovecot: where_.dovecot.clone(),
+        dovecot: None,
         config: (host.config != Path::new(config::DEFAULT_PATH)).then(|| host.config.clone()),
         database: (database.name.clone(), psql),
     }
@@ -198,6 +201,9 @@ fn write(directory: &Path, plan: &Plan, places: &Places) -> anyhow::Result<()> {
         match &planned.step {
             Step::WriteFile { path, contents, .. } => {
                 put(directory.join("files").join(path.strip_prefix("/").unwrap_or(path)), contents)?;
+            }
+            Step::InstallSchema { .. } => {
+                put(directory.join("gatepost.sql"), &(gatepost::store::schema::script(true) + "\n"))?;
             }
             Step::TutorialTables { database } => {
                 put(directory.join(format!("{database}.sql")), setup::MAIL_SERVER)?

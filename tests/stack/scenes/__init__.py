@@ -26,12 +26,12 @@ class Scene:
 
 def all_scenes() -> list[Scene]:
     """Every scene."""
-    from scenes import accounts, admission, dmarc, examples, failover, faults, inbound, keys, learning, load, logins, nextcloud, outages, proofs
+    from scenes import accounts, admission, dmarc, doctor, examples, failover, faults, inbound, keys, learning, load, logins, nextcloud, outages, proofs
     from scenes import reports, restarts, setup, sharing, spam, submission, units, verdicts, webmail
 
     modules = (
         *(examples, inbound, learning, spam, verdicts, dmarc, logins, proofs, submission, keys, reports, sharing, accounts, admission),
-        *(nextcloud, webmail, setup),
+        *(nextcloud, webmail, setup, doctor),
         *(outages, failover, restarts, faults, load, units),
     )
     return [scene for module in modules for scene in module.SCENES]

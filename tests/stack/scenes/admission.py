@@ -53,7 +53,7 @@ def admission(stack: Stack, story: Story) -> None:
     story.printed(shown)
     story.check("`gatepost user show` has the last login by IMAP, and with what", "127.0.0.1" in imap_line(shown), shown)
     stack.gatepost("logins", "unset", ALICE)
-    stack.gatepost("apppassword", "remove", ALICE, "phone")
+    stack.gatepost("apppassword", "remove", ALICE, "phone", "--yes")
     said = until("it is removed", lambda: imap(stack, ALICE, secret))
     story.check("removed, the app password is wrong", "[AUTHENTICATIONFAILED]" in said, said)
 

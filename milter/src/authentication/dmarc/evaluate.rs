@@ -17,24 +17,42 @@ pub(in super::super) struct Identifier<'a> {
     pub(in super::super) passed: bool,
 }
 
-/// Checks a message. `from` holds all addresses of all From fields; if they have one domain, that is the Author Domain.
+/// An Author Domain, and the record that applies to it.
+pub(in super::super) struct Author {
+    domain: String,
+    applied: Result<Option<Applied>, Away>,
+}
+
+/// What DNS says of the authors' domains, whatever SPF and DKIM say, so that it is asked beside them. `from` holds all addresses of all From
+/// fields; if they have one domain, that is the Author Domain.
+pub(in super::super) async fn discover(resolver: &Resolver, from: &[String]) -> Vec<Author> {
+    let walker = Walker { resolver };
+    let mut authors = Vec::new();
+    for domain in author_domains(from).into_iter().take(MOST_AUTHORS) {
+        let applied = walker.applied(&domain).await;
+        authors.push(Author { domain, applied });
+    }
+    authors
+}
+
+/// Checks a message.
 ///
-/// A message with several (RFC 9989, 5.3.1 and 11.5) never passes: each of the first [`MOST_AUTHORS`] is checked, and of those that
-/// fail the one with the strictest policy is the outcome, so that a second address cannot hide a forged one. If none fails, or
+/// A message with several authors' domains (RFC 9989, 5.3.1 and 11.5) never passes: each of the first [`MOST_AUTHORS`] is checked, and of
+/// those that fail the one with the strictest policy is the outcome, so that a second address cannot hide a forged one. If none fails, or
 /// there is no domain at all, it is [`DmarcResult::PermError`] with an empty domain.
 pub(in super::super) async fn evaluate(
     resolver: &Resolver,
-    from: &[String],
+    authors: Vec<Author>,
     dkim: &[Identifier<'_>],
     spf: Option<Identifier<'_>>,
 ) -> DmarcOutcome {
-    let authors = author_domains(from);
-    if let [author] = authors.as_slice() {
-        return check(resolver, author, dkim, spf).await;
-    }
+    let is_one = authors.len() == 1;
     let mut worst = DmarcOutcome::new(DmarcResult::PermError, DmarcPolicy::None, "");
-    for author in authors.iter().take(MOST_AUTHORS) {
+    for author in authors {
         let found = check(resolver, author, dkim, spf).await;
+        if is_one {
+            return found;
+        }
         let worse = match found.result {
             DmarcResult::Fail => worst.result != DmarcResult::Fail || found.policy > worst.policy,
             DmarcResult::TempError => worst.result == DmarcResult::PermError,
@@ -52,13 +70,15 @@ const MOST_AUTHORS: usize = 4;
 
 async fn check(
     resolver: &Resolver,
-    author: &str,
+    author: Author,
     dkim: &[Identifier<'_>],
     spf: Option<Identifier<'_>>,
 ) -> DmarcOutcome {
     let walker = Walker { resolver };
+    let Author { domain: author, applied } = author;
+    let author = author.as_str();
     let mut outcome = DmarcOutcome::new(DmarcResult::None, DmarcPolicy::None, author);
-    let applied = match walker.applied(author).await {
+    let applied = match applied {
         Ok(Some(applied)) => applied,
         Ok(None) => return outcome,
         Err(Away) => {

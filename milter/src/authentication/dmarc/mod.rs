@@ -6,7 +6,7 @@
 mod evaluate;
 mod record;
 
-pub(super) use evaluate::{Identifier, evaluate};
+pub(super) use evaluate::{Identifier, discover, evaluate};
 
 /// The DMARC check of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,8 +35,11 @@ pub(in crate::ctl::check) struct Key {
     /// Such as `milter`; `database` and `dkim` are everybody's.
     pub(in crate::ctl::check) section: String,
     pub(in crate::ctl::check) name: String,
+    /// The file; where systemd passes it, the copy for the daemon that runs, or what the packages' units make it of.
     pub(in crate::ctl::check) path: PathBuf,
     pub(in crate::ctl::check) state: State,
+    /// Whether it is `credential:NAME`: no user of a daemon need read it.
+    pub(in crate::ctl::check) is_credential: bool,
 }
 
 /// What the file is like.
@@ -47,6 +50,8 @@ pub(in crate::ctl::check) enum State {
     Missing,
     /// We may not look.
     Hidden,
+    /// systemd passes it to a daemon that it has not started.
+    Passed,
 }
 
 impl State {
@@ -100,7 +105,9 @@ fn judged(name: &'static str, path: &Path) -> Option<(&'static str, Result<(), S
     // Beside us, as in a build directory; else as installed.
     let beside = std::env::current_exe().ok()?.with_file_name(&program);
     let program = if beside.exists() { beside.display().to_string() } else { program };
-    match super::output(&program, &["--config", &path.display().to_string(), "check"]) {
+    let passed = Some(credentials(name)).filter(|directory| directory.is_dir());
+    match super::output_with(&program, &["--config", &path.display().to_string(), "check"], passed.as_deref())
+    {
         Ok(_) => Some((name, Ok(()))),
         Err(why) if why.ends_with("is not installed") => None,
         // "gatepost-milter: " stands before it twice: once by us, once by the daemon.
@@ -121,14 +128,18 @@ fn secrets(document: &toml::Table) -> Vec<Key> {
         for (name, value) in table {
             let inner = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
             match value {
+                // Without its domain SRS is off, whatever else stands there, as in the example.
+                toml::Value::Table(table)
+                    if inner == "postfix-policy.srs" && !table.contains_key("domain") => {}
                 toml::Value::Table(table) => rest.push((inner, table)),
                 toml::Value::String(path) if SECRETS.iter().any(|ending| name.ends_with(ending)) => {
-                    found.push(Key {
-                        section: section.clone(),
-                        name: name.clone(),
-                        path: path.into(),
-                        state: State::of(Path::new(path)),
-                    });
+                    let credential = path.strip_prefix("credential:");
+                    let (path, state) = match credential {
+                        Some(credential) => passed(&section, credential),
+                        None => (path.into(), State::of(Path::new(path))),
+                    };
+                    let (section, name) = (section.clone(), name.clone());
+                    found.push(Key { section, name, path, state, is_credential: credential.is_some() });
                 }
                 _ => {}
             }
@@ -137,6 +148,29 @@ fn secrets(document: &toml::Table) -> Vec<Key> {
     found.sort_by(|a, b| (&a.section, &a.name).cmp(&(&b.section, &b.name)));
     found
 }
+
+/// Where a credential of a section's daemon is seen: what systemd has passed to the daemon that runs, else the file of which the packages'
+/// units make it (`LoadCredential=secret:/etc/gatepost/secrets/DAEMON`).
+fn passed(section: &str, name: &str) -> (PathBuf, State) {
+    let daemon = section.split('.').next().unwrap_or_default();
+    let running = credentials(daemon).join(name);
+    let source = name.strip_prefix("secret_").map(|file| Path::new(SECRET_FILES).join(daemon).join(file));
+    for path in std::iter::once(&running).chain(&source) {
+        match State::of(path) {
+            State::Missing => {}
+            state => return (path.clone(), state),
+        }
+    }
+    (source.unwrap_or(running), State::Passed)
+}
+
+/// What systemd passes to a daemon (systemd.exec(5), `$CREDENTIALS_DIRECTORY` of a system service).
+fn credentials(daemon: &str) -> PathBuf {
+    format!("/run/credentials/gatepost-{daemon}.service").into()
+}
+
+/// Below it, a directory for each daemon.
+const SECRET_FILES: &str = "/etc/gatepost/secrets";
 
 fn listeners(
     daemon: &'static str,
@@ -204,7 +238,7 @@ mod tests {
     #[test]
     fn secrets_and_sockets_are_found_wherever_they_stand() {
         let text = "[database]\npassword-file = \"/nowhere/a\"\n[milter]\nlisten = [\"unix:/a\", \"systemd:milter\"]\n[milter.lists]\nspamhaus-key-file = \"/nowhere/b\"\n\
-            [milter.learning]\nlisten = [\"unix:/learn\"]\n[postfix-policy]\nsocketmap = [\"unix:/c\"]\n[[postfix-policy.policy]]\nlisten = [\"x\"]\n[postfix-policy.srs]\nsecrets-file = \"/nowhere/s\"\n";
+            [milter.learning]\nlisten = [\"unix:/learn\"]\n[postfix-policy]\nsocketmap = [\"unix:/c\"]\n[[postfix-policy.policy]]\nlisten = [\"x\"]\n[postfix-policy.srs]\ndomain = \"example.com\"\nsecrets-file = \"credential:secret_s\"\n";
         let document: toml::Table = toml::from_str(text).unwrap();
         let names: Vec<String> =
             secrets(&document).iter().map(|key| format!("{} {}", key.section, key.name)).collect();
@@ -212,7 +246,11 @@ mod tests {
             names,
             ["database password-file", "milter.lists spamhaus-key-file", "postfix-policy.srs secrets-file"]
         );
-        assert!(secrets(&document).iter().all(|key| key.state == State::Missing));
+        let states: Vec<State> = secrets(&document).into_iter().map(|key| key.state).collect();
+        assert_eq!(states, [State::Missing, State::Missing, State::Passed]);
+        assert_eq!(secrets(&document)[2].path, Path::new("/etc/gatepost/secrets/postfix-policy/s"));
+        let off: toml::Table = toml::from_str(&text.replace("domain = \"example.com\"\n", "")).unwrap();
+        assert_eq!(secrets(&off).len(), 2, "without a domain there is no SRS, and its secret is nobody's");
         let mut found = Vec::new();
         for name in ["milter", "postfix-policy"] {
             listeners(name, document[name].as_table().unwrap(), &mut found);

@@ -8,6 +8,7 @@ pub(in crate::ctl) mod postfix;
 pub(super) mod sockets;
 pub(super) mod tables;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Check;
@@ -49,12 +50,18 @@ impl HostFacts {
 
 /// What a program says on stdout, or why it says nothing.
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    output_with(program, arguments, None)
+}
+
+/// The same, with the credentials that systemd has passed to a daemon.
+fn output_with(program: &str, arguments: &[&str], credentials: Option<&Path>) -> Result<String, String> {
     // They stand in sbin, which is not in every user's path.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let done = Command::new(program)
         .args(arguments)
         .env("PATH", path)
         .env("LC_ALL", "C")
+        .envs(credentials.map(|directory| ("CREDENTIALS_DIRECTORY", directory)))
         .stdin(Stdio::null())
         .output()
         .map_err(|reason| match reason.kind() {
