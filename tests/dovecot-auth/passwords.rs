@@ -179,7 +179,8 @@ async fn a_remembered_password_dies_with_its_hash_at_once() {
     let mut lines = instance.lines("login").await;
     lines.handshake(1).await;
     let mut log_in = async |id, password| log_in(&mut lines, id, "web@example.com", password).await;
-    assert_eq!(log_in(1, "old").await, "OK\t1\tuser=web@example.com");
+    // A machine that is busy beyond measure may put the first one off.
+    until("it is hashed once", async || log_in(1, "old").await == "OK\t1\tuser=web@example.com").await;
     // Two hundred of these would take a minute of hashing.
     for id in 2..200 {
         assert_eq!(log_in(id, "old").await, format!("OK\t{id}\tuser=web@example.com"));
