@@ -77,11 +77,21 @@ pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::
     files.sort();
     let bar = Progress::new("learning", "files", Some(files.len() as u64));
     let mut teacher = Teacher { learn: &learn, connection, seen: 0, news: 0, skipped: 0 };
+    let mut gone = 0;
     for file in &files {
-        teacher.file(file).await.with_context(|| file.display().to_string())?;
+        match teacher.file(file).await {
+            // A Maildir in use: the file has another name since its flags changed, or its owner threw it away.
+            Err(error) if !learn.paths.contains(file) && is_gone(&error) => gone += 1,
+            read => read.with_context(|| file.display().to_string())?,
+        }
         bar.advance(1);
     }
     drop(bar);
+    if gone > 0 {
+        eprintln!(
+            "{gone} files were renamed or removed meanwhile; the same command again reads what has another name now"
+        );
+    }
     let word = learn.label.as_str();
     match learn.dry_run {
         true => println!("{} messages in {} files; nothing was learned", teacher.seen, files.len()),
@@ -94,6 +104,11 @@ pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::
         ),
     }
     Ok(())
+}
+
+/// Whether a file was not there any more.
+fn is_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// The files of a path: Dovecot's own files in a Maildir, and tmp, are no mail.
@@ -236,6 +251,8 @@ mod tests {
             files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, [".Sent/cur/4", "cur/1:2,S", "new/2"]);
         assert!(collect(Path::new("/does/not/exist"), &mut files).is_ok(), "opening it says what is wrong");
+        let missing = File::open("/does/not/exist").unwrap_err();
+        assert!(is_gone(&missing.into()) && !is_gone(&anyhow::anyhow!("other")));
     }
 
     #[test]

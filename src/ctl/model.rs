@@ -141,6 +141,8 @@ async fn summary(
     println!("sources  {}", if sources.is_empty() { "none".to_owned() } else { sources.join(", ") });
     println!("balance  {}", balance(spam, ham));
     let rarer = spam.min(ham);
+    // As the milter bounds it (`Calibration` of its model).
+    let odds = (rarer as f64 + 1.0).powf(1.5);
     let (least, which) = if spam < ham { (spam, "spam") } else { (ham, "ham") };
     match rarer {
         _ if rarer < HANDFUL => println!(
@@ -148,7 +150,7 @@ async fn summary(
         ),
         _ if rarer < CONFIDENT => println!(
             "sure     at most {:.0} %: {least} {which}, and it takes {CONFIDENT} of the rarer kind to say 99 %",
-            100.0 * (rarer as f64 + 1.0) / (rarer as f64 + 2.0)
+            100.0 * odds / (odds + 1.0)
         ),
         _ => println!("sure     as sure as a message lets it be"),
     }
@@ -236,7 +238,7 @@ async fn import(connection: &mut PgConnection, file: &std::path::Path) -> anyhow
 }
 
 async fn forget(connection: &mut PgConnection, user: &Address, yes: bool) -> anyhow::Result<()> {
-    let user = user.to_string();
+    let user = user.to_string().to_lowercase();
     let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM gatepost.training_log WHERE owner = $1")
         .bind(&user)
         .fetch_one(&mut *connection)
@@ -301,4 +303,4 @@ fn balance(spam: i64, ham: i64) -> String {
 /// Samples of each kind before the milters hear the model.
 const HANDFUL: i64 = 5;
 /// Samples of the rarer kind from which on the model may say 99 %.
-const CONFIDENT: i64 = 98;
+const CONFIDENT: i64 = 21;

@@ -74,6 +74,9 @@ impl StoredHash {
                 let scheme = match name {
                     // Whatever crypt(3) can: by the pattern.
                     _ if name.eq_ignore_ascii_case("CRYPT") => crypt_scheme(rest, encoding.flatten()),
+                    // Dovecot 2.4's name for each kind of it.
+                    _ if name.eq_ignore_ascii_case("ARGON2") => crypt_scheme(rest, encoding.flatten())
+                        .filter(|scheme| scheme.name.starts_with("ARGON2")),
                     _ => Scheme::named(name),
                 };
                 (scheme.filter(|_| encoding != Some(None)), encoding.flatten())
@@ -210,6 +213,7 @@ mod tests {
     /// `secret`.
     const SECRETS: &[&str] = &[
         "{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$9SsLj0yfSy5jA5qTJPRgLw$sR30ZHx4EqLDT7nmyihudTMF+0SKRw34kNyTwf7loUk",
+        "{ARGON2}$argon2i$v=19$m=32768,t=4,p=1$9SsLj0yfSy5jA5qTJPRgLw$sR30ZHx4EqLDT7nmyihudTMF+0SKRw34kNyTwf7loUk",
         "{BLF-CRYPT}$2y$05$GEgxh4vME4qOur/mXpB1nun/QM5U9QSUw/TgUkNAfGaXTlu9l.fEa",
         "{CRYPT}$2y$05$C1EwSoje4r2kIUIk4eygDOZd25qxXAQupAwsZREXphVA/iXSeRZE6",
         "$2y$05$C1EwSoje4r2kIUIk4eygDOZd25qxXAQupAwsZREXphVA/iXSeRZE6",
@@ -337,6 +341,16 @@ mod tests {
                 matches!(begun, Err(HashError::TooLong { .. } | HashError::Malformed(_)) | Ok(Cost { memory: u32::MAX, .. })),
                 "{hash}: {begun:?}"
             );
+        }
+    }
+
+    #[test]
+    fn dovecot_2_4_has_one_name_for_every_argon2() {
+        // By doveadm 2.4.1.
+        let hash = "{ARGON2}$argon2id$v=19$m=65536,t=3,p=1$/MCmuITX5RElXq8LnTJ7Zw$GXDk+SziVZ6uTa/HigoIxviE+lQKiLvKt3TFjA22HPQ";
+        assert_eq!((verify(hash, "secret"), verify(hash, "other")), (Ok(true), Ok(false)));
+        for other in ["$2y$05$GEgxh4vME4qOur/mXpB1nun/QM5U9QSUw/TgUkNAfGaXTlu9l.fEa", "secret", ""] {
+            assert!(StoredHash::parse(format!("{{ARGON2}}{other}")).scheme().is_none(), "{other}");
         }
     }
 

@@ -22,6 +22,7 @@ mod schema;
 mod spam;
 mod store;
 mod tool;
+mod training;
 
 /// Waits until a condition holds; a minute is "never" on any machine.
 async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {

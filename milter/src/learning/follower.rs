@@ -381,9 +381,9 @@ pub(super) fn apply(model: &mut Model, row: &Logged, features: &Features) {
     let owner = row.owner.as_deref().map(Owner::new);
     let label = if row.spam { Label::Spam } else { Label::Ham };
     let judged = model.judge(features, owner);
-    model.learn(features, owner, label, &judged);
-    if row.corrects {
-        model.correct(features, owner, label);
+    match row.corrects {
+        false => model.learn(features, owner, label, &judged),
+        true => model.correct(features, owner, label, &judged),
     }
 }
 

@@ -13,6 +13,9 @@
 //! if |e| > MARGIN:   g ← g + e²,   w ← w + STEP·e·x / √(FLOOR + g)      for each feature; HAM times that for ham
 //! ```
 //!
+//! The log-odds that are added are bounded softly, L·tanh(logit / L), so that one view that is very sure, as the header of a mailing list makes it,
+//! does not silence the others.
+//!
 //! The sum of the log-odds is surer than it should be (the views see the same message), and on a server that has learned little it is much
 //! surer; so it is calibrated by a slope and an offset that are learned along, from what each sample was judged before it was
 //! learned ([`Calibration`]).
@@ -40,6 +43,9 @@ const MARGIN: f32 = 0.1;
 const FLOOR: f32 = 0.1;
 /// The unit of stored curvature: e² ≥ 0.01, and 255 of these steps of 1 saturate 16 bits.
 const CURVATURE: f32 = 1.0 / 256.0;
+
+/// The most log-odds that a view brings into the sum. Tried: 2 to 8, and none.
+const MOST: f32 = 6.0;
 
 /// How many times as many samples as the other owners on average somebody may teach everybody with in full.
 const FAIR: f32 = 2.0;
@@ -99,6 +105,10 @@ impl Label {
         }
     }
 
+    fn opposite(self) -> Self {
+        if self == Self::Spam { Self::Ham } else { Self::Spam }
+    }
+
     /// 1 for spam.
     fn target(self) -> f32 {
         if self == Self::Spam { 1.0 } else { 0.0 }
@@ -110,7 +120,7 @@ impl Label {
 pub struct Judgement {
     /// The log-odds of each view: header, body, words, the owner's words.
     pub(super) views: [f32; 4],
-    /// Their sum, for ranking.
+    /// Their sum, each bounded, for ranking.
     pub logit: f32,
     /// The calibrated probability that it is spam, 0 to 1.
     pub probability: f64,
@@ -153,7 +163,7 @@ impl Model {
         let [header, body, words] = views(features).map(|view| self.logit(view.iter().copied()));
         let own = owner.map_or(0.0, |owner| self.logit(of_owner(&features.words, owner)));
         let views = [header, body, words, own];
-        let logit = (header + body) + (words + OWN * own);
+        let logit = (bounded(header) + bounded(body)) + (bounded(words) + OWN * bounded(own));
         Judgement { views, logit, probability: self.calibration.probability(logit, self.shown) }
     }
 
@@ -161,24 +171,38 @@ impl Model {
     pub fn learn(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
         self.count(owner, label, judged);
         self.step_all(features, owner, label, judged);
-        let kind = usize::from(label == Label::Ham);
-        if let (Some(shown), Some(missed)) = (self.shown.get_mut(kind), self.missed.get_mut(kind)) {
-            *shown += 1;
-            *missed += u64::from((judged.probability > 0.5) != (label == Label::Spam));
-        }
+        let [shown, missed] = self.counts(label);
+        *shown += 1;
+        *missed += u64::from((judged.probability > 0.5) != (label == Label::Spam));
     }
 
     /// Shows a sample of which the same owner said the opposite before: repeated until the message is on its right side, so that the
-    /// new word replaces the old one.
-    pub fn correct(&mut self, features: &Features, owner: Option<Owner>, label: Label) {
+    /// new word replaces the old one. It is one sample still, of the other kind; what was thought of it was thought of the first word.
+    pub fn correct(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
+        self.count(owner, label, judged);
+        self.step_all(features, owner, label, judged);
         for _ in 0..CORRECTION {
             let judged = self.judge(features, owner);
             if label.target() == 1.0 && judged.logit > SETTLED
                 || label.target() == 0.0 && judged.logit < -SETTLED
             {
-                return;
+                break;
             }
             self.step_all(features, owner, label, &judged);
+        }
+        let [shown, missed] = self.counts(label.opposite());
+        *shown = shown.saturating_sub(1);
+        *missed = (*missed).min(*shown);
+        let [shown, _] = self.counts(label);
+        *shown += 1;
+    }
+
+    /// The samples shown of one kind, and those of them that were judged wrong.
+    fn counts(&mut self, label: Label) -> [&mut u64; 2] {
+        let ([spam, ham], [missed_spam, missed_ham]) = (&mut self.shown, &mut self.missed);
+        match label {
+            Label::Spam => [spam, missed_spam],
+            Label::Ham => [ham, missed_ham],
         }
     }
 
@@ -325,16 +349,18 @@ impl Calibration {
     const SETTLED: f64 = 1_000.0;
     /// Log-odds beyond this say no more.
     const SURE: f64 = 40.0;
+    /// The power of the number of samples that bounds the odds. With 1 the log-loss was higher on every stream, with 2 and more no lower.
+    const CAUTION: f64 = 1.5;
 
     fn scaled(&self, logit: f32) -> f64 {
         self.slope * f64::from(logit).clamp(-Self::SURE, Self::SURE) + self.offset
     }
 
     /// The probability, drawn towards one half while few samples of either kind were seen: after n of the rarer kind no surer than
-    /// n + 1 to one.
+    /// (n + 1)^1.5 to one.
     fn probability(&self, logit: f32, shown: [u64; 2]) -> f64 {
         let [spam, ham] = shown;
-        let most = libm::log(spam.min(ham) as f64 + 1.0);
+        let most = Self::CAUTION * libm::log(spam.min(ham) as f64 + 1.0);
         1.0 / (1.0 + libm::exp(-self.scaled(logit).clamp(-most, most)))
     }
 
@@ -355,6 +381,11 @@ fn views(features: &Features) -> [&[u32]; 3] {
 /// Each of a view's features, so that the view has length one.
 fn scale(count: usize) -> f32 {
     1.0 / (count.max(1) as f32).sqrt()
+}
+
+/// Log-odds as they are added: next to the same where they are small, [`MOST`] at most.
+fn bounded(logit: f32) -> f32 {
+    MOST * libm::tanhf(logit / MOST)
 }
 
 /// The same on every host, unlike the C library's `exp`.
@@ -409,7 +440,8 @@ mod tests {
         }
         assert_eq!(model.judge(&spam, None).probability, 0.5, "spam alone proves nothing");
         let model = taught(2);
-        assert!(model.judge(&spam, None).probability <= 0.75);
+        // 3^1.5 to one.
+        assert!(model.judge(&spam, None).probability <= 0.8387);
     }
 
     #[test]
@@ -433,10 +465,11 @@ mod tests {
         let newsletter = sample("cheap flights", "buy cheap tickets now");
         let judged = model.judge(&newsletter, None);
         model.learn(&newsletter, None, Label::Spam, &judged);
-        let shown = model.shown();
-        model.correct(&newsletter, None, Label::Ham);
+        let [spam, ham] = model.shown();
+        let judged = model.judge(&newsletter, None);
+        model.correct(&newsletter, None, Label::Ham, &judged);
         assert!(model.judge(&newsletter, None).probability < 0.5);
-        assert_eq!(model.shown(), shown, "one message, one sample");
+        assert_eq!(model.shown(), [spam - 1, ham + 1], "one message, one sample");
     }
 
     #[test]

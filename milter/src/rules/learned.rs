@@ -35,7 +35,7 @@ pub const BAYES_HAM_999: Rule = Rule {
 pub const BAYES_HAM_99: Rule = Rule {
     symbol: "BAYES_HAM_99",
     group: Group::Learned,
-    weight: -2.0,
+    weight: -4.4,
     summary: "what people have shown says wanted: 99 to 99.9 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 1)),
@@ -75,7 +75,7 @@ pub const BAYES_HAM_50: Rule = Rule {
 pub const BAYES_SPAM_50: Rule = Rule {
     symbol: "BAYES_SPAM_50",
     group: Group::Learned,
-    weight: 0.8,
+    weight: 0.3,
     summary: "what people have shown says spam: up to 80 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 5)),
@@ -95,7 +95,7 @@ pub const BAYES_SPAM_80: Rule = Rule {
 pub const BAYES_SPAM_95: Rule = Rule {
     symbol: "BAYES_SPAM_95",
     group: Group::Learned,
-    weight: 5.2,
+    weight: 5.0,
     summary: "what people have shown says spam: 95 to 99 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 7)),

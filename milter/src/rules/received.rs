@@ -35,7 +35,7 @@ pub const RCVD_ILLEGAL_IP: Rule = Rule {
 pub const RCVD_HELO_USER: Rule = Rule {
     symbol: "RCVD_HELO_USER",
     group: Group::Received,
-    weight: 3.0,
+    weight: 3.2,
     summary: "a hop came from a client that calls itself User",
     why: "a program for sending unwanted mail says so in HELO where its user sets nothing (Rspamd: 3)",
     check: Check::Facts(|facts| {
@@ -74,7 +74,7 @@ pub const RCVD_DOUBLE_IP_SPAM: Rule = Rule {
 pub const INVALID_POSTFIX_RECEIVED: Rule = Rule {
     symbol: "INVALID_POSTFIX_RECEIVED",
     group: Group::Received,
-    weight: 3.0,
+    weight: 3.5,
     summary: "a hop claims to be Postfix, with a queue id that Postfix never gives",
     why: "short ones are upper-case hexadecimal, long ones digits and consonants (Postfix: enable_long_queue_ids; Rspamd: 3)",
     check: Check::Facts(|facts| {
@@ -91,7 +91,7 @@ pub const INVALID_POSTFIX_RECEIVED: Rule = Rule {
 pub const RCVD_TIME_BACKWARDS: Rule = Rule {
     symbol: "RCVD_TIME_BACKWARDS",
     group: Group::Received,
-    weight: 1.5,
+    weight: 1.8,
     summary: "a hop received it more than a day before the hop that it came from",
     why: "clocks differ by minutes, and zones that are set wrong by hours; invented hops by days",
     check: Check::Facts(|facts| {
@@ -136,7 +136,7 @@ fn is_illegal(text: &str) -> bool {
     let digits =
         |number: &&str| (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
     numbers.len() == 4
-        && numbers.iter().all(|number| digits(number))
+        && numbers.iter().all(digits)
         && numbers.iter().any(|number| number.parse::<u8>().is_err())
 }
 

@@ -56,6 +56,20 @@ def learning(stack: Stack, story: Story) -> None:
     found = taught(4)
     story.check("throwing spam away says nothing", [row.split("\t")[0] for row in found] == ["spam", "ham", "spam", "spam"], found)
 
+    story.sent("alice: COPY to Junk, from there to Archive and to Trash, and MOVE from Archive to Junk")
+    third = letter(f"Berta <{STRANGER}>", ALICE, "A third offer")
+    from_outside(stack, story, ALICE, third)
+    arrival(stack, ALICE, third["Message-ID"])
+    copied = lambda source, target: move(stack, third["Message-ID"], source, target, "COPY")
+    copied("INBOX", "Junk")
+    taught(5)
+    copied("Junk", "Archive")
+    taught(6)
+    copied("Junk", "Trash")
+    move(stack, third["Message-ID"], "Archive", "Junk")
+    found = [row.split("\t")[0] for row in taught(7)]
+    story.check("COPY says the same as MOVE, and into Trash nothing", found[4:] == ["spam", "ham", "spam"], found)
+
     said = until("the host knows", lambda: "spam" in (said := stack.gatepost("model", "status")) and said)
     story.printed(said)
     story.check("`gatepost model status` counts them", " corrections; of 1 users" in said, said)
@@ -82,14 +96,14 @@ def seen(stack: Stack, name: str, raw: bytes, *how: str) -> str:
     return subprocess.run([stack.daemons["milter"].program, "features", *how, path], check=True, capture_output=True, text=True).stdout
 
 
-def move(stack: Stack, message_id: str, source: str, target: str) -> None:
-    """IMAP MOVE (RFC 6851) of one message."""
+def move(stack: Stack, message_id: str, source: str, target: str, command: str = "MOVE") -> None:
+    """IMAP MOVE (RFC 6851), or COPY, of one message."""
     with Mailbox(stack.ports, stack.trust, ALICE, PASSWORDS[ALICE]) as mailbox:
         if target not in mailbox.folders():
             mailbox.ask("create", target)
         mailbox.ask("select", source)
         [numbers] = mailbox.ask("search", None, "HEADER", "Message-ID", f'"{message_id}"')
-        mailbox.ask("_simple_command", "MOVE", numbers.decode(), target)
+        mailbox.ask("_simple_command", command, numbers.decode(), target)
 
 
 SCENES = [Scene("L", "mail moved into and out of Junk is learned, as it was judged", learning, demo=True)]
