@@ -385,3 +385,58 @@ fn what_is_printed_is_a_script_of_the_shell() {
     assert_eq!(word("it's"), "'it'\\''s'");
     serde_json::to_string(&plan).unwrap();
 }
+
+#[test]
+fn the_way_back_in_postfix_is_told_as_commands() {
+    let plan = plan(&tutorial(), &Wish::default());
+    let script = shell(&plan, &Places::default());
+    for line in [
+        "# back: postconf -e \\",
+        "#   'virtual_mailbox_domains = pgsql:/etc/postfix/pgsql-virtual-mailbox-domains.cf' \\",
+        "# back: postconf -X \\",
+        "# back: postconf -P \\",
+        "#   submission/inet/smtpd_sasl_path=private/auth",
+        "# back: postconf -MX submissions/inet",
+    ] {
+        assert!(script.lines().any(|there| there == line), "{line} is missing in\n{script}");
+    }
+    // What was not set before is taken out, whatever stands in its place now.
+    let unset = script.split("# back: postconf -X").nth(1).unwrap();
+    assert!(unset.split("\n\n").next().unwrap().contains("smtp_tls_policy_maps"), "{unset}");
+}
+
+/// Each of them is named, its work has a successor, and what cannot be taken over by itself stays with the lines that do it.
+#[test]
+fn what_stood_beside_the_tutorials_server_is_known() {
+    let mut facts = tutorial();
+    let domain = Domain::parse("example.com").unwrap();
+    facts.keys.to_import = vec![Foreign {
+        from: KeySource::Opendkim,
+        path: "/etc/opendkim.conf".into(),
+        keys: vec![(domain, "mail".into())],
+    }];
+    facts.neighbours = [("OpenDKIM", "opendkim"), ("postgrey", "postgrey"), ("PostSRSd", "postsrsd")]
+        .map(|(name, unit)| Neighbour { name, units: vec![format!("{unit}.service")] })
+        .into();
+    let milters = "inet:localhost:12301, unix:mine.sock".to_owned();
+    facts.postfix.as_mut().unwrap().settings.insert("smtpd_milters".into(), milters);
+    let plan = plan(&facts, &Wish::default());
+    let script = shell(&plan, &Places::default());
+    for line in [
+        "# found: OpenDKIM: opendkim.service",
+        "gatepost dkim import opendkim /etc/opendkim.conf",
+        "systemctl disable --now opendkim.service",
+        "# back: systemctl enable --now opendkim.service",
+        "systemctl disable --now postgrey.service",
+    ] {
+        assert!(script.lines().any(|there| there == line), "{line} is missing in\n{script}");
+    }
+    assert!(!script.contains("disable --now postsrsd"), "{script}");
+    assert!(script.contains("# note: PostSRSd stays: gatepost-postfix-policy(8), \"SRS\""), "{script}");
+    // A milter of the admin's own stays behind ours, OpenDKIM's goes.
+    let settings = settings(&plan);
+    let (_, milters) = settings.iter().find(|(name, _)| name == "smtpd_milters").unwrap();
+    assert!(milters.contains("mine.sock") && !milters.contains("12301"), "{milters}");
+    // Every step has its reason and its way back.
+    assert!(plan.steps.iter().all(|planned| !planned.why.is_empty() && !planned.undo.is_empty()));
+}
