@@ -82,7 +82,7 @@ fn the_manual_page_names_every_map_check_and_key() {
     let maps = MAPS.iter().map(|map| (map.name, map.parameter));
     let checks = CHECKS.iter().map(|check| (check.name, check.restrictions));
     for (name, parameter) in maps.chain(checks) {
-        assert!(page.contains(&format!(".BR {name} \" (\" {parameter} )")), "{name} ({parameter})");
+        assert!(page.contains(&format!("\\fB{name}\\fR ({parameter})")), "{name} ({parameter})");
     }
     // serde names the keys when it meets one that it does not know.
     for section in [
