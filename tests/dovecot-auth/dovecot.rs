@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::instance::{Instance, plain, soon, until};
+use crate::ports::free_port;
 
 /// A running Dovecot, with our daemon behind it.
 pub struct Dovecot {
@@ -31,7 +32,7 @@ impl Dovecot {
         std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let (uid, gid, users) = owners(dir);
         let mail = dir.join("mail");
-        let (ports, sink) = (free_ports(), sink().await);
+        let (ports, sink) = ([(); 5].map(|()| free_port()), sink().await);
         let settings = format!(
             "listen-auth-policy = [\"inet:127.0.0.1:{}\"]\nuid = \"{uid}\"\ngid = \"{gid}\"\nhome = \"{}/{{domain}}/{{local}}\"\nshare-to-anyone = \"everybody\"\n{more}\n{FIELDS}",
             ports[4],
@@ -288,11 +289,6 @@ async fn sink() -> u16 {
         }
     });
     port
-}
-
-fn free_ports() -> [u16; 5] {
-    let listeners = [(); 5].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,8 @@ mod instance;
 mod oauth;
 mod passwords;
 mod peers;
+#[path = "../support/ports.rs"]
+mod ports;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -2,7 +2,7 @@
 //! `conversations/dmarc-*.txt`.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use gatepost::store::schema;
 
@@ -128,7 +128,7 @@ async fn tables_that_are_not_as_expected_refuse_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_and_metrics_say_what_was_done_and_why() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::ports::free_port();
     let (database, daemon) = world(&format!("metrics = \"inet:127.0.0.1:{port}\"\n")).await;
     sent(&daemon, "bank.test");
     sent(&daemon, "shop.test");

@@ -334,7 +334,7 @@ async fn metrics_count_keys_that_sign_and_keys_that_are_withheld() {
     insert(&database, "s", "active", &key).await;
     insert(&database, "gone", "active", &gone).await;
     let dns = Dns::serve(&zone(&key));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::ports::free_port();
     let metrics = format!("metrics = \"inet:127.0.0.1:{port}\"");
     let daemon = Daemon::start(&metrics, &format!("{}{}{OFTEN}", dns.toml(), database.toml()));
     until_signed(&daemon, true).await;
