@@ -142,7 +142,8 @@ def switch(server: Tutorial, story: Story) -> None:
     plan_directory = server.directory / "plan"
     server.setup("--write", str(plan_directory))
     path = f"{server.stack.programs}:{os.environ['PATH']}"
-    of_postfix = lambda: run("postconf", "-c", server.postfix.config, "-n") + run("postconf", "-c", server.postfix.config, "-P") + run("postconf", "-c", server.postfix.config, "-M")
+    # 3.10 may also say which directory it was told to read.
+    of_postfix = lambda: re.sub(r"^config_directory = .*\n", "", "".join(run("postconf", "-c", server.postfix.config, which) for which in ("-n", "-P", "-M")), flags=re.M)
     before_by_hand = of_postfix()
     story.printed(run("sh", plan_directory / "setup.sh", environment={"PATH": path}))
     printed = server.setup()
