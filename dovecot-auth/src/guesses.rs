@@ -8,9 +8,11 @@
 //! [`Guesses::take_back`] or [`Guesses::was_right`]. Right passwords leave nothing behind.
 //! Refuses to grow without bound: beyond [`MOST`] guesses the oldest are forgotten.
 
+mod tally;
+
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 use gatepost::config::{Network, Secret};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+
+use tally::{Numbers, Tally};
 
 /// How many different wrong passwords are too many; 0 for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,36 +52,6 @@ struct State {
     order: VecDeque<Record>,
     /// Where logins have, or have not, logged in before.
     known: Numbers<(Instant, bool)>,
-}
-
-/// The guesses for one key, and when each was tried last. While nobody guesses it is one at most, the attempt under way, and takes no memory
-/// of its own.
-#[derive(Debug, Default)]
-struct Tally {
-    one: Option<(u64, Instant)>,
-    more: Numbers<Instant>,
-    /// How many of them are under way, and may yet turn out right.
-    under_way: u32,
-}
-
-/// Under numbers that are hashes already, by a key that nobody else has.
-type Numbers<V> = HashMap<u64, V, BuildHasherDefault<Number>>;
-
-#[derive(Debug, Default)]
-struct Number(u64);
-
-impl Hasher for Number {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +148,7 @@ impl Guesses {
         let (new, dated) = state.add(record, true);
         let known = [record.whom.own_address, record.whom.own_network]
             .map(|place| place.and_then(|place| state.known_at(place)));
-        let (shares, certain) = state.shares(&record.whom, limits, new);
+        let (shares, certain) = state.shares(&record, limits);
         Attempt { record, known, new, dated, shares, certain }
     }
 
@@ -183,12 +157,13 @@ impl Guesses {
         self.settled.notified()
     }
 
-    /// The attempt was wrong, or nobody waited for the end of it: it counts.
+    /// The attempt was wrong, or nobody waited for the end of it: it counts, even if somebody who tried the same at that time took it back.
     pub fn confirm(&self, attempt: &Attempt) {
-        if attempt.dated {
+        {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.land(&attempt.record, attempt.new);
-            state.order.push_back(attempt.record);
+            if state.settle(&attempt.record) || attempt.dated {
+                state.order.push_back(attempt.record);
+            }
         }
         self.settled.notify_waiters();
     }
@@ -202,8 +177,7 @@ impl Guesses {
     /// The same, of one that will be tried again: nobody who waits is told.
     pub fn withdraw(&self, attempt: &Attempt) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.land(&attempt.record, attempt.new);
-        state.remove(&attempt.record, attempt.new);
+        state.withdraw(&attempt.record);
         if attempt.dated && attempt.new != attempt.record.whom.bits() {
             state.order.push_back(attempt.record);
         }
@@ -213,8 +187,7 @@ impl Guesses {
     pub fn was_right(&self, attempt: &Attempt) {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.land(&attempt.record, attempt.new);
-            state.remove(&attempt.record, ALL);
+            state.remove(&attempt.record);
         }
         self.settled.notify_waiters();
     }
@@ -224,7 +197,8 @@ impl Guesses {
         let Some(at) = Instant::now().checked_sub(ago) else { return };
         let record = Record { at, guess, whom: self.whom(login, address, trusted) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (_, true) = state.add(record, false) {
+        let (_, dated) = state.add(record, false);
+        if state.settle(&record) || dated {
             state.order.push_back(record);
         }
     }
@@ -246,7 +220,7 @@ impl Guesses {
             })
             .copied()
             .collect();
-        found.iter().for_each(|record| state.remove(record, ALL));
+        found.iter().for_each(|record| state.remove(record));
         found.len()
     }
 
@@ -293,35 +267,6 @@ pub fn places(address: IpAddr) -> [Network; 2] {
     }
 }
 
-impl Tally {
-    fn len(&self) -> usize {
-        usize::from(self.one.is_some()) + self.more.len()
-    }
-
-    fn get(&self, guess: u64) -> Option<Instant> {
-        match self.one {
-            Some((known, at)) if known == guess => Some(at),
-            _ => self.more.get(&guess).copied(),
-        }
-    }
-
-    fn insert(&mut self, guess: u64, at: Instant) {
-        match &mut self.one {
-            Some((known, last)) if *known == guess => *last = at,
-            // It may stand among the others although there is room here.
-            None if !self.more.contains_key(&guess) => self.one = Some((guess, at)),
-            _ => drop(self.more.insert(guess, at)),
-        }
-    }
-
-    fn remove(&mut self, guess: u64) {
-        match self.one {
-            Some((known, _)) if known == guess => self.one = None,
-            _ => drop(self.more.remove(&guess)),
-        }
-    }
-}
-
 impl State {
     /// Whether a login has logged in from somewhere; `None` where that is not known here.
     fn known_at(&self, place: u64) -> Option<bool> {
@@ -346,7 +291,7 @@ impl State {
     }
 
     /// In which of its tables it is new, and whether it stands there with its time now: what is repeated within a minute changes nothing.
-    /// One that is under way is to [`State::land`].
+    /// One that is under way is to [`State::settle`] or to [`State::remove`].
     fn add(&mut self, record: Record, under_way: bool) -> (u8, bool) {
         let (mut new, mut is_old) = (0, false);
         for (bit, whom) in record.whom.all() {
@@ -354,8 +299,7 @@ impl State {
             match tally.get(record.guess) {
                 None => {
                     new |= bit;
-                    tally.insert(record.guess, record.at);
-                    tally.under_way += u32::from(under_way);
+                    tally.add(record.guess, record.at, under_way);
                 }
                 Some(at) => is_old |= record.at.saturating_duration_since(at) > REPEAT,
             }
@@ -363,30 +307,30 @@ impl State {
         let dated = new != 0 || is_old;
         if dated && new != record.whom.bits() {
             for (_, whom) in record.whom.all() {
-                self.tallies.entry(whom).or_default().insert(record.guess, record.at);
+                self.tallies.entry(whom).or_default().date(record.guess, record.at);
             }
         }
         (new, dated)
     }
 
-    /// What was under way is so no more.
-    fn land(&mut self, record: &Record, new: u8) {
-        for (bit, whom) in record.whom.all() {
-            if bit & new != 0
-                && let Some(tally) = self.tallies.get_mut(&whom)
-            {
-                tally.under_way = tally.under_way.saturating_sub(1);
-            }
+    /// What was under way counts now; whether it had to be added to some table because somebody has taken it out.
+    fn settle(&mut self, record: &Record) -> bool {
+        let mut is_added = false;
+        for (_, whom) in record.whom.all() {
+            let tally = self.tallies.entry(whom).or_default();
+            is_added |= tally.get(record.guess).is_none();
+            tally.settle(record.guess, record.at);
         }
+        is_added
     }
 
-    /// How close the limits are: with all that is under way, and with nothing of it but the attempt that is `new` in those tables.
-    fn shares(&self, whom: &Whom, limits: Limits, new: u8) -> (Shares, Shares) {
+    /// How close the limits are: with all that is under way, and with nothing of it but this attempt.
+    fn shares(&self, record: &Record, limits: Limits) -> (Shares, Shares) {
         let share = |place: usize, limit: u32, certain: bool| {
-            let tally = whom.table(place).filter(|_| limit > 0).and_then(|whom| self.tallies.get(&whom));
+            let tally =
+                record.whom.table(place).filter(|_| limit > 0).and_then(|whom| self.tallies.get(&whom));
             tally.map_or(0.0, |tally| {
-                let others = tally.under_way.saturating_sub(u32::from(new >> place & 1));
-                ratio(tally.len() - if certain { others as usize } else { 0 }, limit)
+                ratio(if certain { tally.certain(record.guess) } else { tally.len() }, limit)
             })
         };
         let shares = |certain| Shares {
@@ -398,18 +342,23 @@ impl State {
         (shares(false), shares(true))
     }
 
-    fn remove(&mut self, record: &Record, tables: u8) {
-        for (bit, whom) in record.whom.all() {
-            if bit & tables != 0 {
-                self.remove_from(whom, record.guess, |_| true);
-            }
+    /// What is under way is no more, and does not count.
+    fn withdraw(&mut self, record: &Record) {
+        for (_, whom) in record.whom.all() {
+            self.remove_from(whom, |tally| tally.is_under_way(record.guess), record.guess);
         }
     }
 
-    /// Takes a guess out of a tally, if it was tried at a time that fits.
-    fn remove_from(&mut self, whom: u64, guess: u64, fits: impl FnOnce(Instant) -> bool) {
+    fn remove(&mut self, record: &Record) {
+        for (_, whom) in record.whom.all() {
+            self.remove_from(whom, |_| true, record.guess);
+        }
+    }
+
+    /// Takes a guess out of a tally that it fits.
+    fn remove_from(&mut self, whom: u64, fits: impl FnOnce(&Tally) -> bool, guess: u64) {
         if let Entry::Occupied(mut tally) = self.tallies.entry(whom)
-            && tally.get().get(guess).is_some_and(fits)
+            && fits(tally.get())
         {
             tally.get_mut().remove(guess);
             if tally.get().len() == 0 {
@@ -426,7 +375,8 @@ impl State {
             self.order.pop_front();
             for (_, whom) in record.whom.all() {
                 // One that was repeated has a later record.
-                self.remove_from(whom, record.guess, |at| at <= record.at);
+                let fits = |tally: &Tally| tally.get(record.guess).is_some_and(|at| at <= record.at);
+                self.remove_from(whom, fits, record.guess);
             }
         }
     }
@@ -445,9 +395,11 @@ impl Whom {
         self.tables().get(place).copied().flatten()
     }
 
-    /// Each with a bit of its own.
+    /// Each once, with a bit of its own: an IPv6 address is its network.
     fn all(self) -> impl Iterator<Item = (u8, u64)> + use<> {
-        self.tables().into_iter().enumerate().filter_map(|(place, whom)| whom.map(|whom| (1 << place, whom)))
+        let once =
+            Self { own_network: self.own_network.filter(|_| self.own_network != self.own_address), ..self };
+        once.tables().into_iter().enumerate().filter_map(|(place, whom)| whom.map(|whom| (1 << place, whom)))
     }
 }
 
@@ -457,8 +409,6 @@ fn ratio(count: usize, limit: u32) -> f64 {
 
 /// The bit of the first of [`Whom::all`].
 const USER: u8 = 1;
-/// Every table of an attempt.
-const ALL: u8 = u8::MAX;
 /// About 400 bytes each.
 const MOST: usize = 65_536;
 /// A guess that is repeated is recorded once in this time.
@@ -570,7 +520,7 @@ mod tests {
         // Tried twice at once, it is one guess; wrong ones are certain.
         let (first, second) =
             (scene.begin("bob", "192.0.2.1", "wrong"), scene.begin("bob", "192.0.2.1", "wrong"));
-        assert_eq!((certain(&first), certain(&second)), ((1.0 / 3.0, 0.2), (0.0, 0.0)));
+        assert_eq!((certain(&first), certain(&second)), ((1.0 / 3.0, 0.2), (1.0 / 3.0, 0.2)));
         scene.0.confirm(&second);
         scene.0.confirm(&first);
         let other = scene.begin("bob", "192.0.2.1", "other");
@@ -580,6 +530,87 @@ mod tests {
         scene.0.was_right(&same);
         scene.0.was_right(&other);
         assert_eq!(certain(&scene.begin("bob", "192.0.2.1", "last")), (2.0 / 3.0, 0.4));
+    }
+
+    #[test]
+    fn attempts_with_one_password_may_overtake_each_other() {
+        let scene = Scene(Guesses::default());
+        let begin = |password| scene.begin("alice", "192.0.2.1", password);
+        let [first, second, other] = [begin("right"), begin("right"), begin("other")];
+        // What the second has taken out of the tables, the first is not under way in any more.
+        scene.0.was_right(&second);
+        let third = begin("third");
+        assert_eq!((third.shares.user, third.certain.user), (2.0 / 3.0, 1.0 / 3.0));
+        for attempt in [&first, &other, &third] {
+            scene.0.was_right(attempt);
+        }
+        assert_eq!((scene.0.len(), scene.0.state.lock().unwrap().tallies.len()), (0, 0));
+        // What one of them waits with is wrong all the same if another finds it so, before or after.
+        for is_before in [true, false] {
+            let (waits, goes_on) = (begin("wrong"), begin("wrong"));
+            if is_before {
+                scene.0.withdraw(&waits);
+            }
+            scene.0.confirm(&goes_on);
+            if !is_before {
+                scene.0.withdraw(&waits);
+            }
+            assert_eq!(begin("wrong").certain.user, 1.0 / 3.0);
+            assert_eq!(scene.0.forget("alice"), 1, "{is_before}");
+        }
+        // Nor is what another host has heard taken back.
+        let here = begin("wrong");
+        scene.0.heard("alice", "192.0.2.1".parse().ok(), false, here.record.guess, Duration::ZERO);
+        scene.0.take_back(&here);
+        assert!(!begin("wrong").is_new());
+    }
+
+    proptest::proptest! {
+        /// Whatever overtakes what: shares are never more than what was tried, never less than what is certain, and nothing stays that
+        /// was right or not decided.
+        #[test]
+        fn whatever_is_settled_in_whatever_order(
+            steps in proptest::collection::vec((0_u8..5, 0_usize..2, 0_usize..3, 0_usize..3), 1..60),
+        ) {
+            let (scene, mut under_way) = (Scene(Guesses::default()), Vec::new());
+            let mut wrong = std::collections::HashSet::new();
+            for (step, login, address, password) in steps {
+                if step < 2 || under_way.is_empty() {
+                    let login = ["alice", "bob"][login];
+                    let address = ["192.0.2.1", "192.0.2.2", "2001:db8::1"][address];
+                    let attempt = scene.begin(login, address, ["a", "b", "c"][password]);
+                    let all = [(attempt.shares, attempt.certain)].map(|(all, certain)| {
+                        [(all.user, certain.user), (all.own_address, certain.own_address), (all.own_network, certain.own_network)]
+                    });
+                    for (all, certain) in all.into_iter().flatten() {
+                        proptest::prop_assert!((1.0 / 3.0..=1.0).contains(&certain) && (certain..=1.0).contains(&all));
+                    }
+                    under_way.push(((login, password), attempt));
+                } else {
+                    let (what, attempt) = under_way.remove((address * 3 + password) % under_way.len());
+                    match step {
+                        2 => scene.0.withdraw(&attempt),
+                        3 => {
+                            scene.0.was_right(&attempt);
+                            wrong.remove(&what);
+                        }
+                        _ => {
+                            scene.0.confirm(&attempt);
+                            wrong.insert(what);
+                        }
+                    }
+                }
+            }
+            for (_, attempt) in &under_way {
+                scene.0.withdraw(attempt);
+            }
+            for login in ["alice", "bob"] {
+                let next = scene.begin(login, "203.0.113.1", "next");
+                let certain = wrong.iter().filter(|what| what.0 == login).count();
+                proptest::prop_assert_eq!(next.shares.user, ratio(certain + 1, 3));
+                proptest::prop_assert_eq!(next.certain.user, next.shares.user);
+            }
+        }
     }
 
     #[test]

@@ -130,9 +130,13 @@ impl Dns {
         Self { address, lines: Arc::default(), asked, tcp }
     }
 
-    /// Table `[dns]` for this server.
+    /// Table `[dns]` for this server. Where every question has its answer it may be late, on a busy machine; where none is to be
+    /// waited for it is given up soon.
     pub(crate) fn toml(&self) -> String {
-        format!("[dns]\nservers = [\"{}\"]\ntimeout = \"500ms\"\n", self.address)
+        let lines = self.lines.lock().unwrap();
+        let is_whole = !lines.is_empty() && !lines.iter().any(|line| matches!(line.value, Value::Drop));
+        let timeout = if is_whole { "5s" } else { "500ms" };
+        format!("[dns]\nservers = [\"{}\"]\ntimeout = \"{timeout}\"\n", self.address)
     }
 
     /// Where it listens.
