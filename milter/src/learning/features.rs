@@ -18,11 +18,13 @@
 //! Charsets are not converted: bytes are compared with bytes, so the same words in two charsets are two words. The work is bounded by the
 //! constants here, whatever the size of the message.
 
+use std::borrow::Cow;
+
 use gatepost::training;
 use mail_parser::PartKind;
 
 use super::model::Owner;
-use super::words::{self, Words};
+use super::words::{self, Context, Source, Words};
 use crate::facts;
 use crate::facts::parts::MAX_PARTS;
 use crate::message::{Header, Message};
@@ -65,7 +67,11 @@ pub struct Features {
 pub struct Portrait {
     /// What the model looks at.
     pub features: Features,
+    /// Where its words stand.
+    words: Words,
     texts: Vec<Text>,
+    /// The header fields as they were read, where they are not those of the message.
+    fields: Option<Vec<Header>>,
 }
 
 /// One MIME part as far as it is read.
@@ -78,6 +84,25 @@ struct Text {
     html: Option<Vec<u8>>,
     /// What a reader sees; none where the part is no text.
     visible: Option<Vec<u8>>,
+}
+
+impl Portrait {
+    /// The text behind some features of the view `words`, sorted, for the evidence of a verdict: each as it stands first in the message,
+    /// which is the one that was read.
+    pub fn texts(&self, message: &Message, wanted: &[u32]) -> Vec<(u32, String)> {
+        let fields = self.fields.as_ref().unwrap_or(&message.headers);
+        let nameless = |text| Some((b"".as_slice(), Cow::Borrowed(text)));
+        self.words.texts(wanted, |source| match source {
+            Source::Field(number) => {
+                let field = fields.get(number)?;
+                Some((field.name.as_slice(), Cow::Owned(value(field))))
+            }
+            Source::Kind(number) => nameless(self.texts.get(number)?.kind.as_ref()?.as_bytes()),
+            Source::Name(number) => nameless(self.texts.get(number)?.name.as_ref()?.as_bytes()),
+            Source::Tag(number, at) => nameless(self.texts.get(number)?.html.as_ref()?.get(at..)?),
+            Source::Visible(number) => nameless(self.texts.get(number)?.visible.as_ref()?),
+        })
+    }
 }
 
 /// Reads features; holds half a mebibyte to tell what a message has shown already, so one is kept for many messages.
@@ -113,7 +138,8 @@ impl Extractor {
         }
         let kept = Message::from_eml(&training::cut(raw));
         let raw = kept.to_rfc5322();
-        self.portray(&kept, &facts::parse(&raw))
+        let portrait = self.portray(&kept, &facts::parse(&raw));
+        Portrait { fields: Some(kept.headers), ..portrait }
     }
 
     fn portray(&mut self, message: &Message, parsed: &mail_parser::Message<'_>) -> Portrait {
@@ -124,17 +150,9 @@ impl Extractor {
         let features = Features {
             header: self.grams(&header, Seed::Header),
             body: self.grams(&body, Seed::Body),
-            words: self.unique(words.features.iter().map(|&hash| index(hash ^ Seed::Words as u64))),
+            words: self.unique(words.features()),
         };
-        Portrait { features, texts }
-    }
-
-    /// The text behind some features of the view `words`, for the evidence of a verdict: each as it stands first in the message.
-    pub fn explain(message: &Message, portrait: &Portrait, wanted: &[u32]) -> Vec<(u32, String)> {
-        let mut words = Words::explaining(wanted, |hash| index(hash ^ Seed::Words as u64));
-        header(message, &mut words);
-        body(&portrait.texts, &mut words);
-        words.texts()
+        Portrait { features, words, texts, fields: None }
     }
 
     fn grams(&mut self, text: &[u8], seed: Seed) -> Vec<u32> {
@@ -175,6 +193,11 @@ enum Seed {
     Header = 1 << 40,
     Body = 2 << 40,
     Words = 3 << 40,
+}
+
+/// The feature of a hash of the view `words`.
+pub(super) fn feature(hash: u64) -> u32 {
+    index(hash ^ Seed::Words as u64)
 }
 
 /// A hash to an index: Fibonacci hashing, whose upper bits are the well mixed ones.
@@ -235,15 +258,13 @@ fn is_seen(header: &Header) -> bool {
 /// The text of the view `header`, and the words of every field.
 fn header(message: &Message, words: &mut Words) -> Vec<u8> {
     let mut text = Vec::with_capacity(HEADER_BYTES + MAX_VALUE);
-    let mut order = words::Context::ORDER;
-    for field in message.headers.iter().take(MAX_FIELDS).filter(|field| is_seen(field)) {
+    let mut order = Context::ORDER;
+    let fields = message.headers.iter().enumerate().take(MAX_FIELDS);
+    for (number, field) in fields.filter(|(_, field)| is_seen(field)) {
         let name = field.name.to_ascii_lowercase();
-        let mut value = unfolded(&field.value);
-        if name == b"dkim-signature" || name == b"domainkey-signature" {
-            value = signer(&value);
-        }
-        words.name(&field.name, &name, &mut order);
-        words.text(words::Context::field(&name), &value, MAX_HEADER_WORDS);
+        let value = value(field);
+        words.name(number, &field.name, &name, &mut order);
+        words.text(Context::field(&name), &value, MAX_HEADER_WORDS);
         if text.len() < HEADER_BYTES {
             text.extend_from_slice(&field.name);
             text.push(b':');
@@ -253,6 +274,16 @@ fn header(message: &Message, words: &mut Words) -> Vec<u8> {
     }
     text.truncate(HEADER_BYTES);
     text
+}
+
+/// What is read of a field's value.
+fn value(field: &Header) -> Vec<u8> {
+    let value = unfolded(&field.value);
+    let is = |name: &[u8]| field.name.eq_ignore_ascii_case(name);
+    match is(b"dkim-signature") || is(b"domainkey-signature") {
+        true => signer(&value),
+        false => value,
+    }
 }
 
 /// A value in one line: each fold is one blank, so that a fold made on the way changes nothing.
@@ -320,18 +351,18 @@ fn texts(parsed: &mail_parser::Message<'_>) -> Vec<Text> {
 /// The text of the view `body`, and the words of every part.
 fn body(texts: &[Text], words: &mut Words) -> Vec<u8> {
     let mut body = Vec::with_capacity(BODY_BYTES + 1_024);
-    for text in texts {
+    for (number, text) in texts.iter().enumerate() {
         if let Some(kind) = &text.kind {
-            words.text(words::Context::MIME, kind.as_bytes(), 2);
+            words.source(Source::Kind(number), Context::MIME, kind.as_bytes(), 2);
         }
         if let Some(name) = &text.name {
-            words.text(words::Context::FILE, name.as_bytes(), 10);
+            words.source(Source::Name(number), Context::FILE, name.as_bytes(), 10);
         }
         if let Some(html) = &text.html {
-            words.tags(html);
+            words.tags(number, html);
         }
         let Some(visible) = &text.visible else { continue };
-        words.text(words::Context::BODY, visible, MAX_BODY_WORDS);
+        words.source(Source::Visible(number), Context::BODY, visible, MAX_BODY_WORDS);
         if body.len() < BODY_BYTES {
             body.extend_from_slice(&visible[..visible.len().min(BODY_BYTES)]);
             body.push(b'\n');
@@ -421,7 +452,9 @@ mod tests {
             let message = Message::from_eml(eml.as_bytes());
             let judged = extractor.read(&message);
             let sample = training::unpack(&training::pack(&message.to_rfc5322())).unwrap();
-            assert_eq!(extractor.read(&Message::from_eml(&sample)), judged, "{} bytes", eml.len());
+            let learned = extractor.read(&Message::from_eml(&sample));
+            assert_eq!(learned.features, judged.features, "{} bytes", eml.len());
+            assert!(learned.words == judged.words && learned.texts == judged.texts, "{} bytes", eml.len());
         }
     }
 
@@ -430,7 +463,9 @@ mod tests {
         let message = Message::from_eml(PLAIN.as_bytes());
         let portrait = Extractor::default().read(&message);
         let features = &portrait.features;
-        let explained = Extractor::explain(&message, &portrait, &features.words);
+        let mut wanted = features.words.clone();
+        wanted.sort_unstable();
+        let explained = portrait.texts(&message, &wanted);
         assert!(features.words.iter().all(|feature| explained.iter().any(|(known, _)| known == feature)));
         assert!(explained.iter().any(|(_, text)| text == "subject:friday"));
         assert!(explained.iter().any(|(_, text)| text == "noon"));

@@ -71,7 +71,7 @@ impl Current {
             heard.iter().flat_map(|(.., words)| words).map(|(feature, _)| *feature).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let texts = Extractor::explain(message, portrait, &wanted);
+        let texts = portrait.texts(message, &wanted);
         let mut words = heard.into_iter().map(|(owner, judged, strongest)| {
             let evidence = evidence(&strongest, &texts);
             (owner, Learned { probability: judged.probability, evidence })
