@@ -3,12 +3,11 @@
 //! For `Resolver`. "Found" and "not there" are kept (RFC 2308); a failure is kept for some seconds only, so that a dead server
 //! costs one wait and not one for each message, and it stays a failure.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::rr::{RData, RecordType};
-use moka::Expiry;
-use moka::sync::Cache;
 
 use super::Dnssec;
 
@@ -86,48 +85,81 @@ const FAILURE: Duration = Duration::from_secs(10);
 /// Name (lower case, no dot at the end) and type.
 pub(super) type Key = (Box<str>, u16);
 
-/// The memory.
-pub(super) struct Memory(Cache<Key, Reply>);
+/// The memory: what was asked for lately, and what was before. A name that is asked for again moves to the former, and when that is
+/// half of all, it becomes the latter, which is forgotten. So what is asked for often stays, and nothing is kept in order.
+///
+/// In parts with a lock each, held for one look: threads do not wait for each other.
+pub(super) struct Memory {
+    parts: [Mutex<Part>; PARTS],
+    /// What each half of a part may weigh.
+    half: u64,
+}
+
+/// Threads that look at the same time seldom meet.
+const PARTS: usize = 16;
+
+#[derive(Default)]
+struct Part {
+    lately: HashMap<Key, Reply>,
+    before: HashMap<Key, Reply>,
+    /// What `lately` weighs.
+    weight: u64,
+}
 
 impl Memory {
     pub(super) fn new(entries: u64) -> Self {
-        let weigh = |_: &Key, reply: &Reply| reply.weight();
-        Self(Cache::builder().max_capacity(entries).weigher(weigh).expire_after(ByTtl).build())
+        let half = (entries / (2 * PARTS as u64)).max(1);
+        Self { parts: Default::default(), half }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Content> {
-        let reply = self.0.get(key)?;
-        (reply.until > Instant::now()).then_some(reply.content)
+        let mut part = self.part(key);
+        let part = &mut *part;
+        let now = Instant::now();
+        if let Some(reply) = part.lately.get(key) {
+            return (reply.until > now).then(|| reply.content.clone());
+        }
+        let (key, reply) = part.before.remove_entry(key)?;
+        if reply.until <= now {
+            return None;
+        }
+        let content = reply.content.clone();
+        part.keep(key, reply, self.half);
+        Some(content)
     }
 
     pub(super) fn put(&self, key: Key, reply: Reply) -> Content {
         let content = reply.content.clone();
-        self.0.insert(key, reply);
+        let mut part = self.part(&key);
+        part.before.remove(&key);
+        part.keep(key, reply, self.half);
         content
+    }
+
+    fn part(&self, key: &Key) -> MutexGuard<'_, Part> {
+        // Names of one zone, too, are spread well enough by this.
+        let sum = key.0.bytes().fold(0u8, u8::wrapping_add);
+        self.parts[usize::from(sum) % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Part {
+    fn keep(&mut self, key: Key, reply: Reply, half: u64) {
+        let weight = u64::from(reply.weight());
+        if self.weight.saturating_add(weight) > half {
+            std::mem::swap(&mut self.lately, &mut self.before);
+            self.lately.clear();
+            self.weight = 0;
+        }
+        if let Some(old) = self.lately.insert(key, reply) {
+            self.weight = self.weight.saturating_sub(old.weight().into());
+        }
+        self.weight += weight;
     }
 }
 
 pub(super) fn key(name: &str, kind: RecordType) -> Key {
     (name.trim_end_matches('.').to_ascii_lowercase().into_boxed_str(), u16::from(kind))
-}
-
-/// Each entry lives until the instant stored with it.
-struct ByTtl;
-
-impl Expiry<Key, Reply> for ByTtl {
-    fn expire_after_create(&self, _: &Key, reply: &Reply, now: Instant) -> Option<Duration> {
-        Some(reply.until.saturating_duration_since(now))
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        reply: &Reply,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(reply.until.saturating_duration_since(now))
-    }
 }
 
 #[cfg(test)]
@@ -159,6 +191,19 @@ mod tests {
         reply.until = Instant::now();
         memory.put(key("example.test", RecordType::TXT), reply);
         assert!(memory.get(&key("example.test", RecordType::TXT)).is_none());
+    }
+
+    #[test]
+    fn what_is_asked_for_stays_and_the_rest_is_bounded() {
+        let memory = Memory::new(320);
+        let name = |number: usize| key(&format!("n{number}.test"), RecordType::A);
+        memory.put(key("often.test", RecordType::A), Reply::empty(false, Some(60)));
+        for number in 0..10_000 {
+            memory.put(name(number), Reply::empty(false, Some(60)));
+            assert!(memory.get(&key("often.test", RecordType::A)).is_some(), "after {number}");
+        }
+        let kept = (0..10_000).filter(|number| memory.get(&name(*number)).is_some()).count();
+        assert!((100..=320).contains(&kept), "{kept}");
     }
 
     #[test]

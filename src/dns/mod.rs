@@ -200,6 +200,16 @@ impl Resolver {
         .await
     }
 
+    /// The IPv4 addresses of a host, if the memory has them or knows that there are none: without waiting. Counts as a question then, and
+    /// does not otherwise.
+    pub fn ipv4_known(&self, host: &str) -> Option<Lookup<Answer<Ipv4Addr>>> {
+        let content = self.known(&key(host, RecordType::A))?;
+        Some(picked(host, content, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        }))
+    }
+
     /// The IPv6 addresses of a host.
     pub async fn ipv6(&self, host: &str) -> Lookup<Answer<Ipv6Addr>> {
         self.records(host, RecordType::AAAA, |data| match data {
@@ -263,21 +273,20 @@ impl Resolver {
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
     ) -> Lookup<Answer<T>> {
-        match self.content(name, kind).await {
-            Content::Found(records, dnssec) => match records.iter().filter_map(pick).collect::<Vec<_>>() {
-                records if records.is_empty() => Lookup::None,
-                records => Lookup::Found(Answer { records, dnssec }),
-            },
-            Content::Empty { .. } => Lookup::None,
-            Content::Failed(why) => unavailable(name, &why),
-        }
+        picked(name, self.content(name, kind).await, pick)
+    }
+
+    /// What the memory knows.
+    fn known(&self, key: &Key) -> Option<Content> {
+        let content = self.shared.memory.get(key)?;
+        Some(if self.counts() { content } else { too_many() })
     }
 
     async fn content(&self, name: &str, kind: RecordType) -> Content {
         let key = key(name, kind);
         // Most names are known: only one that must be asked for is brought into the form of the wire.
-        if let Some(content) = self.shared.memory.get(&key) {
-            return if self.counts() { content } else { too_many() };
+        if let Some(content) = self.known(&key) {
+            return content;
         }
         match wire_name(name) {
             // A name that DNS cannot hold does not exist.
@@ -300,7 +309,8 @@ impl Resolver {
         loop {
             match self.shared.asking.turn(&key) {
                 Turn::Mine(asker) => {
-                    let reply = self.shared.servers.ask(wire, kind).await;
+                    // Few questions get here, but each future that may ask has room for this one.
+                    let reply = Box::pin(self.shared.servers.ask(wire, kind)).await;
                     let content = self.shared.memory.put(key, reply);
                     asker.tell(&content);
                     return content;
@@ -312,6 +322,18 @@ impl Resolver {
                 }
             }
         }
+    }
+}
+
+/// The records of one kind in what DNS said.
+fn picked<T>(name: &str, content: Content, pick: impl Fn(&RData) -> Option<T>) -> Lookup<Answer<T>> {
+    match content {
+        Content::Found(records, dnssec) => match records.iter().filter_map(pick).collect::<Vec<_>>() {
+            records if records.is_empty() => Lookup::None,
+            records => Lookup::Found(Answer { records, dnssec }),
+        },
+        Content::Empty { .. } => Lookup::None,
+        Content::Failed(why) => unavailable(name, &why),
     }
 }
 

@@ -170,15 +170,25 @@ impl Lists {
         end: Instant,
     ) -> Option<Listed> {
         tally.asked.inc_by(questions.len() as u64);
-        let mut asking: FuturesUnordered<_> = questions
-            .iter()
-            .map(|question| async move {
-                let name = format!("{}.{zone}", question.name);
-                (question, timeout_at(end, resolver.ipv4(&name)).await.ok())
-            })
-            .collect();
+        let named = questions.iter().map(|question| (question, format!("{}.{zone}", question.name)));
+        // What is known is looked at without waiting: of a busy server's questions that is most.
+        let (mut known, mut asking) = (Vec::new(), FuturesUnordered::new());
+        for (question, name) in named {
+            match resolver.ipv4_known(&name) {
+                Some(answer) => known.push((question, Some(answer))),
+                None => {
+                    asking.push(async move { (question, timeout_at(end, resolver.ipv4(&name)).await.ok()) })
+                }
+            }
+        }
         let mut listed = Listed::default();
-        while let Some((question, answer)) = asking.next().await {
+        loop {
+            let Some((question, answer)) = (match known.pop() {
+                Some(known) => Some(known),
+                None => asking.next().await,
+            }) else {
+                break;
+            };
             match answer {
                 Some(Lookup::Found(answer)) if answer.records.iter().any(|answer| refuses(list, *answer)) => {
                     self.health.tried(list, Condition::Refuses);

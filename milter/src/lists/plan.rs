@@ -8,7 +8,7 @@
 //! how SURBL, URIBL and DBL are kept and how Rspamd asks them. The list comes compiled in with the crate `psl`, which `facts` needs
 //! anyway; DMARC's tree walk would cost a question for each label and say nothing of free hosters.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -41,38 +41,29 @@ pub fn plan(facts: &Facts, lists: &[&'static List], limits: Limits) -> Vec<Quest
     let mut plan = Plan::default();
     let client = facts.envelope.client_address.map(|address| address.to_canonical());
     let client = client.filter(|address| hosts::is_public(*address));
-    let hops = hops(facts, client);
-    let sites = sites(facts, limits.names);
-    let mailboxes = mailboxes(facts);
+    // What is asked for is the same for each list.
+    let hops: Vec<Asked> = hops(facts, client).into_iter().map(Asked::address).collect();
+    let client = client.map(Asked::address);
+    let sites: Vec<(Asked, bool)> = sites(facts, limits.names)
+        .into_iter()
+        .map(|site| match site {
+            Site::Name(name) => (Asked { words: name.clone(), name }, false),
+            Site::Address(address) => (Asked::address(address.into()), true),
+        })
+        .collect();
+    let mailboxes = mailboxes(facts).into_iter();
+    let mailboxes: Vec<Asked> = mailboxes.map(|words| Asked { name: hashed(&words), words }).collect();
     for (at, list) in lists.iter().enumerate() {
+        plan.begin(list.about.len() > 1);
         for (subject, _) in list.about {
             match subject {
-                Subject::Client => {
-                    if let Some(address) = client {
-                        plan.ask(at, name_of(address), *subject, &address.to_string());
-                    }
-                }
-                Subject::Hops => {
-                    for address in &hops {
-                        plan.ask(at, name_of(*address), *subject, &address.to_string());
-                    }
-                }
+                Subject::Client => plan.ask_all(at, client.iter(), *subject),
+                Subject::Hops => plan.ask_all(at, hops.iter(), *subject),
                 Subject::Sites => {
-                    for site in &sites {
-                        match site {
-                            Site::Name(name) => plan.ask(at, name.clone(), *subject, name),
-                            Site::Address(address) if list.holds_addresses => {
-                                plan.ask(at, name_of((*address).into()), *subject, &address.to_string());
-                            }
-                            Site::Address(_) => {}
-                        }
-                    }
+                    let held = sites.iter().filter(|(_, is_address)| list.holds_addresses || !is_address);
+                    plan.ask_all(at, held.map(|(site, _)| site), *subject);
                 }
-                Subject::Mailboxes => {
-                    for address in &mailboxes {
-                        plan.ask(at, hashed(address), *subject, address);
-                    }
-                }
+                Subject::Mailboxes => plan.ask_all(at, mailboxes.iter(), *subject),
                 Subject::Signers => {}
             }
         }
@@ -80,11 +71,24 @@ pub fn plan(facts: &Facts, lists: &[&'static List], limits: Limits) -> Vec<Quest
     plan.questions
 }
 
+/// A name, and the words for the report.
+struct Asked {
+    name: String,
+    words: String,
+}
+
+impl Asked {
+    fn address(address: IpAddr) -> Self {
+        Self { name: name_of(address), words: address.to_string() }
+    }
+}
+
 /// What is asked when it is known which signatures passed.
 pub fn plan_signers(passed: &[&str], lists: &[&'static List]) -> Vec<Question> {
     let mut plan = Plan::default();
     for (at, list) in lists.iter().enumerate() {
         if list.about.iter().any(|(subject, _)| *subject == Subject::Signers) {
+            plan.begin(true);
             for domain in passed.iter().take(MAX_FEW) {
                 let domain = hosts::canonical(domain);
                 if hosts::has_public_suffix(&domain) {
@@ -99,23 +103,32 @@ pub fn plan_signers(passed: &[&str], lists: &[&'static List]) -> Vec<Question> {
 #[derive(Default)]
 struct Plan {
     questions: Vec<Question>,
-    known: BTreeMap<(usize, String), usize>,
+    /// Which names one list is asked for already; none where each is asked for once in any case, because it is about one subject.
+    known: Option<HashMap<String, usize>>,
 }
 
 impl Plan {
-    fn ask(&mut self, list: usize, name: String, subject: Subject, words: &str) {
-        let key = (list, name);
-        let at = match self.known.get(&key) {
-            Some(at) => *at,
-            None => {
-                self.questions.push(Question { list, name: key.1.clone(), about: BTreeMap::new() });
-                self.known.insert(key, self.questions.len() - 1);
-                self.questions.len() - 1
-            }
-        };
-        if let Some(question) = self.questions.get_mut(at) {
-            question.about.entry(subject).or_insert_with(|| words.to_owned());
+    /// What comes is asked of another list.
+    fn begin(&mut self, may_repeat: bool) {
+        self.known = may_repeat.then(HashMap::new);
+    }
+
+    fn ask_all<'a>(&mut self, list: usize, all: impl Iterator<Item = &'a Asked>, subject: Subject) {
+        for asked in all {
+            self.ask(list, asked.name.clone(), subject, &asked.words);
         }
+    }
+
+    fn ask(&mut self, list: usize, name: String, subject: Subject, words: &str) {
+        let known = self.known.as_ref().and_then(|known| known.get(&name));
+        if let Some(question) = known.and_then(|at| self.questions.get_mut(*at)) {
+            question.about.entry(subject).or_insert_with(|| words.to_owned());
+            return;
+        }
+        if let Some(known) = &mut self.known {
+            known.insert(name.clone(), self.questions.len());
+        }
+        self.questions.push(Question { list, name, about: BTreeMap::from([(subject, words.to_owned())]) });
     }
 }
 
@@ -216,11 +229,9 @@ fn plain(address: &str) -> String {
 
 /// The name of an address in a list of hashes.
 fn hashed(address: &str) -> String {
-    digest(&SHA1_FOR_LEGACY_USE_ONLY, address.as_bytes())
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, address.as_bytes());
+    let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn name_of(address: IpAddr) -> String {
