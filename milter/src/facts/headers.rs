@@ -29,6 +29,34 @@ pub struct HeaderFacts {
     pub message_id: Option<MessageId>,
     /// The hops, newest first.
     pub received: Vec<Hop>,
+    /// The shapes of the names: rules ask for a hundred fields of which a message has few.
+    shapes: Shapes,
+}
+
+/// A bit for each shape of a name that is there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shapes([u64; 4]);
+
+impl Shapes {
+    fn of(fields: &[Field]) -> Self {
+        let mut shapes = Self::default();
+        for (at, bit) in fields.iter().map(|field| Self::place(&field.name)) {
+            shapes.0[at] |= bit;
+        }
+        shapes
+    }
+
+    /// Whether a field of that name may be there.
+    fn may_have(&self, name: &str) -> bool {
+        let (at, bit) = Self::place(name);
+        self.0[at] & bit != 0
+    }
+
+    fn place(name: &str) -> (usize, u64) {
+        let byte = |at: usize| name.as_bytes().get(at).copied().map_or(0, usize::from);
+        let shape = name.len() + 7 * byte(name.len() / 2) + 31 * byte(name.len().wrapping_sub(1)) + byte(2);
+        (shape / 64 % 4, 1 << (shape % 64))
+    }
 }
 
 /// One field.
@@ -112,11 +140,14 @@ impl HeaderFacts {
             .find(|field| field.name == "message-id")
             .map(|field| MessageId::parse(&field.value));
         let received = parsed.all_received().take(MAX_HOPS).map(|hop| Hop::read(&hop)).collect();
-        Self { fields, date, message_id, received }
+        Self { shapes: Shapes::of(&fields), fields, date, message_id, received }
     }
 
     /// How many fields of that name (in lower case) there are.
     pub fn count(&self, name: &str) -> usize {
+        if !self.shapes.may_have(name) {
+            return 0;
+        }
         self.fields.iter().filter(|field| field.name == name).count()
     }
 
@@ -127,7 +158,7 @@ impl HeaderFacts {
 
     /// The first field of that name (in lower case).
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == name)
+        self.shapes.may_have(name).then(|| self.fields.iter().find(|field| field.name == name))?
     }
 
     /// The value of the first field of that name; empty when there is none.
@@ -153,26 +184,40 @@ impl Field {
             end -= 1;
         }
         let text = String::from_utf8_lossy(&value[..end]);
-        let unfolded = if text.contains(['\n', '\r', '\t']) {
-            text.split(['\n', '\r'])
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .collect::<Vec<_>>()
-                .join(" ")
-        } else {
-            text.into_owned()
+        let unfolded = match memchr::memchr3(b'\n', b'\r', b'\t', text.as_bytes()) {
+            Some(_) => unfold(&text),
+            None => text.into_owned(),
         };
+        let eight_bit = !value.is_ascii();
+        let is_control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7F;
         Self {
             name: spelling.to_ascii_lowercase(),
             spelling,
             value: unfolded,
-            eight_bit: !value.is_ascii(),
-            broken_utf8: std::str::from_utf8(value).is_err(),
-            control: value
-                .iter()
-                .any(|&byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7F),
+            eight_bit,
+            broken_utf8: eight_bit && std::str::from_utf8(value).is_err(),
+            // To the end in any case, which takes many bytes at a time.
+            control: value.iter().fold(false, |found, &byte| found | is_control(byte)),
         }
     }
+}
+
+/// The lines of a value, one blank between them.
+fn unfold(text: &str) -> String {
+    let mut unfolded = String::with_capacity(text.len());
+    let mut rest = Some(text);
+    while let Some(here) = rest {
+        let end = memchr::memchr2(b'\n', b'\r', here.as_bytes());
+        let line = here[..end.unwrap_or(here.len())].trim();
+        if !line.is_empty() {
+            if !unfolded.is_empty() {
+                unfolded.push(' ');
+            }
+            unfolded.push_str(line);
+        }
+        rest = end.map(|end| &here[end + 1..]);
+    }
+    unfolded
 }
 
 impl MessageId {
@@ -227,4 +272,30 @@ fn timestamp(date: DateTime) -> Option<i64> {
 /// Whether a MIME field is there although the parser made nothing of it.
 pub(super) fn is_unreadable(part: &mail_parser::MessagePart<'_>) -> bool {
     part.content_type().is_none() && part.headers().contains(HeaderName::ContentType)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_name_and_unfolded() {
+        let eml = "Subject: a\r\n \r\n\tb\nX-Mailer: \u{b}c\nx-mailer: d\n\nbody\n";
+        let message = Message::from_eml(eml.as_bytes());
+        let raw = message.to_rfc5322();
+        let facts = HeaderFacts::read(&message, &crate::facts::parse(&raw), &mut Vec::new());
+        assert_eq!(facts.count("x-mailer"), 2);
+        assert!(facts.field("subject").is_some() && facts.field("subjecu").is_none());
+        assert_eq!((facts.count("x-mailes"), facts.has("")), (0, false));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn unfolding_is_the_lines_with_blanks_between(text in "[a \n\r\t\u{b}\u{e4}]{0,30}") {
+            let lines: Vec<&str> =
+                text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
+            proptest::prop_assert_eq!(unfold(&text), lines.join(" "));
+        }
+    }
 }

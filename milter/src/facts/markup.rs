@@ -3,8 +3,8 @@
 //! It keeps a stack of open elements with their inline style, [`MAX_OPEN`] deep, and builds no tree: an end tag closes the last open
 //! element of its name, whatever stands between.
 
-use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
-use html5gum::{Span, Tokenizer};
+use html5gum::emitters::callback::{Callback, CallbackEmitter, CallbackEvent};
+use html5gum::{Emitter, ForwardingEmitter, Span, Tokenizer};
 
 use super::colours::{Colour, Style};
 use super::elements::{is_block, is_known, is_void};
@@ -36,8 +36,27 @@ pub(super) fn read(html: &mut Html, text: &str, finder: &mut Finder) {
         });
     emitter.naively_switch_states(true);
     // Nothing is ever emitted, so this runs to the end of the text.
-    let _ = Tokenizer::new_with_emitter(text, emitter).count();
+    let _ = Tokenizer::new_with_emitter(text, Quiet(emitter)).count();
     reader.close_link();
+}
+
+/// An emitter that tells neither errors, for which every byte would be looked at once more, nor what stands in comments.
+struct Quiet<F: Callback<std::convert::Infallible, ()>>(CallbackEmitter<F>);
+
+impl<F: Callback<std::convert::Infallible, ()>> ForwardingEmitter for Quiet<F> {
+    type Token = std::convert::Infallible;
+
+    fn inner(&mut self) -> &mut impl Emitter<Token = Self::Token> {
+        &mut self.0
+    }
+
+    fn should_emit_errors(&mut self) -> bool {
+        false
+    }
+
+    fn emit_error(&mut self, _: html5gum::Error) {}
+
+    fn push_comment(&mut self, _: &[u8]) {}
 }
 
 /// What came before the next character.

@@ -66,16 +66,24 @@ impl Words {
             Self { text: String::with_capacity(text.len()), ends: Vec::with_capacity(text.len() / 6) };
         let (mut start, mut digits) = (0, true);
         let bytes = text.as_bytes();
+        // Where a row of letters is put together in lower case.
+        let mut row = [0u8; ROW];
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             // Most of a text is letters; a run of them is taken at once.
             if byte.is_ascii_alphabetic() {
-                let run = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-                let before = words.text.len();
-                words.text.push_str(&text[at..at + run]);
-                words.text[before..].make_ascii_lowercase();
+                let mut length = 0;
+                for (low, &byte) in row.iter_mut().zip(&bytes[at..]) {
+                    if !byte.is_ascii_alphabetic() {
+                        break;
+                    }
+                    *low = byte | 0x20;
+                    length += 1;
+                }
+                // Letters of ASCII are UTF-8.
+                words.text.push_str(std::str::from_utf8(&row[..length]).unwrap_or_default());
                 digits = false;
-                at += run;
+                at += length;
                 continue;
             }
             let c = if byte.is_ascii() { char::from(byte) } else { text[at..].chars().next().unwrap_or(' ') };
@@ -138,8 +146,9 @@ impl Words {
         for (at, &end) in self.ends.iter().enumerate() {
             let (word, rest) = (&self.text[start..end], &self.text[start..]);
             for known in INDEX.get(word).into_iter().flatten() {
-                // Its letters first: they rule out nearly all.
-                if rest.starts_with(&*known.letters)
+                // The letter behind the first word, then all: they rule out nearly all.
+                if known.next.is_none_or(|next| rest.as_bytes().get(word.len()) == Some(&next))
+                    && rest.starts_with(&*known.letters)
                     && known
                         .ends
                         .iter()
@@ -167,6 +176,9 @@ impl Words {
     }
 }
 
+/// Letters taken at once; a longer word is taken in pieces.
+const ROW: usize = 64;
+
 /// A phrase and its theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phrase {
@@ -186,6 +198,8 @@ struct Known {
     phrase: Phrase,
     /// Its words behind each other, as [`Words`] has them.
     letters: Box<str>,
+    /// The letter behind its first word, if it has more.
+    next: Option<u8>,
     /// Where each one ends.
     ends: Box<[usize]>,
 }
@@ -198,7 +212,8 @@ impl Known {
             letters.push_str(word);
             ends.push(letters.len());
         }
-        Self { phrase, letters: letters.into(), ends: ends.into() }
+        let next = ends.first().and_then(|&end| letters.as_bytes().get(end)).copied();
+        Self { phrase, letters: letters.into(), next, ends: ends.into() }
     }
 }
 

@@ -152,8 +152,8 @@ impl Text {
             if !text.is_ascii() {
                 self.invisible += text.chars().filter(|&c| scripts::is_invisible(c)).count();
             }
-            self.letters += text.bytes().filter(u8::is_ascii_alphabetic).count();
-            self.capitals += text.bytes().filter(u8::is_ascii_uppercase).count();
+            self.letters += count(text, |byte| byte.is_ascii_alphabetic());
+            self.capitals += count(text, |byte| byte.is_ascii_uppercase());
             if self.bitcoin.is_none() {
                 self.bitcoin = long_words(text).find(|word| is_bitcoin(word)).map(str::to_owned);
             }
@@ -229,6 +229,12 @@ impl Text {
 /// `str::contains`, many bytes at a time: the standard library's search looks at each byte.
 fn contains(text: &str, needle: &str) -> bool {
     memchr::memmem::find(text.as_bytes(), needle.as_bytes()).is_some()
+}
+
+/// How many bytes are so: in pieces whose number of bytes fits into one, which the compiler counts many at a time.
+fn count(text: &str, is: impl Fn(u8) -> bool) -> usize {
+    let piece = |piece: &[u8]| piece.iter().fold(0u8, |sum, &byte| sum.wrapping_add(u8::from(is(byte))));
+    text.as_bytes().chunks(255).map(|bytes| usize::from(piece(bytes))).sum()
 }
 
 /// How many pieces between white space (the ASCII part of Unicode's, U+000B included) have a letter or digit.
@@ -356,6 +362,14 @@ mod tests {
         assert!(!is_bitcoin("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb"));
         assert!(!is_bitcoin("1234567890123456789012345678901234"));
         assert!(!is_bitcoin("bc1short"));
+    }
+
+    #[test]
+    fn bytes_are_counted_beyond_one_piece() {
+        let text = "aB-".repeat(1_000);
+        assert_eq!(count(&text, |byte| byte.is_ascii_alphabetic()), 2_000);
+        assert_eq!(count(&text, |byte| byte.is_ascii_uppercase()), 1_000);
+        assert_eq!(count(&"x".repeat(510), |_| true), 510);
     }
 
     proptest::proptest! {
