@@ -63,8 +63,8 @@ impl Gathering {
     ) -> Gathered {
         let end = Instant::now() + self.deadline;
         let (verified, read, scan) = tokio::join!(
-            AssertUnwindSafe(self.verifier.verify(question, pool)).catch_unwind(),
-            AssertUnwindSafe(self.read(message, envelope, pool, model, end)).catch_unwind(),
+            AssertUnwindSafe(Box::pin(self.verifier.verify(question, pool))).catch_unwind(),
+            AssertUnwindSafe(Box::pin(self.read(message, envelope, pool, model, end))).catch_unwind(),
             self.scan(message, question, end),
         );
         let authentication = verified.unwrap_or_else(|_| {
@@ -132,7 +132,7 @@ impl Gathering {
             complete: question.complete,
         };
         match &self.antivirus {
-            Some(antivirus) => Some(antivirus.scan(sample, end).await),
+            Some(antivirus) => Some(Box::pin(antivirus.scan(sample, end)).await),
             None => None,
         }
     }

@@ -216,9 +216,9 @@ impl Service {
         let record =
             wanted.map(|(journal, wanted)| (journal, draft(&received.message, &envelope, &host, wanted)));
         let mut decision = match direction {
-            Direction::Inbound => self.inbound(&settings, received, envelope, host).await,
+            Direction::Inbound => Box::pin(self.inbound(&settings, received, envelope, host)).await,
             Direction::Submitted | Direction::Local => {
-                self.outgoing(&settings, received, envelope, &host).await
+                Box::pin(self.outgoing(&settings, received, envelope, &host)).await
             }
         };
         if let Some((journal, mut record)) = record {

@@ -281,8 +281,8 @@ where
         let received = transaction.finish(self.service.bounds());
         let host = self.macros.text("j").map(str::to_owned);
         let service = Arc::clone(&self.service);
-        let decision = service.decide(received, envelope, refused_recipients, host);
-        tokio::pin!(decision);
+        // Boxed: deciding takes much room, and a connection that waits for its next message none of it.
+        let mut decision = Box::pin(service.decide(received, envelope, refused_recipients, host));
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let decision = loop {
             tokio::select! {

@@ -96,11 +96,11 @@ impl Verifier {
         let helo = client.filter(|client| question.sender.is_none() || spf::is_domain(client.helo));
         let from = authors(&parts);
         let (signatures, mail_from, helo_spf, iprev, records) = tokio::join!(
-            until(end, self.signatures(&resolver, &parts, question.complete, pool)),
+            until(end, Box::pin(self.signatures(&resolver, &parts, question.complete, pool))),
             until_some(end, client.zip(question.sender.as_ref()), |(client, sender)| {
-                spf::mail_from(&resolver, client, sender)
+                Box::pin(spf::mail_from(&resolver, client, sender))
             }),
-            until_some(end, helo, |client| spf::helo(&resolver, client)),
+            until_some(end, helo, |client| Box::pin(spf::helo(&resolver, client))),
             until_some(end, client, |client| iprev::check(&resolver, client.address)),
             until(end, dmarc::discover(&resolver, &from)),
         );
@@ -131,7 +131,9 @@ impl Verifier {
             let identifiers: Vec<Identifier<'_>> = found.dkim.iter().filter_map(signed_by).collect();
             let spf = found.spf.as_ref().and_then(allowed_by);
             let dmarc = match records {
-                Some(records) => until(end, dmarc::evaluate(&resolver, records, &identifiers, spf)).await,
+                Some(records) => {
+                    until(end, Box::pin(dmarc::evaluate(&resolver, records, &identifiers, spf))).await
+                }
                 None => None,
             };
             // A verdict of "neither passed" needs both to be known.

@@ -74,12 +74,14 @@ impl Service {
         let known = async {
             let recipients = &envelope.recipients;
             match settings.rules {
-                true => Knowledge::gather(&self.directory, &self.store, recipients, &message, end).await,
+                true => {
+                    Box::pin(Knowledge::gather(&self.directory, &self.store, recipients, &message, end)).await
+                }
                 false => Knowledge::default(),
             }
         };
         let model = self.learning.as_ref().map(|(model, _)| model);
-        let gather = settings.gathering.gather(&message, &envelope, &question, &self.pool, model);
+        let gather = Box::pin(settings.gathering.gather(&message, &envelope, &question, &self.pool, model));
         let (gathered, mut knowledge) = tokio::join!(gather, known);
         // What the rules saw, for whoever says later that it was spam or not.
         let seen = body_start + message.body.len();
@@ -123,7 +125,7 @@ impl Service {
             let headers = message.headers.clone();
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
-        let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
+        let seal = Box::pin(self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here)).await;
         if let Some(why) = &knowledge.doubt {
             self.complain(why, || warn!("settings and lists cannot be read now: {why}"));
         }
@@ -150,7 +152,8 @@ impl Service {
             && let (Some(greylist), Some(sender)) = (&self.greylist, &sender)
         {
             let (patience, delimiters) = (settings.actions.patience(), self.directory.extension_delimiters());
-            if let Some(reply) = greylisting::ask(greylist, sender, &judged, patience, delimiters).await {
+            let asked = Box::pin(greylisting::ask(greylist, sender, &judged, patience, delimiters));
+            if let Some(reply) = asked.await {
                 judged.verdict.action = Action::Defer(reply);
             }
         }
@@ -276,7 +279,7 @@ impl Service {
     ) -> Enforcement {
         let evidence = Evidence::new(authentication, envelope, message);
         let exceptions = match evidence.failure.is_some() {
-            true => exceptions(&self.store).await,
+            true => Box::pin(exceptions(&self.store)).await,
             false => Exceptions::none(),
         };
         let enforcement = enforcement::decide(&evidence, &settings.dmarc, &exceptions);
