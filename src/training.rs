@@ -43,25 +43,20 @@ pub fn pack(message: &[u8]) -> Vec<u8> {
     Packer::default().pack(message)
 }
 
-/// Packs one message after the other: its tables, a quarter of a mebibyte, are made once.
-#[derive(Debug)]
-pub struct Packer(DeflateEncoder<Vec<u8>>);
-
-impl Default for Packer {
-    fn default() -> Self {
-        Self(DeflateEncoder::new(vec![FORM], Compression::fast()))
-    }
-}
+/// Packs one message after the other: its tables, a quarter of a mebibyte, are made once, with the first.
+#[derive(Debug, Default)]
+pub struct Packer(Option<DeflateEncoder<Vec<u8>>>);
 
 impl Packer {
     /// As [`pack`].
     pub fn pack(&mut self, message: &[u8]) -> Vec<u8> {
         let (header, body) = bounds(message);
+        let encoder = self.0.get_or_insert_with(|| DeflateEncoder::new(vec![FORM], Compression::fast()));
         // Writing to memory does not fail.
         for piece in [header, b"\r\n", body] {
-            let _ = self.0.write_all(piece);
+            let _ = encoder.write_all(piece);
         }
-        self.0.reset(vec![FORM]).unwrap_or_default()
+        encoder.reset(vec![FORM]).unwrap_or_default()
     }
 }
 

@@ -134,6 +134,8 @@ pub struct Writer {
     judged: mpsc::Receiver<(Judged, Vec<u8>)>,
     /// Judged messages that are about to be written.
     batch: Vec<(Judged, Vec<u8>)>,
+    /// Packs them: its tables are made once, and lie here between two batches.
+    packer: Packer,
     /// The lesson that is being written.
     pending: Option<Word>,
     complained: bool,
@@ -144,9 +146,15 @@ impl Writer {
     pub fn new(store: Store, settings: &Settings) -> (Self, Desk) {
         let (lessons, lessons_out) = mpsc::channel(LESSONS);
         let (judged, judged_out) = mpsc::channel(JUDGED);
-        let batch = Vec::new();
-        let writer =
-            Self { store, lessons: lessons_out, judged: judged_out, batch, pending: None, complained: false };
+        let writer = Self {
+            store,
+            lessons: lessons_out,
+            judged: judged_out,
+            batch: Vec::new(),
+            packer: Packer::default(),
+            pending: None,
+            complained: false,
+        };
         let (replies, correspondents) = (settings.ham_from_replies, settings.ham_from_correspondents);
         (writer, Desk { lessons, judged, replies, correspondents })
     }
@@ -193,14 +201,14 @@ impl Writer {
         if self.batch.is_empty() {
             return;
         }
-        let batch = std::mem::take(&mut self.batch);
+        let (batch, mut packer) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.packer));
         let pack = move || {
-            let mut packer = Packer::default();
             let packed =
                 batch.into_iter().map(|(judged, raw)| Judged { sample: packer.pack(&raw), ..judged });
-            packed.collect::<Vec<_>>()
+            (packed.collect::<Vec<_>>(), packer)
         };
-        if let Ok(packed) = tokio::task::spawn_blocking(pack).await {
+        if let Ok((packed, packer)) = tokio::task::spawn_blocking(pack).await {
+            self.packer = packer;
             let kept = self.store.keep_judged(&packed).await;
             self.judge_trouble("judged messages are not kept", &kept);
         }
