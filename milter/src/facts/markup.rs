@@ -96,6 +96,15 @@ struct Tag {
 }
 
 impl Tag {
+    /// Another tag, in the same memory.
+    fn begin(&mut self, name: &[u8]) {
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.attribute = None;
+        self.values.clear();
+        self.handlers = 0;
+    }
+
     fn value(&self, name: &[u8]) -> Option<&str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
@@ -138,7 +147,7 @@ impl Reader<'_> {
     fn event(&mut self, event: CallbackEvent<'_>) {
         match event {
             CallbackEvent::OpenStartTag { name } => {
-                self.tag = Tag { name: name[..name.len().min(64)].to_vec(), ..Tag::default() };
+                self.tag.begin(&name[..name.len().min(64)]);
             }
             CallbackEvent::AttributeName { name } => {
                 self.tag.handlers += usize::from(name.starts_with(b"on") && name.len() > 4);
@@ -173,6 +182,12 @@ impl Reader<'_> {
 
     fn start(&mut self, self_closing: bool) {
         let tag = std::mem::take(&mut self.tag);
+        self.started(&tag, self_closing);
+        self.tag = tag;
+        self.tag.begin(b"");
+    }
+
+    fn started(&mut self, tag: &Tag, self_closing: bool) {
         self.html.tags += 1;
         if !is_known(&tag.name) {
             self.html.unknown_tags += 1;
@@ -182,7 +197,7 @@ impl Reader<'_> {
             self.line_end();
         }
         self.html.scripts += tag.handlers;
-        self.special(&tag);
+        self.special(tag);
         if self_closing || is_void(&tag.name) || self.open.len() >= MAX_OPEN {
             return;
         }
@@ -192,14 +207,14 @@ impl Reader<'_> {
         if implied && self.open.last().is_some_and(|open| open.name == tag.name) {
             self.open.pop();
         }
-        let look = self.styled(&tag);
+        let look = self.styled(tag);
         if look.hidden && !self.look().hidden {
             self.html.hidden_blocks += 1;
         }
         if matches!(tag.name.as_slice(), b"script" | b"style" | b"title" | b"noembed" | b"noframes") {
             self.muted = Some(tag.name.clone());
         }
-        self.open.push(Open { name: tag.name, look });
+        self.open.push(Open { name: tag.name.clone(), look });
     }
 
     /// How text in this element looks: its own style over its parent's.

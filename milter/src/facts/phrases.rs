@@ -65,25 +65,18 @@ impl Words {
         let mut words =
             Self { text: String::with_capacity(text.len()), ends: Vec::with_capacity(text.len() / 6) };
         let (mut start, mut digits) = (0, true);
+        // Many letters at a time.
+        let text = text.to_ascii_lowercase();
         let bytes = text.as_bytes();
-        // Where a row of letters is put together in lower case.
-        let mut row = [0u8; ROW];
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             // Most of a text is letters; a run of them is taken at once.
-            if byte.is_ascii_alphabetic() {
-                let mut length = 0;
-                for (low, &byte) in row.iter_mut().zip(&bytes[at..]) {
-                    if !byte.is_ascii_alphabetic() {
-                        break;
-                    }
-                    *low = byte | 0x20;
-                    length += 1;
-                }
-                // Letters of ASCII are UTF-8.
-                words.text.push_str(std::str::from_utf8(&row[..length]).unwrap_or_default());
+            if byte.is_ascii_lowercase() {
+                let end = bytes[at..].iter().position(|byte| !byte.is_ascii_lowercase());
+                let end = end.map_or(bytes.len(), |length| at + length);
+                words.text.push_str(&text[at..end]);
                 digits = false;
-                at += length;
+                at = end;
                 continue;
             }
             let c = if byte.is_ascii() { char::from(byte) } else { text[at..].chars().next().unwrap_or(' ') };
@@ -175,9 +168,6 @@ impl Words {
         self.ends.push(*start);
     }
 }
-
-/// Letters taken at once; a longer word is taken in pieces.
-const ROW: usize = 64;
 
 /// A phrase and its theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
