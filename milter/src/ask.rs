@@ -86,7 +86,8 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
         match &parts {
             Some(Parts { directory, store, .. }) => {
                 let end = Instant::now() + config.deadline.0;
-                Knowledge::gather(directory, store, &envelope.recipients, &message, end).await
+                let remembered = config.actions.correspondents || config.learning.ham_from_correspondents;
+                Knowledge::gather(directory, store, &envelope.recipients, &message, remembered, end).await
             }
             None => Knowledge::default(),
         }
@@ -152,7 +153,7 @@ async fn gather(
         host: "localhost".to_owned(),
     };
     gathering
-        .gather(message, envelope, &question, &Pool::new(1), None)
+        .gather(message, envelope, &question, None, &Pool::new(1), None)
         .await
         .facts
         .context("the message could not be read")

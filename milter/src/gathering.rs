@@ -51,20 +51,22 @@ pub struct Gathered {
 }
 
 impl Gathering {
-    /// Asks everybody about a message. `question` holds the message as it will be delivered, `message` what the rules may see; `model` reads
-    /// it with them.
+    /// Asks everybody about a message. `question` holds the message as it will be delivered, `message` what the rules may see, `written` the
+    /// same as [`Message::to_rfc5322`] writes it, where that is there already; `model` reads it with them.
     pub async fn gather(
         &self,
         message: &Arc<Message>,
         envelope: &Envelope,
         question: &Question,
+        written: Option<&[u8]>,
         pool: &Pool,
         model: Option<&Current>,
     ) -> Gathered {
         let end = Instant::now() + self.deadline;
         let (verified, read, scan) = tokio::join!(
             AssertUnwindSafe(Box::pin(self.verifier.verify(question, pool))).catch_unwind(),
-            AssertUnwindSafe(Box::pin(self.read(message, envelope, pool, model, end))).catch_unwind(),
+            AssertUnwindSafe(Box::pin(self.read(message, written, envelope, pool, model, end)))
+                .catch_unwind(),
             self.scan(message, question, end),
         );
         let authentication = verified.unwrap_or_else(|_| {
@@ -90,6 +92,7 @@ impl Gathering {
     async fn read(
         &self,
         message: &Arc<Message>,
+        written: Option<&[u8]>,
         envelope: &Envelope,
         pool: &Pool,
         model: Option<&Current>,
@@ -99,10 +102,14 @@ impl Gathering {
             return None;
         }
         let read = if message.body.len() <= SMALL {
-            catch_unwind(AssertUnwindSafe(|| read(message, envelope, model))).ok()
+            let read = || match written {
+                Some(written) => read(message, written, envelope, model),
+                None => read(message, &message.to_rfc5322(), envelope, model),
+            };
+            catch_unwind(AssertUnwindSafe(read)).ok()
         } else {
             let (message, envelope, model) = (Arc::clone(message), envelope.clone(), model.cloned());
-            pool.run(move || read(&message, &envelope, model.as_ref())).await.ok()
+            pool.run(move || read(&message, &message.to_rfc5322(), &envelope, model.as_ref())).await.ok()
         };
         let Some((mut facts, portrait)) = read else {
             error!("reading failed; the message passes unjudged");
@@ -138,12 +145,16 @@ impl Gathering {
     }
 }
 
-/// Writes and parses the message once, for the rules and for the model. What goes wrong with the latter costs the message the model's word alone.
-fn read(message: &Message, envelope: &Envelope, model: Option<&Current>) -> (Facts, Option<Portrait>) {
-    let raw = message.to_rfc5322();
-    let parsed = facts::parse(&raw);
-    let facts = Facts::of(message, envelope, &raw, &parsed);
-    let portray = || model.and_then(|model| model.read(message, &raw, &parsed));
+/// Parses the message once, for the rules and for the model. What goes wrong with the latter costs the message the model's word alone.
+fn read(
+    message: &Message,
+    raw: &[u8],
+    envelope: &Envelope,
+    model: Option<&Current>,
+) -> (Facts, Option<Portrait>) {
+    let parsed = facts::parse(raw);
+    let facts = Facts::of(message, envelope, raw, &parsed);
+    let portray = || model.and_then(|model| model.read(message, raw, &parsed));
     let portrait = catch_unwind(AssertUnwindSafe(portray));
     (facts, portrait.inspect_err(|_| error!("the model was not heard")).ok().flatten())
 }

@@ -36,13 +36,14 @@ impl Header {
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.name);
         out.push(b':');
-        for (number, line) in self.value.split(|&byte| byte == b'\n').enumerate() {
-            if number > 0 {
-                out.extend_from_slice(b"\r\n");
-            }
+        let mut rest = Some(self.value.as_slice());
+        while let Some(here) = rest {
+            let end = memchr::memchr(b'\n', here);
+            let line = &here[..end.unwrap_or(here.len())];
             out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+            out.extend_from_slice(b"\r\n");
+            rest = end.map(|end| &here[end + 1..]);
         }
-        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -185,7 +186,7 @@ impl Envelope {
 
 /// The first line without its end, and what follows.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let (line, rest) = match bytes.iter().position(|&byte| byte == b'\n') {
+    let (line, rest) = match memchr::memchr(b'\n', bytes) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
         None => (bytes, &bytes[bytes.len()..]),
     };

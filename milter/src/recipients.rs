@@ -54,12 +54,13 @@ impl Knowledge {
         self.deliveries.iter().any(|delivery| delivery.leaves)
     }
 
-    /// Asks everything, at once where it can, until `end`.
+    /// Asks everything, at once where it can, until `end`; whom the mailboxes have written to only where that is `remembered`.
     pub async fn gather(
         directory: &Directory,
         store: &Store,
         recipients: &[Address],
         message: &Message,
+        remembered: bool,
         end: Instant,
     ) -> Self {
         let related = async {
@@ -70,7 +71,12 @@ impl Knowledge {
                 false => {
                     let mailboxes: Vec<Address> =
                         deliveries.iter().map(|delivery| delivery.mailbox.clone()).collect();
-                    let asked = in_time(end, store.relations(&mailboxes, &author));
+                    let asked = async {
+                        match remembered {
+                            true => in_time(end, store.relations(&mailboxes, &author)).await,
+                            false => Lookup::Found(vec![Relation::default(); mailboxes.len()]),
+                        }
+                    };
                     let (relations, colleagues) =
                         tokio::join!(asked, colleagues(directory, &mailboxes, &author, end));
                     relations.map(|relations| acquainted(relations, colleagues))

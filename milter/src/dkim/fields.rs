@@ -37,7 +37,7 @@ pub fn split(raw: &[u8]) -> (Vec<Field<'_>>, &[u8]) {
         let whole = &rest[..rest.len() - after.len()];
         let whole = whole.strip_suffix(b"\r\n").or_else(|| whole.strip_suffix(b"\n")).unwrap_or(whole);
         // A line without colon is no field; Postfix shows none.
-        if let Some(colon) = whole.iter().position(|&byte| byte == b':') {
+        if let Some(colon) = memchr::memchr(b':', whole) {
             fields.push(Field { name: &whole[..colon], value: &whole[colon + 1..] });
         }
         rest = after;
@@ -46,7 +46,7 @@ pub fn split(raw: &[u8]) -> (Vec<Field<'_>>, &[u8]) {
 
 /// The first line without its end, and what follows.
 fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match bytes.iter().position(|&byte| byte == b'\n') {
+    match memchr::memchr(b'\n', bytes) {
         Some(at) => (bytes[..at].strip_suffix(b"\r").unwrap_or(&bytes[..at]), &bytes[at + 1..]),
         None => (bytes, &bytes[bytes.len()..]),
     }

@@ -71,20 +71,25 @@ impl Service {
         let message = Arc::new(message);
         // What is set for the recipients is asked meanwhile.
         let end = Instant::now() + settings.gathering.deadline;
+        let learns = self.learning.as_ref().is_some_and(|(_, desk)| desk.expects_correspondents());
+        let remembered = settings.actions.correspondents || learns;
         let known = async {
-            let recipients = &envelope.recipients;
+            let (directory, store, recipients) = (&self.directory, &self.store, &envelope.recipients);
             match settings.rules {
                 true => {
-                    Box::pin(Knowledge::gather(&self.directory, &self.store, recipients, &message, end)).await
+                    Box::pin(Knowledge::gather(directory, store, recipients, &message, remembered, end)).await
                 }
                 false => Knowledge::default(),
             }
         };
         let model = self.learning.as_ref().map(|(model, _)| model);
-        let gather = Box::pin(settings.gathering.gather(&message, &envelope, &question, &self.pool, model));
-        let (gathered, mut knowledge) = tokio::join!(gather, known);
-        // What the rules saw, for whoever says later that it was spam or not.
+        // What the rules see, and for whoever says later that it was spam or not. An MTA that leaves out the end of the header block has
+        // nothing written out.
         let seen = body_start + message.body.len();
+        let written = question.raw.get(..seen).filter(|_| body_start > 0);
+        let gathering = &settings.gathering;
+        let gather = Box::pin(gathering.gather(&message, &envelope, &question, written, &self.pool, model));
+        let (gathered, mut knowledge) = tokio::join!(gather, known);
         let sample = self.learning.is_some().then(|| {
             let mut raw = question.raw;
             raw.truncate(seen);
