@@ -185,6 +185,18 @@ async fn mail_from_correspondents_balances_a_server_that_hears_of_spam_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whom_a_mailbox_has_written_to_is_known_where_that_is_remembered() {
+    let dns = Dns::serve("client.test TXT v=spf1 ip4:192.0.2.1 -all\n");
+    for (keys, known) in [("", true), ("[milter.actions]\ncorrespondents = false\n", false)] {
+        let (database, _state, daemon) = taught("", &format!("{}{keys}", dns.toml())).await;
+        database.sql("INSERT INTO gatepost.correspondents (mailbox, correspondent) VALUES ('alice@example.com', 'sender@client.test')").await;
+        let edits = inbound(&daemon, &["alice@example.com"], "one@client.test", OFFER);
+        let report = value(&edits, "X-Spamd-Result").unwrap_or_default();
+        assert_eq!(report.contains("KNOWN_SENDER("), known, "{keys}: {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_has_lost_rows_makes_the_model_anew() {
     let (database, state, mut daemon) = taught("", "").await;
     for number in 0..4 {
