@@ -91,7 +91,7 @@ pub(super) type Key = (Box<str>, u16);
 /// In parts with a lock each, held for one look: threads do not wait for each other.
 pub(super) struct Memory {
     parts: [Mutex<Part>; PARTS],
-    /// What each half of a part may weigh.
+    /// What each half of a part may weigh; 0 where nothing is to be kept.
     half: u64,
 }
 
@@ -108,7 +108,7 @@ struct Part {
 
 impl Memory {
     pub(super) fn new(entries: u64) -> Self {
-        let half = (entries / (2 * PARTS as u64)).max(1);
+        let half = entries.div_ceil(2 * PARTS as u64);
         Self { parts: Default::default(), half }
     }
 
@@ -130,9 +130,11 @@ impl Memory {
 
     pub(super) fn put(&self, key: Key, reply: Reply) -> Content {
         let content = reply.content.clone();
-        let mut part = self.part(&key);
-        part.before.remove(&key);
-        part.keep(key, reply, self.half);
+        if self.half > 0 {
+            let mut part = self.part(&key);
+            part.before.remove(&key);
+            part.keep(key, reply, self.half);
+        }
         content
     }
 
@@ -190,6 +192,13 @@ mod tests {
         assert!(memory.get(&key("example.test", RecordType::A)).is_none());
         reply.until = Instant::now();
         memory.put(key("example.test", RecordType::TXT), reply);
+        assert!(memory.get(&key("example.test", RecordType::TXT)).is_none());
+    }
+
+    #[test]
+    fn without_room_nothing_is_kept() {
+        let memory = Memory::new(0);
+        memory.put(key("example.test", RecordType::TXT), Reply::empty(true, Some(60)));
         assert!(memory.get(&key("example.test", RecordType::TXT)).is_none());
     }
 
