@@ -443,13 +443,8 @@ mod tests {
 
     #[tokio::test]
     async fn hanging_up_while_the_database_is_asked_leaves_nothing_under_way() {
-        let text = "[database]\nhost = \"127.0.0.1\"\n";
-        let mut config =
-            gatepost::config::parse::<crate::config::Settings>(text, Path::new("gatepost.toml")).unwrap();
-        // A server that takes connections and says nothing.
-        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        config.database.port = silent.local_addr().unwrap().port();
-        let guard = Guard::new(&Parts::new(&config, "gatepost-dovecot-auth").unwrap().store);
+        let (store, _silent) = crate::silent::store::<crate::config::Settings>();
+        let guard = Guard::new(&store);
         let settings = Guessing { user: 1, ..Guessing::default() };
         drop(wrong(&guard, &settings, "alice@example.com", "192.0.2.1", "first").await);
         {
