@@ -12,6 +12,7 @@ use gatepost::store::Store;
 use gatepost::store::training::{Judged, Lesson, MessageKey, Source};
 use gatepost::training::{self, Packer};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::Settings;
@@ -132,10 +133,12 @@ pub struct Writer {
     store: Store,
     lessons: mpsc::Receiver<Word>,
     judged: mpsc::Receiver<(Judged, Vec<u8>)>,
-    /// Judged messages that are about to be written.
+    /// Judged messages that are about to be packed, are being packed, and are being written: the end of the daemon may come in between.
     batch: Vec<(Judged, Vec<u8>)>,
     /// Packs them: its tables are made once, and lie here between two batches.
     packer: Packer,
+    packing: Option<JoinHandle<(Vec<Judged>, Packer)>>,
+    packed: Vec<Judged>,
     /// The lesson that is being written.
     pending: Option<Word>,
     complained: bool,
@@ -152,6 +155,8 @@ impl Writer {
             judged: judged_out,
             batch: Vec::new(),
             packer: Packer::default(),
+            packing: None,
+            packed: Vec::new(),
             pending: None,
             complained: false,
         };
@@ -193,6 +198,8 @@ impl Writer {
 
     /// Writes a batch of judged messages, packed on a thread for heavy work.
     async fn keep(&mut self) {
+        // What was begun when the writer was told to end comes first.
+        self.keep_packed().await;
         while self.batch.len() < BATCH
             && let Ok(judged) = self.judged.try_recv()
         {
@@ -202,16 +209,28 @@ impl Writer {
             return;
         }
         let (batch, mut packer) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.packer));
-        let pack = move || {
+        self.packing = Some(tokio::task::spawn_blocking(move || {
             let packed =
                 batch.into_iter().map(|(judged, raw)| Judged { sample: packer.pack(&raw), ..judged });
-            (packed.collect::<Vec<_>>(), packer)
-        };
-        if let Ok((packed, packer)) = tokio::task::spawn_blocking(pack).await {
+            (packed.collect(), packer)
+        }));
+        self.keep_packed().await;
+    }
+
+    /// Writes what is being packed.
+    async fn keep_packed(&mut self) {
+        if let Some(packing) = &mut self.packing {
+            let (packed, packer) = packing.await.unwrap_or_default();
+            self.packed.extend(packed);
             self.packer = packer;
-            let kept = self.store.keep_judged(&packed).await;
-            self.judge_trouble("judged messages are not kept", &kept);
+            self.packing = None;
         }
+        if self.packed.is_empty() {
+            return;
+        }
+        let kept = self.store.keep_judged(&self.packed).await;
+        self.packed.clear();
+        self.judge_trouble("judged messages are not kept", &kept);
     }
 
     /// Writes what is waiting, as far as the database can be had.
@@ -352,3 +371,26 @@ const MAX_ANSWERED: usize = 4;
 /// Mailboxes that are noted for one judged message.
 const MAX_MAILBOXES: usize = 100;
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_being_packed_or_written_when_the_daemon_ends_is_not_lost() {
+        let (store, _silent) = crate::silent::store::<crate::config::Milter>();
+        let (mut writer, _desk) = Writer::new(store, &Settings::default());
+        let raw = b"Subject: kept\r\n\r\nbody\r\n".to_vec();
+        let key = training::key_of(&raw);
+        writer.batch.push((Judged { key, sample: Vec::new(), message_id: None, mailboxes: Vec::new() }, raw));
+        assert!(futures_util::poll!(std::pin::pin!(writer.keep())).is_pending());
+        assert!(writer.packing.is_some());
+        while writer.packing.is_some() {
+            assert!(futures_util::poll!(std::pin::pin!(writer.keep())).is_pending());
+            tokio::task::yield_now().await;
+        }
+        // The database has it in hand, and has not answered.
+        assert_eq!(writer.packed.iter().map(|judged| judged.key).collect::<Vec<_>>(), [key]);
+    }
+}

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 use gatepost::config::Secret;
 use gatepost::directory::Lookup;
 use gatepost::dns::Resolver;
@@ -172,7 +172,7 @@ impl Lists {
         tally.asked.inc_by(questions.len() as u64);
         let named = questions.iter().map(|question| (question, format!("{}.{zone}", question.name)));
         // What is known is looked at without waiting: of a busy server's questions that is most.
-        let (mut known, mut asking) = (Vec::new(), FuturesUnordered::new());
+        let (mut known, asking) = (Vec::new(), FuturesUnordered::new());
         for (question, name) in named {
             match resolver.ipv4_known(&name) {
                 Some(answer) => known.push((question, Some(answer))),
@@ -182,13 +182,8 @@ impl Lists {
             }
         }
         let mut listed = Listed::default();
-        loop {
-            let Some((question, answer)) = (match known.pop() {
-                Some(known) => Some(known),
-                None => asking.next().await,
-            }) else {
-                break;
-            };
+        let mut answers = stream::iter(known).chain(asking);
+        while let Some((question, answer)) = answers.next().await {
             match answer {
                 Some(Lookup::Found(answer)) if answer.records.iter().any(|answer| refuses(list, *answer)) => {
                     self.health.tried(list, Condition::Refuses);
