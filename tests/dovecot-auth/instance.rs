@@ -191,6 +191,9 @@ impl Lines {
     }
 }
 
+/// `hashing-wait`'s default. A login that is not hashed by then, because the machine is busy beyond measure, is told to try later.
+pub const HASHED_WITHIN: Duration = Duration::from_secs(5);
+
 /// `PLAIN`'s message in base64.
 pub fn plain(login: &str, password: &str) -> String {
     use base64::Engine;
