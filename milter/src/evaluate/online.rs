@@ -67,7 +67,7 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
             writeln!(
                 file,
                 "{:.4}\t{}\t{path_of}\t{:.2}",
-                judged.logit,
+                judged.log_odds,
                 entry.label.as_str(),
                 together.verdict.score
             )

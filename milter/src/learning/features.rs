@@ -21,6 +21,7 @@
 use gatepost::training;
 use mail_parser::PartKind;
 
+use super::kind::Kind;
 use super::model::Owner;
 use super::words::{self, Words};
 use crate::facts;
@@ -58,6 +59,15 @@ pub struct Features {
     pub body: Vec<u32>,
     /// Words and pairs.
     pub words: Vec<u32>,
+    /// What kind of mail it is.
+    pub kind: Kind,
+}
+
+impl Features {
+    /// How many features there are.
+    pub(super) fn count(&self) -> usize {
+        self.header.len() + self.body.len() + self.words.len()
+    }
 }
 
 /// A message as it was read: its features, and the texts that the words of its body were cut from, for the evidence.
@@ -125,6 +135,7 @@ impl Extractor {
             header: self.grams(&header, Seed::Header),
             body: self.grams(&body, Seed::Body),
             words: self.unique(words.features.iter().map(|&hash| index(hash ^ Seed::Words as u64))),
+            kind: Kind::of(message),
         };
         Portrait { features, texts }
     }

@@ -17,8 +17,10 @@
 //! does not silence the others.
 //!
 //! The sum of the log-odds is surer than it should be (the views see the same message), and on a server that has learned little it is much
-//! surer; so it is calibrated by a slope and an offset that are learned along, from what each sample was judged before it was
-//! learned ([`Calibration`]).
+//! surer; so it is calibrated, by numbers that are learned along from what each sample was judged before it was learned
+//! ([`calibration`](super::calibration)).
+//!
+//! What was judged wrong is kept for a while and shown again ([`replay`](super::replay)).
 //!
 //! A mailbox owner has a fourth view of his own: the words, hashed together with his address. It counts [`OWN`] times, so that what he said himself
 //! stands against what all others say. His samples teach the common views too; but once he has said [`FAIR`] times as much as the others on
@@ -30,7 +32,10 @@
 
 use std::collections::BTreeMap;
 
+use super::calibration::Calibration;
 use super::features::{Features, TABLE_BITS, of_owner};
+use super::kind::Kind;
+use super::replay::{self, Errors};
 
 /// The size of a step. Chosen on the development set from 2 to 16, as were the next two.
 const STEP: f32 = 12.0;
@@ -54,6 +59,8 @@ const FAIR: f32 = 2.0;
 const CONTRARY: f32 = 2.0;
 /// Samples before that shows.
 const PATIENCE: f32 = 5.0;
+/// How much of a full step an owner's samples must be worth to be shown again.
+const RELIABLE: f32 = 0.5;
 /// The log-odds from which on everybody else is sure.
 const SURE: f32 = 2.0;
 /// What an owner's own view weighs in times a common one: as much as the three together.
@@ -110,7 +117,7 @@ impl Label {
     }
 
     /// 1 for spam.
-    fn target(self) -> f32 {
+    pub(super) fn target(self) -> f32 {
         if self == Self::Spam { 1.0 } else { 0.0 }
     }
 }
@@ -120,8 +127,12 @@ impl Label {
 pub struct Judgement {
     /// The log-odds of each view: header, body, words, the owner's words.
     pub(super) views: [f32; 4],
-    /// Their sum, each bounded, for ranking.
+    /// Their sum, each bounded.
     pub logit: f32,
+    /// What kind of mail it is.
+    pub kind: Kind,
+    /// The calibrated log-odds that it is spam, however little was seen yet: for ranking.
+    pub log_odds: f64,
     /// The calibrated probability that it is spam, 0 to 1.
     pub probability: f64,
 }
@@ -132,6 +143,8 @@ pub struct Model {
     pub(super) weights: Vec<f32>,
     pub(super) curvature: Vec<u16>,
     pub(super) calibration: Calibration,
+    /// What was judged wrong last.
+    pub(super) errors: Errors,
     /// Samples shown so far: spam, ham.
     pub(super) shown: [u64; 2],
     /// Of them, those that were judged wrong before they were learned: spam, ham.
@@ -149,6 +162,7 @@ impl Default for Model {
             weights: vec![0.0; size],
             curvature: vec![0; size],
             calibration: Calibration::default(),
+            errors: Errors::default(),
             shown: [0; 2],
             missed: [0; 2],
             taught: BTreeMap::new(),
@@ -164,13 +178,23 @@ impl Model {
         let own = owner.map_or(0.0, |owner| self.logit(of_owner(&features.words, owner)));
         let views = [header, body, words, own];
         let logit = (bounded(header) + bounded(body)) + (bounded(words) + OWN * bounded(own));
-        Judgement { views, logit, probability: self.calibration.probability(logit, self.shown) }
+        let kind = features.kind;
+        let log_odds = self.calibration.log_odds(logit, kind);
+        Judgement {
+            views,
+            logit,
+            kind,
+            log_odds,
+            probability: Calibration::probability(log_odds, self.shown),
+        }
     }
 
     /// Shows a sample of an owner and what was thought of it, which must be what [`Model::judge`] says now.
     pub fn learn(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
         self.count(owner, label, judged);
+        self.calibration.learn(judged, label);
         self.step_all(features, owner, label, judged);
+        self.replay(features, owner, label, judged);
         let [shown, missed] = self.counts(label);
         *shown += 1;
         *missed += u64::from((judged.probability > 0.5) != (label == Label::Spam));
@@ -179,7 +203,9 @@ impl Model {
     /// Shows a sample of which the same owner said the opposite before: repeated until the message is on its right side, so that the
     /// new word replaces the old one. It is one sample still, of the other kind; what was thought of it was thought of the first word.
     pub fn correct(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
+        self.errors.forget(owner, features);
         self.count(owner, label, judged);
+        self.calibration.learn(judged, label);
         self.step_all(features, owner, label, judged);
         for _ in 0..CORRECTION {
             let judged = self.judge(features, owner);
@@ -190,6 +216,7 @@ impl Model {
             }
             self.step_all(features, owner, label, &judged);
         }
+        self.replay(features, owner, label, judged);
         let [shown, missed] = self.counts(label.opposite());
         *shown = shown.saturating_sub(1);
         *missed = (*missed).min(*shown);
@@ -208,7 +235,6 @@ impl Model {
 
     /// One step of every view that errs.
     fn step_all(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        self.calibration.learn(judged.logit, label);
         let (fair, trust) = self.standing(owner);
         let [header, body, words, own] = judged.views;
         if fair == 1.0 || (label.target() - sigmoid(own)).abs() > MARGIN {
@@ -219,6 +245,23 @@ impl Model {
         if let Some(owner) = owner {
             self.step(of_owner(&features.words, owner), own, label, 1.0);
         }
+    }
+
+    /// Keeps a sample that was judged wrong, and shows some of those kept again. Who teaches too much, or says what all others know to be
+    /// wrong, is heard once.
+    fn replay(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
+        let (fair, trust) = self.standing(owner);
+        let error = (f64::from(label.target()) - judged.probability).abs();
+        if error <= replay::HARD || fair * trust < RELIABLE {
+            return;
+        }
+        self.errors.keep(owner, label, features);
+        let errors = std::mem::take(&mut self.errors);
+        for sample in errors.again() {
+            let judged = self.judge(&sample.features, sample.owner);
+            self.step_all(&sample.features, sample.owner, sample.label, &judged);
+        }
+        self.errors = errors;
     }
 
     /// Counts a sample of an owner.
@@ -328,52 +371,6 @@ impl Model {
     }
 }
 
-/// From summed log-odds to an honest probability: σ(slope·logit + offset), Platt's form, learned online.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Calibration {
-    pub(super) slope: f64,
-    pub(super) offset: f64,
-    pub(super) steps: u64,
-}
-
-impl Default for Calibration {
-    /// Three views that see the same message: a third of their sum to begin with.
-    fn default() -> Self {
-        Self { slope: 1.0 / 3.0, offset: 0.0, steps: 0 }
-    }
-}
-
-impl Calibration {
-    /// How fast the two numbers follow, and from how many samples on they move more slowly.
-    const RATE: f64 = 0.02;
-    const SETTLED: f64 = 1_000.0;
-    /// Log-odds beyond this say no more.
-    const SURE: f64 = 40.0;
-    /// The power of the number of samples that bounds the odds. With 1 the log-loss was higher on every stream, with 2 and more no lower.
-    const CAUTION: f64 = 1.5;
-
-    fn scaled(&self, logit: f32) -> f64 {
-        self.slope * f64::from(logit).clamp(-Self::SURE, Self::SURE) + self.offset
-    }
-
-    /// The probability, drawn towards one half while few samples of either kind were seen: after n of the rarer kind no surer than
-    /// (n + 1)^1.5 to one.
-    fn probability(&self, logit: f32, shown: [u64; 2]) -> f64 {
-        let [spam, ham] = shown;
-        let most = Self::CAUTION * libm::log(spam.min(ham) as f64 + 1.0);
-        1.0 / (1.0 + libm::exp(-self.scaled(logit).clamp(-most, most)))
-    }
-
-    fn learn(&mut self, logit: f32, label: Label) {
-        self.steps += 1;
-        let error = f64::from(label.target()) - 1.0 / (1.0 + libm::exp(-self.scaled(logit)));
-        let rate = Self::RATE / (1.0 + self.steps as f64 / Self::SETTLED).sqrt();
-        let logit = f64::from(logit).clamp(-Self::SURE, Self::SURE);
-        self.slope = (self.slope + rate * error * logit / 4.0).clamp(0.05, 1.0);
-        self.offset = (self.offset + rate * error).clamp(-3.0, 3.0);
-    }
-}
-
 fn views(features: &Features) -> [&[u32]; 3] {
     [&features.header, &features.body, &features.words]
 }
@@ -470,6 +467,64 @@ mod tests {
         model.correct(&newsletter, None, Label::Ham, &judged);
         assert!(model.judge(&newsletter, None).probability < 0.5);
         assert_eq!(model.shown(), [spam - 1, ham + 1], "one message, one sample");
+    }
+
+    #[test]
+    fn what_was_judged_wrong_is_kept_until_its_owner_says_the_opposite() {
+        let mut model = Model::default();
+        let newsletter = sample("cheap flights", "buy cheap tickets now");
+        let ann = Some(Owner::new("ann@example.org"));
+        let judged = model.judge(&newsletter, ann);
+        model.learn(&newsletter, ann, Label::Spam, &judged);
+        assert_eq!(model.errors.samples.len(), 1);
+        let judged = model.judge(&newsletter, ann);
+        model.correct(&newsletter, ann, Label::Ham, &judged);
+        let kept: Vec<Label> = model.errors.samples.iter().map(|sample| sample.label).collect();
+        assert_eq!(kept, [Label::Ham], "the new word, and not the old one");
+    }
+
+    #[test]
+    fn who_says_the_opposite_of_all_others_is_not_repeated() {
+        let (ham, spam) = (sample("minutes", "of the meeting"), sample("cheap pills", "buy pills"));
+        let mut model = Model::default();
+        let show = |model: &mut Model, features: &Features, owner: &str, label| {
+            let judged = model.judge(features, Some(Owner::new(owner)));
+            model.learn(features, Some(Owner::new(owner)), label, &judged);
+        };
+        for _ in 0..20 {
+            for owner in ["ann", "bob", "cid"] {
+                show(&mut model, &ham, owner, Label::Ham);
+                show(&mut model, &spam, owner, Label::Spam);
+            }
+        }
+        for _ in 0..40 {
+            show(&mut model, &ham, "mallory", Label::Spam);
+        }
+        let his = |sample: &&replay::Sample| sample.owner == Some(Owner::new("mallory"));
+        assert!(model.errors.samples.iter().filter(his).count() <= 2);
+    }
+
+    #[test]
+    fn the_kinds_of_mail_are_calibrated_apart() {
+        let mut model = taught(30);
+        let mut post = sample("something new", "that nobody has seen");
+        let before = model.judge(&post, None);
+        for kind in [Kind::ListPost, Kind::ListReply] {
+            let label = if kind == Kind::ListPost { Label::Spam } else { Label::Ham };
+            post.kind = kind;
+            for _ in 0..30 {
+                let judged = model.judge(&post, None);
+                // The views learn nothing here, only what their word is worth.
+                model.calibration.learn(&judged, label);
+            }
+        }
+        let mut of = |kind| {
+            post.kind = kind;
+            model.judge(&post, None)
+        };
+        let (new, answer) = (of(Kind::ListPost), of(Kind::ListReply));
+        assert_eq!((new.views, answer.views), (before.views, before.views));
+        assert!(new.log_odds > answer.log_odds + 1.0, "{new:?} {answer:?}");
     }
 
     #[test]
