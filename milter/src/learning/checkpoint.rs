@@ -22,7 +22,8 @@ use aws_lc_rs::digest;
 
 use super::features::{Features, TABLE_BITS};
 use super::kind::Kind;
-use super::model::{Label, MAX_OWNERS, Model, Owner, Taught};
+use super::model::{Label, Model};
+use super::owners::{MAX_OWNERS, Owner, Taught};
 use super::replay::{self, Errors, Sample};
 
 /// A model and how far it has read.
@@ -85,7 +86,8 @@ impl Checkpoint {
 
     fn to_bytes(&self) -> Vec<u8> {
         let model = &self.model;
-        let mut out = Vec::with_capacity(model.weights.len() * 6 + 24 * model.taught.len() + (1 << 20));
+        let mut out =
+            Vec::with_capacity(model.weights.len() * 6 + 24 * model.owners.taught.len() + (1 << 20));
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORM.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
@@ -102,8 +104,8 @@ impl Checkpoint {
             out.extend_from_slice(&offset.to_le_bytes());
             out.extend_from_slice(&samples.to_le_bytes());
         }
-        out.extend_from_slice(&(model.taught.len() as u32).to_le_bytes());
-        for (owner, taught) in &model.taught {
+        out.extend_from_slice(&(model.owners.taught.len() as u32).to_le_bytes());
+        for (owner, taught) in &model.owners.taught {
             for number in [owner.0, taught.samples, taught.contrary] {
                 out.extend_from_slice(&number.to_le_bytes());
             }
@@ -149,8 +151,8 @@ impl Checkpoint {
             let owner = Owner(u64::from_le_bytes(rest.take()?));
             let samples = u64::from_le_bytes(rest.take()?);
             let contrary = u64::from_le_bytes(rest.take()?);
-            model.taught.insert(owner, Taught { samples, contrary });
-            model.taught_by_all = model.taught_by_all.saturating_add(samples);
+            model.owners.taught.insert(owner, Taught { samples, contrary });
+            model.owners.samples = model.owners.samples.saturating_add(samples);
         }
         model.errors = read_errors(&mut rest)?;
         for weight in &mut model.weights {

@@ -22,7 +22,7 @@ use gatepost::training;
 use mail_parser::PartKind;
 
 use super::kind::Kind;
-use super::model::Owner;
+use super::owners::Owner;
 use super::words::{self, Words};
 use crate::facts;
 use crate::facts::parts::MAX_PARTS;

@@ -4,7 +4,8 @@
 //!
 //! - [`features`]: a message as three sets of numbers: its header, its body, its words; `words` cuts the words.
 //! - [`model`]: online logistic regression over each set; one probability, and what spoke for it;
-//!   `calibration` makes it honest, by the `kind` of mail too, and `replay` shows again what was judged wrong.
+//!   `calibration` makes it honest, by the `kind` of mail too, `replay` shows again what was judged wrong, and `owners`
+//!   knows who teaches.
 //! - [`stream`]: how good it is: a labelled stream played in order, with the figures of the TREC spam track.
 //! - [`follower`]: the model of this host, made from the training log and kept up with it; [`checkpoint`]: its copy on disk.
 //! - [`pipe`]: where Dovecot's Sieve says what a message is; [`writer`]: how that gets into the log.
@@ -19,6 +20,7 @@ pub mod features;
 pub mod follower;
 mod kind;
 pub mod model;
+mod owners;
 pub mod pipe;
 mod replay;
 pub mod settings;
@@ -36,7 +38,8 @@ use tracing::{debug, info};
 pub use features::{Extractor, Features, Portrait};
 pub use follower::{Current, Words};
 pub use kind::Kind;
-pub use model::{Judgement, Label, Model, Owner};
+pub use model::{Judgement, Label, Model};
+pub use owners::Owner;
 pub use settings::Settings;
 pub use writer::Desk;
 

@@ -30,11 +30,10 @@
 //!
 //! One table of 2^22 slots serves the views: 16 MiB of weights and 8 MiB of curvature. Features that share a slot share a weight.
 
-use std::collections::BTreeMap;
-
 use super::calibration::Calibration;
 use super::features::{Features, TABLE_BITS, of_owner};
 use super::kind::Kind;
+use super::owners::{Owner, Owners, RELIABLE};
 use super::replay::{self, Errors};
 
 /// The size of a step. Chosen on the development set from 2 to 16, as were the next two.
@@ -52,17 +51,6 @@ const CURVATURE: f32 = 1.0 / 256.0;
 /// The most log-odds that a view brings into the sum. Tried: 2 to 8, and none.
 const MOST: f32 = 6.0;
 
-/// How many times as many samples as the other owners on average somebody may teach everybody with in full.
-const FAIR: f32 = 2.0;
-/// How much an owner's steps shrink with the share of his samples that everybody else is sure to be the opposite: gone where that is half of
-/// them. People who err are contrary in one of 50 or so.
-const CONTRARY: f32 = 2.0;
-/// Samples before that shows.
-const PATIENCE: f32 = 5.0;
-/// How much of a full step an owner's samples must be worth to be shown again.
-const RELIABLE: f32 = 0.5;
-/// The log-odds from which on everybody else is sure.
-const SURE: f32 = 2.0;
 /// What an owner's own view weighs in times a common one: as much as the three together.
 const OWN: f32 = 3.0;
 /// Steps that a correction takes at most until the message is on its right side by [`MARGIN`].
@@ -71,29 +59,6 @@ const CORRECTION: usize = 8;
 const SETTLED: f32 = 2.0;
 /// Samples of each kind before anybody hears what it thinks.
 const HANDFUL: u64 = 5;
-/// Owners whose samples are counted apart; all later ones are counted together.
-pub(super) const MAX_OWNERS: usize = 100_000;
-
-/// Whose mailbox: a hash of an address in lower case, the same on every host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(pub(super) u64);
-
-impl Owner {
-    /// The owner with that address.
-    pub fn new(address: &str) -> Self {
-        Self(super::words::owner(&address.to_lowercase()))
-    }
-}
-
-/// What an owner has shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Taught {
-    /// How many samples.
-    pub(super) samples: u64,
-    /// Of them, how many were sure to be the opposite for everybody else.
-    pub(super) contrary: u64,
-}
-
 /// What somebody says a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Label {
@@ -150,9 +115,7 @@ pub struct Model {
     /// Of them, those that were judged wrong before they were learned: spam, ham.
     pub(super) missed: [u64; 2],
     /// What each owner has shown.
-    pub(super) taught: BTreeMap<Owner, Taught>,
-    /// The sum of their samples.
-    pub(super) taught_by_all: u64,
+    pub(super) owners: Owners,
 }
 
 impl Default for Model {
@@ -165,8 +128,7 @@ impl Default for Model {
             errors: Errors::default(),
             shown: [0; 2],
             missed: [0; 2],
-            taught: BTreeMap::new(),
-            taught_by_all: 0,
+            owners: Owners::default(),
         }
     }
 }
@@ -191,7 +153,7 @@ impl Model {
 
     /// Shows a sample of an owner and what was thought of it, which must be what [`Model::judge`] says now.
     pub fn learn(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        self.count(owner, label, judged);
+        self.owners.count(owner, label, judged);
         self.calibration.learn(judged, label);
         self.step_all(features, owner, label, judged);
         self.replay(features, owner, label, judged);
@@ -204,7 +166,7 @@ impl Model {
     /// new word replaces the old one. It is one sample still, of the other kind; what was thought of it was thought of the first word.
     pub fn correct(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
         self.errors.forget(owner, features);
-        self.count(owner, label, judged);
+        self.owners.count(owner, label, judged);
         self.calibration.learn(judged, label);
         self.step_all(features, owner, label, judged);
         for _ in 0..CORRECTION {
@@ -235,7 +197,7 @@ impl Model {
 
     /// One step of every view that errs.
     fn step_all(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        let (fair, trust) = self.standing(owner);
+        let (fair, trust) = self.owners.standing(owner);
         let [header, body, words, own] = judged.views;
         if fair == 1.0 || (label.target() - sigmoid(own)).abs() > MARGIN {
             for (view, logit) in views(features).into_iter().zip([header, body, words]) {
@@ -250,7 +212,7 @@ impl Model {
     /// Keeps a sample that was judged wrong, and shows some of those kept again. Who teaches too much, or says what all others know to be
     /// wrong, is heard once.
     fn replay(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        let (fair, trust) = self.standing(owner);
+        let (fair, trust) = self.owners.standing(owner);
         let error = (f64::from(label.target()) - judged.probability).abs();
         if error <= replay::HARD || fair * trust < RELIABLE {
             return;
@@ -264,46 +226,6 @@ impl Model {
         self.errors = errors;
     }
 
-    /// Counts a sample of an owner.
-    fn count(&mut self, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        let Some(owner) = owner else { return };
-        let [header, body, words, _] = judged.views;
-        let common = header + body + words;
-        let contrary = match label {
-            Label::Spam => common < -SURE,
-            Label::Ham => common > SURE,
-        };
-        let counted_as = self.counted_as(owner);
-        let taught = self.taught.entry(counted_as).or_default();
-        taught.samples += 1;
-        taught.contrary += u64::from(contrary);
-        self.taught_by_all += 1;
-    }
-
-    /// The owner under whom somebody is counted.
-    fn counted_as(&self, owner: Owner) -> Owner {
-        match self.taught.len() < MAX_OWNERS || self.taught.contains_key(&owner) {
-            true => owner,
-            false => Owner(0),
-        }
-    }
-
-    /// How large the steps that an owner's samples take for everybody may be, 1 for full ones: by how loud he is, and by how often he says
-    /// the opposite of what everybody else has made sure.
-    fn standing(&self, owner: Option<Owner>) -> (f32, f32) {
-        let taught = owner.and_then(|owner| self.taught.get(&self.counted_as(owner))).copied();
-        let (Some(Taught { samples, contrary }), others @ 1..) =
-            (taught, self.taught.len().saturating_sub(1))
-        else {
-            return (1.0, 1.0);
-        };
-        let (mine, contrary) = (samples as f32, contrary as f32);
-        let average = (self.taught_by_all as f32 - mine) / others as f32;
-        let fair = (FAIR * average / mine.max(1.0)).min(1.0);
-        let trust = ((mine - CONTRARY * contrary + PATIENCE) / (mine + PATIENCE)).max(0.0);
-        (fair, trust)
-    }
-
     /// Whether it has seen enough of both kinds to be heard: a handful.
     pub fn is_heard(&self) -> bool {
         self.shown.iter().all(|&shown| shown >= HANDFUL)
@@ -311,7 +233,7 @@ impl Model {
 
     /// Whether that owner has a view of his own: whether he has ever taught.
     pub fn knows(&self, owner: Owner) -> bool {
-        self.taught.contains_key(&owner) || self.taught.len() >= MAX_OWNERS
+        self.owners.knows(owner)
     }
 
     /// How many samples of spam and of ham were shown.
