@@ -8,7 +8,7 @@
 //! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
 //! of each kind of mail: offset f64, samples u64
 //! owners u32, each: hash u64, samples u64, contrary u64
-//! errors ever u64   kept u32, each: owner u8 (0 or 1) and hash u64, spam u8, kind u8, and for header, body, words: count u32, features u32
+//! errors ever u64   saved u32   kept u32, each: owner u8 (0 or 1) and hash u64, spam u8, kind u8, and for header, body, words: count u32, features u32
 //! weights 2^TABLE_BITS × f32   curvature 2^TABLE_BITS × u16
 //! SHA-256 of all before
 //! ```
@@ -168,6 +168,7 @@ impl Checkpoint {
 
 fn write_errors(errors: &Errors, out: &mut Vec<u8>) {
     out.extend_from_slice(&errors.ever.to_le_bytes());
+    out.extend_from_slice(&errors.saved.to_le_bytes());
     out.extend_from_slice(&(errors.samples.len() as u32).to_le_bytes());
     for sample in &errors.samples {
         out.push(u8::from(sample.owner.is_some()));
@@ -183,7 +184,8 @@ fn write_errors(errors: &Errors, out: &mut Vec<u8>) {
 }
 
 fn read_errors(rest: &mut Rest<'_>) -> Result<Errors, Unusable> {
-    let mut errors = Errors { ever: u64::from_le_bytes(rest.take()?), ..Errors::default() };
+    let (ever, saved) = (u64::from_le_bytes(rest.take()?), u32::from_le_bytes(rest.take()?));
+    let mut errors = Errors { ever, saved: saved.min(replay::SAVED), ..Errors::default() };
     let kept = u32::from_le_bytes(rest.take()?) as usize;
     if kept > replay::MOST {
         return Err(Unusable::Damaged);

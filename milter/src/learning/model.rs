@@ -212,13 +212,14 @@ impl Model {
     /// Keeps a sample that was judged wrong, and shows some of those kept again. Who teaches too much, or says what all others know to be
     /// wrong, is heard once.
     fn replay(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
+        self.errors.save();
         let (fair, trust) = self.owners.standing(owner);
         let error = (f64::from(label.target()) - judged.probability).abs();
         if error <= replay::HARD || fair * trust < RELIABLE {
             return;
         }
         self.errors.keep(owner, label, features);
-        let errors = std::mem::take(&mut self.errors);
+        let mut errors = std::mem::take(&mut self.errors);
         for sample in errors.again() {
             let judged = self.judge(&sample.features, sample.owner);
             self.step_all(&sample.features, sample.owner, sample.label, &judged);

@@ -1,7 +1,8 @@
 //! The samples that were judged wrong last, kept to be shown again: what was hard once is learned again and again, while it is new.
 //!
 //! For [`Model`](super::Model). With each sample that is judged wrong, [`AGAIN`] of those kept are judged and learned once more. That makes a
-//! tenth fewer errors than one look at each, on every stream of the development set. What is kept is a function of the samples and
+//! tenth fewer errors than one look at each, on every stream of the development set. Where much is judged wrong it is fewer: over time no more
+//! than one for each sample that there was, so that learning takes at most twice as long. What is kept is a function of the samples and
 //! their order, as the weights are, and stands in the checkpoint, so that every host shows itself the same samples.
 //!
 //! A correction takes out what its owner said before. Samples that are taken out of the log change its epoch, and with it all is made anew.
@@ -18,6 +19,9 @@ pub(super) const MOST_FEATURES: usize = 1 << 20;
 /// How many are shown again with each new one. Tried: 1 to 64; 8 gain less, 64 little more.
 const AGAIN: usize = 16;
 
+/// How many may be shown again at once: each sample allows one more, up to this.
+pub(super) const SAVED: u32 = 64;
+
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample {
@@ -27,11 +31,19 @@ pub(super) struct Sample {
 }
 
 /// The samples that are kept, the oldest first.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Errors {
     pub(super) samples: VecDeque<Sample>,
     /// How many there ever were.
     pub(super) ever: u64,
+    /// How many may be shown again.
+    pub(super) saved: u32,
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self { samples: VecDeque::new(), ever: 0, saved: SAVED }
+    }
 }
 
 impl Errors {
@@ -51,14 +63,22 @@ impl Errors {
         self.samples.retain(|sample| sample.owner != owner || sample.features != *features);
     }
 
+    /// One more sample, right or wrong.
+    pub(super) fn save(&mut self) {
+        self.saved = (self.saved + 1).min(SAVED);
+    }
+
     /// The samples to be shown again now: scattered, and the same on every host.
-    pub(super) fn again(&self) -> impl Iterator<Item = &Sample> {
+    pub(super) fn again(&mut self) -> impl Iterator<Item = &Sample> {
+        let count = self.saved.min(AGAIN as u32);
+        self.saved -= count;
         let first = self.ever.wrapping_mul(AGAIN as u64);
-        let all = self.samples.len().max(1) as u64;
-        (0..AGAIN as u64).filter_map(move |number| {
+        let samples = &self.samples;
+        let all = samples.len().max(1) as u64;
+        (0..u64::from(count)).filter_map(move |number| {
             // Fibonacci hashing, whose upper bits are the well mixed ones.
             let scattered = first.wrapping_add(number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-            self.samples.get((scattered % all) as usize)
+            samples.get((scattered % all) as usize)
         })
     }
 }
@@ -98,12 +118,24 @@ mod tests {
         let mut shown = std::collections::BTreeSet::new();
         for number in 0..128 {
             errors.keep(None, Label::Ham, &features(number));
-            assert_eq!(errors.again().count(), AGAIN);
-            if number >= 63 {
-                shown.extend(errors.again().flat_map(|sample| sample.features.words.clone()));
-            }
+            errors.saved = SAVED;
+            let again: Vec<u32> = errors.again().flat_map(|sample| sample.features.words.clone()).collect();
+            assert_eq!(again.len(), AGAIN);
+            shown.extend(again);
         }
         assert!(shown.len() > 120, "{} of 128", shown.len());
+    }
+
+    #[test]
+    fn over_time_no_more_are_shown_again_than_there_were() {
+        let mut errors = Errors::default();
+        let mut again = 0;
+        for number in 0..1_000 {
+            errors.save();
+            errors.keep(None, Label::Ham, &features(number));
+            again += errors.again().count();
+        }
+        assert!((1_000..=1_000 + SAVED as usize).contains(&again), "{again}");
     }
 
     #[test]

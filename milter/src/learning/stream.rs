@@ -57,6 +57,12 @@ impl Player {
             Label::Spam => judged.probability > 0.5,
             Label::Ham => judged.probability < 0.5,
         };
+        if self.playing.delay == 0 {
+            if !self.playing.partial || !right {
+                self.model.learn(&features, None, label, &judged);
+            }
+            return;
+        }
         if !self.playing.partial || !right {
             self.waiting.push_back((features, label));
         }
