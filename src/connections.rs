@@ -2,8 +2,10 @@
 //!
 //! sqlx's pool asks every connection that comes back whether it is well, which is a second round trip for each question. So what has
 //! answered does not go back to the pool, unless nobody has needed it for [`IDLE`]; what has failed, or was left in the middle of an answer, does, and
-//! the pool looks at it. Refuses to bound how many questions there are: the permits of `database` do.
+//! the pool looks at it. Where it was the connection that failed and not the question, because the server ended the session or because its role
+//! was dropped (and perhaps made anew), the question is put once more, on another. Refuses to bound how many questions there are: the permits of `database` do.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Connection, Either, Error, Execute, Executor, Postgres, SqlStr};
 use tokio::sync::Notify;
 
@@ -25,6 +27,43 @@ pub struct Connections {
     warm: Arc<Mutex<Vec<Warm>>>,
     /// Tells one who waits for the pool that there is a warm one.
     kept: Arc<Notify>,
+    doubt: RoleDoubt,
+}
+
+/// When a session was last told that its role may not do something: those that are older may have a role that is not there any more. A role
+/// that is made anew is another, and a session keeps the one that it began with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RoleDoubt(Arc<Mutex<Option<Instant>>>);
+
+impl RoleDoubt {
+    /// Doubts every session of now; whether that is news.
+    fn raise(&self) -> bool {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = since.is_none_or(|since| since.elapsed() > DOUBT_AGAIN);
+        if is_news {
+            *since = Some(Instant::now());
+        }
+        is_news
+    }
+
+    /// Whether a session of that age is in doubt.
+    pub(crate) fn concerns(&self, age: Duration) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| age >= since.elapsed())
+    }
+}
+
+/// Whether the role of a session is still there; it has no name otherwise ("invalid role OID", 42704).
+pub(crate) async fn has_role(connection: &mut PgConnection) -> bool {
+    connection.execute("SELECT session_user").await.is_ok()
+}
+
+/// A question in the form in which it can be put twice.
+type Question = (SqlStr, Option<PgArguments>);
+
+fn question<'q>(mut query: impl Execute<'q, Postgres>) -> Result<Question, Error> {
+    let arguments = query.take_arguments().map_err(Error::Encode)?;
+    Ok((query.sql(), arguments))
 }
 
 #[derive(Debug)]
@@ -41,8 +80,16 @@ struct Taken {
 }
 
 impl Connections {
-    pub(crate) fn new(servers: Servers) -> Self {
-        Self { servers: Arc::new(servers), warm: Arc::default(), kept: Arc::default() }
+    /// `doubt` is what the pool of `servers` looks at before it gives a connection away.
+    pub(crate) fn new(servers: Servers, doubt: RoleDoubt) -> Self {
+        Self { servers: Arc::new(servers), warm: Arc::default(), kept: Arc::default(), doubt }
+    }
+
+    /// A question was refused for want of rights: every connection shows that its role is still there before it is used again.
+    pub(crate) fn doubt_role(&self) {
+        if self.doubt.raise() {
+            self.warm().clear();
+        }
     }
 
     pub(crate) fn servers(&self) -> &Servers {
@@ -105,6 +152,31 @@ impl Connections {
         self.kept.notify_one();
     }
 
+    /// Whether it was the connection that failed, so that another may answer. Whatever was begun is undone then: the session has ended, or may do
+    /// nothing.
+    async fn is_spent(&self, taken: &mut Taken, error: &Error) -> bool {
+        let is_over = match error {
+            // Closed at the other end before it was sent. What was lost later may have been done.
+            Error::Io(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Error::Database(error) => match error.code().as_deref() {
+                Some("42501" | "42704") => return !has_role(&mut taken.connection).await,
+                code => matches!(code, Some("57P01" | "57P02")),
+            },
+            _ => false,
+        };
+        if is_over {
+            self.servers.doubt();
+        }
+        is_over
+    }
+
+    /// Ends a connection that is of no use any more; the others are most likely no better.
+    fn discard(&self, mut taken: Taken) {
+        self.doubt.raise();
+        taken.connection.close_on_drop();
+        self.warm().clear();
+    }
+
     /// What became of a question decides about its connection.
     fn settle<T>(&self, connection: Taken, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
@@ -142,8 +214,17 @@ impl<'p> Executor<'p> for &'_ Connections {
     {
         let this = self.clone();
         let answer = async move {
+            let question = question(query)?;
             let mut taken = this.take().await?;
-            let answer: Result<Vec<_>, Error> = taken.connection.fetch_many(query).try_collect().await;
+            let mut answer: Result<Vec<_>, Error> =
+                taken.connection.fetch_many(question.clone()).try_collect().await;
+            if let Err(error) = &answer
+                && this.is_spent(&mut taken, error).await
+            {
+                this.discard(taken);
+                taken = this.take().await?;
+                answer = taken.connection.fetch_many(question).try_collect().await;
+            }
             this.settle(taken, answer).map(|steps| stream::iter(steps.into_iter().map(Ok)))
         };
         stream::once(answer).try_flatten().boxed()
@@ -156,8 +237,16 @@ impl<'p> Executor<'p> for &'_ Connections {
     {
         let this = self.clone();
         Box::pin(async move {
+            let question = question(query)?;
             let mut taken = this.take().await?;
-            let answer = taken.connection.fetch_optional(query).await;
+            let mut answer = taken.connection.fetch_optional(question.clone()).await;
+            if let Err(error) = &answer
+                && this.is_spent(&mut taken, error).await
+            {
+                this.discard(taken);
+                taken = this.take().await?;
+                answer = taken.connection.fetch_optional(question).await;
+            }
             this.settle(taken, answer)
         })
     }
@@ -181,5 +270,7 @@ impl<'p> Executor<'p> for &'_ Connections {
 
 /// For how long a connection is believed to live after it was used.
 pub(crate) const TRUSTED: Duration = Duration::from_secs(1);
+/// A role that lacks a right for good is not to cost a round trip with every question.
+const DOUBT_AGAIN: Duration = Duration::from_secs(1);
 /// A connection that nobody has needed for so long is given back.
 const IDLE: Duration = Duration::from_secs(60);

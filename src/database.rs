@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use tokio::sync::Semaphore;
 
 use crate::config::{self, ConfigError, DatabaseHost, TlsMode};
-use crate::connections::{Connections, TRUSTED};
+use crate::connections::{Connections, RoleDoubt, TRUSTED, has_role};
 use crate::servers::{Server, Servers};
 
 /// The database as one daemon sees it. Cheap to clone; connects when first asked.
@@ -60,6 +61,8 @@ impl Database {
             Ok(Server { name: host.to_string(), options })
         };
         let candidates = config.host.iter().map(server).collect::<Result<_, _>>()?;
+        let doubt = RoleDoubt::default();
+        let doubted = doubt.clone();
         let pool_options = PgPoolOptions::new()
             .max_connections(config.connections.max(1))
             .acquire_timeout(timeout)
@@ -67,8 +70,12 @@ impl Database {
             // sqlx would ask before every question whether the connection lives: a second round trip. One that was used a moment
             // ago does; if not, its question fails as it would have in the middle.
             .test_before_acquire(false)
-            .before_acquire(|connection, state| {
+            .before_acquire(move |connection, state| {
+                let is_doubted = doubted.concerns(state.age);
                 Box::pin(async move {
+                    if is_doubted {
+                        return Ok(has_role(connection).await);
+                    }
                     if state.idle_for > TRUSTED {
                         sqlx::Connection::ping(connection).await?;
                     }
@@ -78,7 +85,7 @@ impl Database {
         let servers = Servers::new(candidates, config.target_session_attrs, pool_options, timeout);
         let permits = Semaphore::new(config.connections.max(1) as usize);
         let inner = Inner {
-            connections: Connections::new(servers),
+            connections: Connections::new(servers, doubt),
             permits,
             timeout,
             away_until: std::sync::Mutex::new(None),
@@ -135,10 +142,17 @@ impl Database {
                         | sqlx::Error::Decode(_)
                         | sqlx::Error::ColumnDecode { .. }
                 );
+                let trouble = sort(&error);
                 if connection_lost {
                     self.set_away(Some(Instant::now() + PAUSE));
+                } else if !matches!(trouble, Trouble::Away(_)) {
+                    // Refused, by a server that is there.
+                    self.set_away(None);
                 }
-                Err(sort(&error))
+                if error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(NO_RIGHT) {
+                    self.0.connections.doubt_role();
+                }
+                Err(trouble)
             }
             Err(_) => {
                 self.0.connections.servers().doubt();
@@ -244,7 +258,7 @@ fn sort(error: &sqlx::Error) -> Trouble {
         (_, "3F000" | "42P01") if reason.message().contains("gatepost") => {
             Trouble::Misconfigured(NO_SCHEMA.to_owned())
         }
-        (_, "42501") => Trouble::Misconfigured(format!(
+        (_, NO_RIGHT) => Trouble::Misconfigured(format!(
             "{} (SQLSTATE 42501); connect as the daemon's own role, or run `gatepost schema install`",
             reason.message()
         )),
@@ -255,7 +269,27 @@ fn sort(error: &sqlx::Error) -> Trouble {
 /// What everything that needs our tables says without them.
 pub const NO_SCHEMA: &str = "schema gatepost is not installed; run `gatepost schema install`";
 
+/// SQLSTATE insufficient_privilege.
+const NO_RIGHT: &str = "42501";
 /// How long "away" is believed before one caller tries again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Idle connections are given back to the server.
 const IDLE: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_refuses_is_there() {
+        let database = Database::new(&config::Database::default(), "test").unwrap();
+        let ask = async |error| database.ask(async move { Err::<(), sqlx::Error>(error) }).await.unwrap_err();
+        assert!(matches!(ask(sqlx::Error::PoolTimedOut).await, Trouble::Away(_)));
+        assert!(database.away_until().is_some());
+        // Its pause is over, and whoever tries first is refused: the others need not wait for him.
+        database.set_away(Some(Instant::now()));
+        assert!(matches!(ask(sqlx::Error::RowNotFound).await, Trouble::Misconfigured(_)));
+        assert_eq!(database.away_until(), None);
+    }
+}

@@ -134,30 +134,34 @@ impl Guard {
         guess: u64,
     ) -> Trial<'_> {
         let (trusted, limits, begun) = (settings.trusts(address), settings.limits(), Instant::now());
-        let (attempt, share) = loop {
+        loop {
             // Before it is counted, so that nothing that is settled then is missed.
             let others = self.guesses.settled();
             let attempt = self.guesses.attempt(login, address, trusted, guess, limits);
+            // From here on it is settled whatever happens: whoever asks may go while the database is asked.
+            let mut trial = Trial {
+                guesses: &self.guesses,
+                settled: false,
+                attempt,
+                login: login.to_owned(),
+                address,
+                guess,
+                share: 0.0,
+            };
             let known = self.known(login, address, &attempt).await;
-            let share = nearest(known, &attempt.shares);
+            trial.share = nearest(known, &attempt.shares);
             // Many who come at once, from behind one address, say, are no guesses until they are wrong: whoever comes last waits for them.
-            if share <= 1.0 || nearest(known, &attempt.certain) > 1.0 {
-                break (attempt, share);
+            if trial.share <= 1.0 || nearest(known, &attempt.certain) > 1.0 {
+                return trial;
             }
+            trial.settled = true;
             self.guesses.withdraw(&attempt);
             let left = PATIENCE.saturating_sub(begun.elapsed());
             if left.is_zero() || Box::pin(tokio::time::timeout(left, others)).await.is_err() {
-                break (self.guesses.attempt(login, address, trusted, guess, limits), share);
+                trial.attempt = self.guesses.attempt(login, address, trusted, guess, limits);
+                trial.settled = false;
+                return trial;
             }
-        };
-        Trial {
-            guesses: &self.guesses,
-            settled: false,
-            attempt,
-            login: login.to_owned(),
-            address,
-            guess,
-            share,
         }
     }
 
@@ -435,6 +439,25 @@ mod tests {
         guard.give_up(&mut one_more);
         drop(one_more);
         assert_eq!(guard.figures().0, settings.user as usize);
+    }
+
+    #[tokio::test]
+    async fn hanging_up_while_the_database_is_asked_leaves_nothing_under_way() {
+        let (store, _silent) = crate::silent::store::<crate::config::Settings>();
+        let guard = Guard::new(&store);
+        let settings = Guessing { user: 1, ..Guessing::default() };
+        drop(wrong(&guard, &settings, "alice@example.com", "192.0.2.1", "first").await);
+        {
+            // Beyond the limit it matters where the login is known, which is asked.
+            let begin = wrong(&guard, &settings, "alice@example.com", "192.0.2.1", "second");
+            assert!(futures_util::poll!(std::pin::pin!(begin)).is_pending());
+        }
+        let limits = settings.limits();
+        let address = "192.0.2.1".parse().ok();
+        let attempt = guard.guesses.attempt("alice@example.com", address, false, 3, limits);
+        assert_eq!((attempt.shares.user, attempt.certain.user), (3.0, 3.0));
+        // Each has a record by which it is forgotten when its time is over.
+        assert_eq!(guard.guesses.len(), 2);
     }
 
     #[tokio::test]

@@ -154,20 +154,18 @@ impl Journal {
 
     /// The same, without who logged in when unless it is to be `all`.
     async fn write_some(&self, store: &Store, all: bool) -> Written {
-        let mut taken = self.take(all);
-        if taken.full {
+        let mut taken = Taken { journal: self, pending: self.take(all) };
+        if taken.pending.full {
             tracing::warn!(
                 "more logins than can be written down; the last ones of some users will be missing"
             );
         }
-        let written = self.write_all(store, &mut taken).await;
+        let written = self.write_all(store, &mut taken.pending).await;
         match written {
             Ok(()) => Written::All,
-            Err(Trouble::Away(_)) => {
-                self.put_back(taken);
-                Written::Later
-            }
+            Err(Trouble::Away(_)) => Written::Later,
             Err(trouble) => {
+                taken.pending = Pending::default();
                 let why = trouble.to_string();
                 let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
                 if said.as_deref() != Some(&why) {
@@ -193,7 +191,7 @@ impl Journal {
         !(pending.logins.is_empty() && pending.networks.is_empty() && pending.app_passwords.is_empty())
     }
 
-    /// Takes out of `pending` what is written.
+    /// Takes out of `pending` what is written, and not before: the writer may be told to end at any moment.
     async fn write_all(&self, store: &Store, pending: &mut Pending) -> Result<(), Trouble> {
         // The wrong passwords first: other hosts wait for them.
         let guesses =
@@ -212,24 +210,21 @@ impl Journal {
             pending.masters.clear();
         }
         let last = |(at, login): &(Instant, LastLogin)| LastLogin { ago: at.elapsed(), ..login.clone() };
-        let mut left: Vec<_> = std::mem::take(&mut pending.logins).into_iter().collect();
-        while !left.is_empty() {
-            let some = left.split_off(left.len().saturating_sub(AT_ONCE));
-            let rows: Vec<LastLogin> = some.iter().flat_map(|(_, services)| services).map(last).collect();
-            if let Err(trouble) = store.note_logins(&rows).await {
-                pending.logins.extend(left.into_iter().chain(some));
-                return Err(trouble);
-            }
+        while !pending.logins.is_empty() {
+            let some: Vec<String> = pending.logins.keys().take(AT_ONCE).cloned().collect();
+            let rows: Vec<LastLogin> =
+                some.iter().filter_map(|login| pending.logins.get(login)).flatten().map(last).collect();
+            store.note_logins(&rows).await?;
+            some.iter().for_each(|login| drop(pending.logins.remove(login)));
         }
-        let mut left: Vec<_> = std::mem::take(&mut pending.networks).into_iter().collect();
-        while !left.is_empty() {
-            let some = left.split_off(left.len().saturating_sub(AT_ONCE));
-            let row = |((login, network), at): &((String, Network), Instant)| {
+        while !pending.networks.is_empty() {
+            let row = |((login, network), at): (&(String, Network), &Instant)| {
                 (login.clone(), *network, at.elapsed())
             };
-            if let Err(trouble) = store.note_networks(&some.iter().map(row).collect::<Vec<_>>()).await {
-                pending.networks.extend(left.into_iter().chain(some));
-                return Err(trouble);
+            let rows: Vec<_> = pending.networks.iter().take(AT_ONCE).map(row).collect();
+            store.note_networks(&rows).await?;
+            for (login, network, _) in rows {
+                pending.networks.remove(&(login, network));
             }
         }
         let uses: Vec<(i64, Duration, Option<IpAddr>, String)> = pending
@@ -275,6 +270,19 @@ impl Journal {
         }
         pending.masters.splice(0..0, masters);
         pending.masters.truncate(MOST);
+        pending.full |= full;
+    }
+}
+
+/// What is being written. What is not written when this goes, be it that the writer is told to end, waits again.
+struct Taken<'a> {
+    journal: &'a Journal,
+    pending: Pending,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.journal.put_back(std::mem::take(&mut self.pending));
     }
 }
 
@@ -404,6 +412,23 @@ mod tests {
         let taken = journal.take(true);
         assert_eq!((taken.guesses.len(), taken.logins.len()), (0, 1));
         assert!(!journal.holds_logins());
+    }
+
+    #[tokio::test]
+    async fn what_is_being_written_when_the_daemon_ends_is_not_lost() {
+        let (store, _silent) = crate::silent::store::<crate::config::Settings>();
+        let journal = Journal::new();
+        let alice = Address::parse("alice@example.com").unwrap();
+        let network = "192.0.2.0/24".parse().unwrap();
+        journal.guess(guess("alice", 1));
+        journal.login("alice", &entrance(&alice, Service::Imap, "a"), std::iter::once(network));
+        {
+            let mut writing = std::pin::pin!(journal.write(&store));
+            assert!(futures_util::poll!(writing.as_mut()).is_pending());
+            assert_eq!(journal.waiting(), 0);
+        }
+        let pending = journal.pending.lock().unwrap();
+        assert_eq!((pending.guesses.len(), pending.logins.len(), pending.networks.len()), (1, 1, 1));
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub mod protocol;
 pub mod questions;
 pub mod service;
 mod session;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../tests/support/silent.rs"]
+mod silent;
 mod upkeep;
 pub mod userdb;
 pub mod verdict;

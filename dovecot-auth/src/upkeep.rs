@@ -4,7 +4,6 @@
 //! fails, is done at the next login. A password that is changed in the same moment wins: a hash is replaced only where it still stands as it
 //! was verified, and a verifier counts only beside the hash it was made with.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use gatepost::config::Secret;
@@ -12,7 +11,7 @@ use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 use gatepost::password::{ScramHash, ScramVerifier, StoredHash};
 use gatepost::store::hash_mark;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval_at};
 
 use crate::mechanisms::Needs;
@@ -21,7 +20,8 @@ use crate::service::DovecotAuth;
 /// The queue.
 pub(crate) struct Upkeep {
     sender: mpsc::Sender<Work>,
-    receiver: Mutex<Option<mpsc::Receiver<Work>>>,
+    /// Held by whoever looks after them.
+    receiver: Mutex<mpsc::Receiver<Work>>,
     /// Hashes, by their marks, that were looked after not long ago.
     done: moka::sync::Cache<[u8; 32], ()>,
 }
@@ -37,7 +37,7 @@ impl Default for Upkeep {
     fn default() -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let done = moka::sync::Cache::builder().max_capacity(DONE).time_to_live(AGAIN).build();
-        Self { sender, receiver: Mutex::new(Some(receiver)), done }
+        Self { sender, receiver: Mutex::new(receiver), done }
     }
 }
 
@@ -62,8 +62,7 @@ impl DovecotAuth {
 
     /// Looks after passwords, verifiers and the secret of SCRAM until the process ends.
     pub(crate) async fn keep_up(&self) {
-        let receiver = self.upkeep.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut receiver) = receiver else { return std::future::pending().await };
+        let mut receiver = self.upkeep.receiver.lock().await;
         let mut readiness = tokio::time::interval(READINESS);
         let mut sweep = interval_at(Instant::now() + FIRST_SWEEP, SWEEP);
         loop {

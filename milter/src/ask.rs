@@ -107,7 +107,9 @@ pub async fn ask(source: ConfigSource, ask: Ask) -> anyhow::Result<ExitCode> {
     let mut judgement = Judgement::new(&facts, &knowledge, &config.view());
     let evidence = Evidence::new(&authentication, &envelope, &message);
     let exceptions = match &parts {
-        Some(parts) if evidence.failure.is_some() => exceptions(&parts.store).await,
+        Some(parts) if evidence.failure.is_some() => {
+            exceptions(&parts.store, Instant::now() + config.deadline.0).await
+        }
         _ => Exceptions::none(),
     };
     let enforcement = enforcement::decide(&evidence, &config.dmarc, &exceptions);

@@ -64,7 +64,8 @@ pub struct Milter {
     /// Networks whose unauthenticated SMTP mail is ours, as `127.0.0.0/8`: signed like local mail, never judged. For the web
     /// application on the next host that cannot log in.
     pub local_networks: Vec<Network>,
-    /// How long everything that is asked about one message (DNS) may take together; what is not known by then is judged without.
+    /// How long everything that is asked about one message (DNS, the database) may take together; what is not known by then is judged without.
+    /// What is asked only then (exceptions from DMARC, keys to seal with, the greylist) has 3 s more at the most, all of it together.
     /// Postfix waits 300 s.
     pub deadline: Seconds,
     /// `[milter.verification]`.

@@ -88,6 +88,8 @@ struct Collector {
     sent: Vec<(String, String)>,
     scores: HashMap<Network, (f64, i64)>,
     held: Vec<Held>,
+    /// What is being written, until it is: the daemon may end in between.
+    under_way: Correspondence,
     dropped: u64,
     complained: Option<Instant>,
     forgot: Option<Instant>,
@@ -103,6 +105,7 @@ impl Remembering {
             sent: Vec::new(),
             scores: HashMap::new(),
             held: Vec::new(),
+            under_way: Correspondence::default(),
             dropped: 0,
             complained: None,
             forgot: None,
@@ -194,9 +197,13 @@ impl Collector {
 
     /// Writes what was collected, in batches; keeps what could not be written.
     async fn flush(&mut self, store: &Store) {
+        let left = std::mem::take(&mut self.under_way);
+        self.keep(left);
         while self.rows() > 0 {
-            let batch = self.batch();
-            match store.remember_correspondence(&batch).await {
+            self.under_way = self.batch();
+            let written = store.remember_correspondence(&self.under_way).await;
+            let batch = std::mem::take(&mut self.under_way);
+            match written {
                 Lookup::Found(()) | Lookup::None => {
                     debug!(
                         correspondents = batch.correspondents.len(),
@@ -345,6 +352,26 @@ mod tests {
         let recipients: Vec<(&str, &str)> =
             found.recipients.iter().map(|(address, name)| (address.as_str(), name.as_str())).collect();
         assert_eq!(recipients, [("ann@a.test", "ann miller"), ("bob@b.test", ""), ("hidden@c.test", "")]);
+    }
+
+    #[tokio::test]
+    async fn what_is_being_written_when_the_daemon_ends_is_not_lost() {
+        let (store, _silent) = crate::silent::store::<crate::config::Milter>();
+        let (remembering, events) = Remembering::new(store.clone());
+        let found = letter("Message-ID: <1@example.com>\n\n", &["ann@a.test"]).unwrap();
+        events.send(Event::Sent(found)).await.unwrap();
+        events.send(Event::Scored("192.0.2.0/24".parse().unwrap(), 3.0)).await.unwrap();
+        let mut collector = remembering.collector.lock().await;
+        while let Ok(event) = collector.events.try_recv() {
+            collector.take(event);
+        }
+        for _ in 0..2 {
+            let flush = collector.flush(&store);
+            assert!(futures_util::poll!(std::pin::pin!(flush)).is_pending());
+            assert_eq!(collector.rows(), 0);
+            assert_eq!(collector.under_way.scores, [("192.0.2.0/24".to_owned(), 3.0, 1)]);
+            assert_eq!((collector.under_way.sent.len(), collector.under_way.correspondents.len()), (1, 1));
+        }
     }
 
     #[test]

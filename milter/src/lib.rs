@@ -55,6 +55,10 @@ pub mod sealing;
 pub mod service;
 pub mod session;
 pub mod signing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../tests/support/silent.rs"]
+mod silent;
 pub mod transaction;
 pub mod verdict;
 

@@ -146,7 +146,7 @@ fn acquainted(relations: Vec<Relation>, colleagues: Vec<Option<String>>) -> Vec<
 }
 
 /// An answer, if it comes before the time is over.
-async fn in_time<T>(end: Instant, question: impl Future<Output = Lookup<T>>) -> Lookup<T> {
+pub(crate) async fn in_time<T>(end: Instant, question: impl Future<Output = Lookup<T>>) -> Lookup<T> {
     let late = |_| Lookup::Unavailable("the database did not answer within milter.deadline".to_owned());
     timeout_at(end, question).await.unwrap_or_else(late)
 }

@@ -13,6 +13,8 @@ use gatepost::directory::{Directory, Extensions, Lookup, Place, Recipient, Trace
 use gatepost::mail::{Address, Domain};
 use gatepost::store::{KeyAlgorithm, SigningKey, Store};
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::arc::seal::{NewSet, Sealed};
 use crate::arc::{Sealer, Validation, seal};
 use crate::authentication::{ArcResult, Authentication};
@@ -20,6 +22,7 @@ use crate::config;
 use crate::dkim::{Algorithm, Parts};
 use crate::message::Header;
 use crate::pool::Pool;
+use crate::recipients::in_time;
 use crate::signing::{PrivateKey, Signer};
 
 /// How mail is sealed, as configured.
@@ -52,6 +55,8 @@ pub struct Sources<'a> {
     pub store: &'a Store,
     /// Work for the processor.
     pub pool: &'a Pool,
+    /// Until when keys are waited for.
+    pub end: Instant,
 }
 
 impl Sealing {
@@ -64,13 +69,20 @@ impl Sealing {
         Some(Self { which: settings.seal, domain, selector: settings.seal_selector.clone() })
     }
 
-    /// Whether mail for these recipients is sealed. `leaves` says that Postfix hands some of it to another host itself.
-    pub async fn wants(&self, recipients: &[Address], leaves: bool, directory: &Directory) -> bool {
+    /// Whether mail for these recipients is sealed. `leaves` says that Postfix hands some of it to another host itself. Whose addresses are not
+    /// known by `end` is taken to stay.
+    pub async fn wants(
+        &self,
+        recipients: &[Address],
+        leaves: bool,
+        directory: &Directory,
+        end: Instant,
+    ) -> bool {
         if self.which == config::Seal::All || leaves {
             return true;
         }
         for recipient in recipients {
-            if goes_on(recipient, directory).await {
+            if timeout_at(end, goes_on(recipient, directory)).await.unwrap_or_default() {
                 return true;
             }
         }
@@ -82,7 +94,7 @@ impl Sealing {
     /// # Errors
     /// Why it cannot be sealed now.
     pub async fn seal(&self, passing: Passing, sources: Sources<'_>) -> Result<Option<NewSet>, String> {
-        let keys = match sources.store.signing_keys(&self.domain).await {
+        let keys = match in_time(sources.end, sources.store.signing_keys(&self.domain)).await {
             Lookup::Found(keys) => keys,
             Lookup::None => Vec::new(),
             Lookup::Unavailable(why) | Lookup::Misconfigured(why) => return Err(why),

@@ -1,10 +1,13 @@
 //! The life of a daemon: start, ready, reload on SIGHUP, drain on SIGTERM; told to systemd by `sd_notify(3)`.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -30,8 +33,12 @@ pub(super) async fn run<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitC
     raise_file_limit(config.limits.connections);
     let server = Server::bind(endpoints, config.limits.connections, &mut passed).await?;
     let drain = server.drain();
-    let watch = tokio::spawn(parts.directory.clone().watch());
-    let background = tokio::spawn(Arc::clone(&daemon).background());
+    let directory = parts.directory.clone();
+    let watch = tokio::spawn(go_on("watching the database", AFTER_PANIC, move || directory.clone().watch()));
+    let beside = Arc::clone(&daemon);
+    let background = tokio::spawn(go_on("what goes on beside the serving", AFTER_PANIC, move || {
+        Arc::clone(&beside).background()
+    }));
     let deadline = config.limits.drain.0;
     let serving = tokio::spawn(server.run(deadline));
     let watchdog = tokio::spawn(watchdog());
@@ -58,6 +65,16 @@ pub(super) async fn run<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitC
     watchdog.abort();
     tracing::info!(cut, "{} stopped", D::NAME);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Does something until it is done, and begins again where it panics: a daemon that serves on, but writes nothing down and hears of no change
+/// any more, would be found out too late. What it held is there for the next round: locks of tokio are given back, not poisoned.
+async fn go_on<F: Future<Output = ()>>(what: &'static str, pause: Duration, work: impl Fn() -> F) {
+    // The message of the panic itself is in the log already.
+    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+        tracing::error!("{what} panicked, which is a bug of ours; it begins again in {pause:?}");
+        tokio::time::sleep(pause).await;
+    }
 }
 
 async fn next(signal: &mut Signal) {
@@ -124,5 +141,25 @@ fn raise_file_limit(connections: usize) {
     }
 }
 
+/// So that what panics each time fills neither the log nor a processor.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Database connections, listeners, logs, DNS sockets.
 const SPARE_FILES: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_goes_on_beside_the_serving_begins_again_after_a_panic() {
+        let (rounds, held) = (AtomicUsize::new(0), tokio::sync::Mutex::new(()));
+        let work = || async {
+            let _held = held.lock().await;
+            assert!(rounds.fetch_add(1, Ordering::Relaxed) >= 2, "as a bug might");
+        };
+        go_on("a test", Duration::ZERO, work).await;
+        assert_eq!(rounds.load(Ordering::Relaxed), 3);
+    }
+}

@@ -260,10 +260,18 @@ where
         match answer {
             Ok(answer) => {
                 if self.generation() == generation {
-                    self.entries.insert(key, Entry { answer: answer.clone(), at: asked });
-                    let exact =
-                        notified && self.freshness.is_notified() && asked >= self.freshness.since(self.class);
-                    self.freshness.mark(self.class).exact.store(exact, Ordering::Release);
+                    self.entries.insert(key.clone(), Entry { answer: answer.clone(), at: asked });
+                    // A change that is announced between the look and the insertion has found nothing to forget.
+                    if self.generation() != generation {
+                        self.entries.invalidate(&key);
+                    }
+                    let mark = self.freshness.mark(self.class);
+                    let is_newest = || asked >= self.freshness.since(self.class);
+                    let exact = notified && self.freshness.is_notified() && is_newest();
+                    mark.exact.store(exact, Ordering::Release);
+                    if exact && !is_newest() {
+                        mark.exact.store(false, Ordering::Release);
+                    }
                 }
                 answer.map_or(Lookup::None, Lookup::Found)
             }
@@ -311,6 +319,8 @@ where
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn table(ttl: Duration) -> (Table<u8, &'static str>, Arc<Freshness>) {
@@ -405,4 +415,35 @@ mod tests {
         assert_eq!(table.ask(1, away()).await, Lookup::Found("old"));
         assert_eq!(table.ask(1, found("new")).await, Lookup::Found("new"));
     }
+
+    #[test]
+    fn an_answer_is_not_kept_whenever_its_change_is_announced() {
+        let freshness =
+            Arc::new(Freshness::new(Duration::ZERO, Duration::from_secs(60), Duration::from_secs(60)));
+        freshness.contact_made();
+        let table: Table<u8, u64> = Table::new(Class::Users, 10, &freshness);
+        let (row, turn) = (AtomicU64::new(0), std::sync::Barrier::new(2));
+        // Counted, not asserted at once: the other thread would wait for ever.
+        let old = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    turn.wait();
+                    let read = async { Ok(Some(row.load(Ordering::SeqCst))) };
+                    let _ = table.refresh(1, read).now_or_never();
+                    turn.wait();
+                }
+            });
+            let round = |_: &usize| {
+                turn.wait();
+                row.fetch_add(1, Ordering::SeqCst);
+                table.forget(Class::Users, &1);
+                turn.wait();
+                table.known(&1).is_some_and(|known| known != row.load(Ordering::SeqCst))
+            };
+            (0..ROUNDS).filter(round).count()
+        });
+        assert_eq!(old, 0);
+    }
+
+    const ROUNDS: usize = 3000;
 }

@@ -12,6 +12,9 @@ use super::{Class, Directory};
 use crate::database::Trouble;
 
 pub(super) async fn watch(directory: Directory) {
+    // Where the one before ended without a word, what it missed is not known.
+    directory.0.freshness.contact_lost();
+    directory.0.kept.contact_lost();
     let mut pause = FIRST_PAUSE;
     let mut last_reason = String::new();
     loop {

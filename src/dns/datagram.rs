@@ -253,7 +253,12 @@ impl<'a> Mine<'a> {
 
 impl Drop for Mine<'_> {
     fn drop(&mut self) {
-        self.shared.lock().remove(&self.id);
+        // The receiver is gone before this is. One that is not belongs to whoever drew the same id after this question was answered.
+        if let Entry::Occupied(entry) = self.shared.lock().entry(self.id)
+            && entry.get().reply.is_closed()
+        {
+            entry.remove();
+        }
     }
 }
 
@@ -306,6 +311,22 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn an_id_that_another_question_has_drawn_meanwhile_stays_his() {
+        let (shared, question) = (Shared::default(), Box::<[u8]>::from(&b"\x01a\x04test\0\0\x01\0\x01"[..]));
+        let (first, reply) = Mine::new(&shared, question.clone()).unwrap();
+        // Answered, and not yet awake.
+        shared.lock().remove(&first.id).unwrap().reply.send(Reply::OtherCase).ok().unwrap();
+        let (mine, theirs) = oneshot::channel();
+        shared.lock().insert(first.id, Waiting { question, reply: mine });
+        drop(reply);
+        let id = first.id;
+        drop(first);
+        assert!(shared.lock().contains_key(&id));
+        drop((theirs, Mine { id, shared: &shared }));
+        assert!(shared.lock().is_empty());
+    }
 
     /// A server that answers NXDOMAIN to each packet after `change` had it.
     async fn serve(change: impl Fn(&mut Vec<u8>) + Send + 'static) -> SocketAddr {

@@ -3,8 +3,10 @@
 //! A decision is one call of one function of the database. Decisions that are wanted at the same time go there together, in one round trip over
 //! one connection ([`Greylist`]): while one batch is under way the next one gathers, so a busy server asks less often, never later.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Store;
@@ -100,8 +102,14 @@ impl Greylist {
 impl Store {
     /// Starts the task that asks for everybody; to be called within the runtime.
     pub fn greylist(&self) -> Greylist {
-        let (sender, questions) = mpsc::channel(MOST_WAITING);
-        tokio::spawn(serve(self.0.database.clone(), questions));
+        let (sender, mut questions) = mpsc::channel(MOST_WAITING);
+        let database = self.0.database.clone();
+        tokio::spawn(async move {
+            // A panic is a bug of ours, and costs the batch that it came in; whoever asks next is to have an answer.
+            while AssertUnwindSafe(serve(&database, &mut questions)).catch_unwind().await.is_err() {
+                tracing::error!("the greylist's task panicked, which is a bug of ours; it goes on");
+            }
+        });
         Greylist(sender)
     }
 
@@ -157,7 +165,7 @@ pub fn steady_sender(sender: &str, delimiters: &str) -> String {
     format!("{steady}@{domain}")
 }
 
-async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
+async fn serve(database: &Database, questions: &mut mpsc::Receiver<Question>) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(question) = questions.recv().await {
         batch.push(question);
@@ -176,7 +184,7 @@ async fn serve(database: Database, mut questions: mpsc::Receiver<Question>) {
             batch = later;
             // In one order on every host, so that no two wait for each other's rows.
             now.sort_by(|a, b| a.attempt.order().cmp(&b.attempt.order()));
-            let decisions = decide(&database, &now, &patience).await;
+            let decisions = decide(database, &now, &patience).await;
             for (place, question) in now.into_iter().enumerate() {
                 let answer = match &decisions {
                     Ok(decisions) => decisions

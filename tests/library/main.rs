@@ -19,6 +19,7 @@ mod postgres;
 mod reporting;
 mod reports;
 mod schema;
+mod sessions;
 mod spam;
 mod store;
 mod tool;

@@ -80,7 +80,8 @@ async fn a_row_that_cannot_be_understood_undoes_no_other() {
         .sql(
             "INSERT INTO gatepost.settings VALUES ('*', 'reject', 'many'), ('*', 'no-such-name', '1'), ('a b', 'reject', '1'),
                  ('*', 'add-header', '4');
-             INSERT INTO gatepost.access_rules (kind, value, action) VALUES ('header', 'Subject: (', 'deny'), ('helo', 'bad.test', 'deny')",
+             INSERT INTO gatepost.access_rules (kind, value, action) VALUES ('header', 'Subject: (', 'deny');
+             INSERT INTO gatepost.access_rules (kind, value, action, expires_at) VALUES ('helo', 'bad.test', 'deny', 'infinity')",
         )
         .await;
     let settings = world.store.spam_settings().await.found().unwrap();

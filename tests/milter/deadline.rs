@@ -89,3 +89,35 @@ async fn a_database_that_lets_wait_keeps_no_message_beyond_the_deadline() {
     assert!(daemon.log().contains("did not answer within milter.deadline"), "{}", daemon.log());
     holder.release().await;
 }
+
+/// What is asked when the rest is known: whether a failure of DMARC is excepted. That is not known, and the client is to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_afterwards_keeps_no_message_either() {
+    let (database, dns) = (
+        Database::create().await,
+        Dns::serve("client.test TXT v=spf1 -all\n_dmarc.client.test TXT v=DMARC1; p=reject\n"),
+    );
+    let pool = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut owner = pool.pool().acquire().await.unwrap();
+    schema::install(&mut owner, false, &[]).await.unwrap();
+    let patient = database.toml().replace("[database]", "[database]\ntimeout = \"600s\"");
+    let daemon = Daemon::start(
+        "deadline = \"2s\"\n",
+        &format!("[milter.lists]\nenabled = false\n{patient}{}", dns.toml()),
+    );
+    let holder = Holder::of(&database, "gatepost.dmarc_overrides, gatepost.forwarders").await;
+
+    let mut peer = daemon.connect();
+    peer.negotiate();
+    peer.greet();
+    assert!(peer.send(b"DMi\x004XqLate\0"));
+    peer.ask(b"M<sender@client.test>\0", b"c");
+    peer.ask(b"R<alice@example.com>\0", b"c");
+    peer.ask(b"T", b"c");
+    peer.message(&[("From", " sender@client.test"), ("Subject", " hello")], b"hello\r\n");
+    let frames = peer.end_of_message();
+    let last = String::from_utf8_lossy(frames.last().unwrap()).into_owned();
+    assert!(last.starts_with("y451 4.7.1 "), "{last}");
+    assert!(daemon.log().contains("did not answer within milter.deadline"), "{}", daemon.log());
+    holder.release().await;
+}

@@ -72,7 +72,7 @@ async fn differences(case: &str, key: &Key) -> Vec<String> {
 async fn verify(dns: &Dns, sender: Option<&str>, message: String) -> DmarcOutcome {
     let config = config::Dns {
         servers: vec![dns.address()],
-        timeout: Seconds(Duration::from_millis(500)),
+        timeout: Seconds(Duration::from_secs(20)),
         ..config::Dns::default()
     };
     let settings = Verification {

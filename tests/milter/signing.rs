@@ -219,7 +219,7 @@ async fn only_active_keys_sign_and_a_change_counts_at_once() {
             .await;
         // Announced by the schema's trigger; until the daemon has heard of it, the old answer counts.
         let mut delivered = String::new();
-        for _ in 0..100 {
+        for _ in 0..600 {
             let bytes = taken(state, send(&daemon, &sender, &complete(), b"x\r\n"));
             delivered = String::from_utf8_lossy(&bytes).into_owned();
             if delivered.contains("s=second") == signs {
@@ -251,7 +251,7 @@ async fn a_database_that_is_away_delays_our_mail_and_nothing_else() {
     assert_eq!(peer.end_of_message().last().map(Vec::as_slice), Some(&b"c"[..]));
 
     database.give_back().await;
-    for _ in 0..100 {
+    for _ in 0..600 {
         if let Outcome::Taken(delivered) = send(&daemon, &sender, &complete(), b"x\r\n") {
             verified("given back", &delivered, &[("s._domainkey.example.com.", &key)]);
             // What was found once is still known when the database goes again.

@@ -23,8 +23,12 @@ async fn the_suite_of_rfc_7208() {
     };
     let (mut seen, mut wrong) = (0, Vec::new());
     for scenario in YamlLoader::load_from_str(&text).unwrap() {
-        let server = Dns::serve_lines(zone(&scenario["zonedata"]), false);
-        let verifier = verifier(&server);
+        let lines = zone(&scenario["zonedata"]);
+        // What is never answered is waited for; what is, may come late on a busy machine.
+        let silent = lines.iter().any(|line| matches!(line.value, Value::Drop));
+        let patience = if silent { Duration::from_secs(1) } else { Duration::from_secs(20) };
+        let server = Dns::serve_lines(lines, false);
+        let verifier = verifier(&server, patience);
         for (name, case) in scenario["tests"].as_hash().unwrap() {
             seen += 1;
             let found = check(&verifier, case).await;
@@ -41,12 +45,9 @@ fn suite() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/suites/spf/rfc7208-tests.yml")
 }
 
-fn verifier(server: &Dns) -> Verifier {
-    let config = config::Dns {
-        servers: vec![server.address()],
-        timeout: Seconds(Duration::from_millis(150)),
-        ..config::Dns::default()
-    };
+fn verifier(server: &Dns, timeout: Duration) -> Verifier {
+    let config =
+        config::Dns { servers: vec![server.address()], timeout: Seconds(timeout), ..config::Dns::default() };
     let settings = Verification {
         deadline: Duration::from_secs(60),
         signatures: 1,

@@ -1,4 +1,4 @@
-"""Plays the scenes of the whole mail server: `python3 tests/stack [--aloud] [--keep] [--scenes all|demo|LETTERS] PROGRAMS|--installed`.
+"""Plays the scenes of the whole mail server: `python3 tests/stack [--aloud] [--keep] [--scenes all|demo|LETTERS] PROGRAMS|--installed|--list`.
 
 PROGRAMS is the directory with our binaries. The last line is `N passed, N failed`; the status is 0 if nothing failed.
 """
@@ -28,8 +28,13 @@ def main() -> int:
     parser.add_argument("--aloud", action="store_true", help="tell everything that is sent, answered and stored")
     parser.add_argument("--keep", action="store_true", help="leave the server running after the scenes, until Ctrl-C")
     parser.add_argument("--scenes", default="all", metavar="WHICH", help="all, demo (the main job), or letters such as abf")
+    parser.add_argument("--list", action="store_true", help="print the letters and titles of the scenes, and play none")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="copy the logs of all servers there at the end")
     arguments = parser.parse_args()
+    if arguments.list:
+        for scene in all_scenes():
+            print(f"{scene.letter}  {scene.title}{'  (demo)' if scene.demo else ''}")
+        return 0
     if os.geteuid() != 0:
         sys.exit("tests/stack: Postfix and Dovecot must be started by root")
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -77,6 +77,10 @@ class Machine(Installed):
             found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, held)
         return found
 
+    def units(self) -> dict[str, tuple[bool, bool]]:
+        """Which units are enabled, and which run."""
+        return {name: (unit.enabled, unit.active) for name, unit in self.systemd.units.items()}
+
     def publish(self, *records: str) -> None:
         """Records that go into DNS."""
         self.outside.zone.write_text("\n".join([self.outside.zone.read_text(), *records, ""]))
@@ -109,11 +113,7 @@ class EmptyMachine(Machine):
         self.dovecot.start()
 
     def forget(self) -> None:
-        """Takes away by hand what `gatepost setup --undo` leaves: the daemons' start, the database, and the roles of the cluster."""
-        for name in UIDS:
-            unit = self.systemd.units[f"gatepost-{name}.service"]
-            unit.stop()
-            unit.enabled = False
+        """Takes away by hand what `gatepost setup --undo` leaves: the database, and the roles of the cluster."""
         self.postgres.sql("DROP DATABASE mail_server WITH (FORCE)", database="postgres")
         roles = self.postgres.sql("SELECT rolname FROM pg_roles WHERE rolname ~ '^(gatepost|mail)_'", database="postgres").split()
         self.postgres.sql(f"DROP ROLE {', '.join(roles)}", database="postgres")

@@ -54,7 +54,7 @@ def main() -> int:
 def empty(machine: EmptyMachine, story: Story) -> None:
     asked = ("--domain", machine.DOMAIN, "--user", ANN, *CERTIFICATE)
     password = f"{PASSWORDS[ANN]}\n"
-    before = machine.snapshot()
+    before = machine.snapshot(), machine.units()
     with story.scene("apply", "`gatepost setup --apply` makes a mail server"):
         printed = machine.types("gatepost", "setup", "--apply", *asked, stdin=password)
         story.printed(printed)
@@ -79,7 +79,9 @@ def empty(machine: EmptyMachine, story: Story) -> None:
 def tutorial(machine: TutorialMachine, story: Story) -> None:
     with story.scene("before", "the tutorial's server serves, with Rspamd away"):
         without_us(machine, story)
-    before = machine.snapshot()
+    # Enabled, and not running at the moment.
+    machine.systemd.units["gatepost-postfix-policy.service"].stop()
+    before = machine.snapshot(), machine.units()
     with story.scene("apply", "`gatepost setup --apply` switches it"):
         story.printed(machine.types("gatepost", "setup", "--apply"))
         story.check("Rspamd is disabled and stopped", "disable --now rspamd.service" in machine.systemd.asked, machine.systemd.asked)
@@ -114,11 +116,12 @@ def follows(machine: Machine, story: Story, *asked: str, stdin: str = "") -> str
     return printed
 
 
-def gives_back(machine: Machine, story: Story, before: dict[str, tuple[int, int, int, bytes]]) -> None:
+def gives_back(machine: Machine, story: Story, before: tuple[dict[str, tuple[int, int, int, bytes]], dict[str, tuple[bool, bool]]]) -> None:
+    files, units = before
     story.printed(machine.types("gatepost", "setup", "--undo"))
-    after = machine.snapshot()
-    changed = different(before, after)
+    changed = different(files, machine.snapshot())
     story.check("every file below /etc is what it was, byte for byte, mode and owner", not changed, changed)
+    story.check("every unit is enabled and runs, or not, as before", machine.units() == units, f"{units} became {machine.units()}")
 
 
 def taken(machine: Machine, to: str) -> str:

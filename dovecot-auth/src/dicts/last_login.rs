@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The key is Dovecot's setting, so any key is taken that has the user's name as one of its components. Unlike our own record of
-//! logins this one knows of deliveries and of doveadm too. Refuses keys of other users.
+//! logins this one knows of whatever loads the plugin: in our examples deliveries too, for Dovecot 2.3 also doveadm. Refuses keys of other users.
 
 use super::{Dict, Place, Refused, kept};
 use crate::protocol::dict::key;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 
-use super::{Conversation, Fault, Work};
+use super::{Conversation, Fault, PANICKED, Work, work};
 use crate::attempt::Circumstances;
 use crate::logins::Cookie;
 use crate::mechanisms::{self, Channel, Exchange, Proved, Step};
@@ -244,7 +244,13 @@ impl Client {
                 let serial = self.serial;
                 self.requests.insert(id, State::Judged(serial));
                 let service = Arc::clone(&self.service);
-                Ok(Some(Box::pin(async move { (serial, pending.settle(&service, id, step).await) })))
+                let panicked = move || {
+                    let verdict = Verdict::Unavailable(PANICKED.to_owned());
+                    let judged = Judged { id, login: None, keep: false, verdict, code: None, last: None };
+                    (serial, Outcome::Judged(judged))
+                };
+                let doing = async move { (serial, pending.settle(&service, id, step).await) };
+                Ok(Some(work(doing, panicked)))
             }
         }
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use gatepost::directory::Lookup;
 use tokio::time::timeout;
 
-use super::{Conversation, Fault, Work};
+use super::{Conversation, Fault, PANICKED, Work, work};
 use crate::dicts::{self, Change, Place, Refused, Writer};
 use crate::protocol::dict::{Command, Flags, MAJORS, MAX_LINE, Reply, number, takes_numbers};
 use crate::service::DovecotAuth;
@@ -159,10 +159,12 @@ impl Dict {
         let service = Arc::clone(&self.service);
         let command = self.begin(out);
         self.committing = true;
-        Some(Box::pin(async move {
+        let doing = async move {
             let answer = timeout(PATIENCE, service.change(dict, &changes, &writer)).await;
             (command, Answer::Commit(commit, answer.ok()))
-        }))
+        };
+        // Nobody knows how far it came.
+        Some(work(doing, move || (command, Answer::Commit(commit, None))))
     }
 
     fn look_up(
@@ -173,10 +175,11 @@ impl Dict {
         out: &mut Vec<u8>,
     ) -> Work<Outcome> {
         let (service, command) = (Arc::clone(&self.service), self.begin(out));
-        Box::pin(async move {
+        let doing = async move {
             let value = timeout(PATIENCE, service.look_up(dict, &key, &user)).await;
             (command, Answer::Value(in_time(value)))
-        })
+        };
+        work(doing, move || (command, Answer::Value(panicked())))
     }
 
     fn iterate(
@@ -188,10 +191,11 @@ impl Dict {
         out: &mut Vec<u8>,
     ) -> Work<Outcome> {
         let (service, command) = (Arc::clone(&self.service), self.begin(out));
-        Box::pin(async move {
+        let (no_value, doing) = (flags.no_value, async move {
             let rows = timeout(PATIENCE, service.iterate(dict, &path, &user, flags, most)).await;
             (command, Answer::Rows(in_time(rows), flags.no_value))
-        })
+        });
+        work(doing, move || (command, Answer::Rows(panicked(), no_value)))
     }
 }
 
@@ -307,6 +311,10 @@ fn settle<T>(said: Said<T>) -> Result<Option<T>, String> {
         Ok(Lookup::Unavailable(why) | Lookup::Misconfigured(why)) => Err(why),
         Err(Refused(why)) => Err(why),
     }
+}
+
+fn panicked<T>() -> Said<T> {
+    Ok(Lookup::Unavailable(PANICKED.to_owned()))
 }
 
 fn in_time<T>(answer: Result<Said<T>, tokio::time::error::Elapsed>) -> Said<T> {

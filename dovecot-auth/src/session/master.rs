@@ -16,7 +16,7 @@ use gatepost::directory::Lookup;
 use gatepost::mail::Address;
 use gatepost::net::{Credentials, Peer};
 
-use super::{Conversation, Fault, Work};
+use super::{Conversation, Fault, PANICKED, Work, work};
 use crate::protocol::auth::MAJOR;
 use crate::protocol::auth::master::{Command, MAX_LINE, Reply};
 use crate::service::DovecotAuth;
@@ -49,11 +49,13 @@ impl Master {
             Reply::Fail(id, "").render(out);
             return Ok(None);
         };
-        let service = Arc::clone(&self.service);
-        Ok(Some(Box::pin(async move {
+        let (service, same) = (Arc::clone(&self.service), login.clone());
+        let doing = async move {
             let fields = service.fields(&login).await;
             Answer { id, login, fields }
-        })))
+        };
+        let panicked = move || Answer { id, login: same, fields: Lookup::Unavailable(PANICKED.to_owned()) };
+        Ok(Some(work(doing, panicked)))
     }
 }
 

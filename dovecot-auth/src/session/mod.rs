@@ -11,6 +11,7 @@ pub(crate) mod policy;
 mod userdb;
 mod wire;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -70,6 +71,20 @@ pub(crate) trait Conversation: Send {
 
 /// Work behind a line.
 pub(crate) type Work<T> = BoxFuture<'static, T>;
+
+/// Work that ends with `panicked` where it panics: a client waits for its answer, and many others wait on the same connection.
+pub(crate) fn work<T: Send + 'static>(
+    doing: impl Future<Output = T> + Send + 'static,
+    panicked: impl FnOnce() -> T + Send + 'static,
+) -> Work<T> {
+    Box::pin(async move {
+        // The message of the panic is in the log already.
+        AssertUnwindSafe(doing).catch_unwind().await.unwrap_or_else(|_| panicked())
+    })
+}
+
+/// What is said then, to the log and the peer.
+pub(crate) const PANICKED: &str = "a bug of gatepost-dovecot-auth: it panicked, see its log";
 
 /// Why a connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -199,3 +214,21 @@ const LONGEST_QUIET: Duration = Duration::from_secs(2);
 const OUTPUT_AT_ONCE: usize = 64 * 1024;
 /// The longest command word has 11 characters.
 const WORD_SHOWN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_like_another() {
+        assert_eq!(work(async { 7 }, || 0).await, 7);
+        let never = |is_broken: bool| async move {
+            tokio::task::yield_now().await;
+            assert!(!is_broken, "as a bug might");
+            7
+        };
+        assert_eq!(work(never(true), || 0).await, 0);
+        // As it is asked where the answer may be there already.
+        assert_eq!(work(async { panic!("as a bug might") }, || 0).now_or_never(), Some(0));
+    }
+}

@@ -18,7 +18,7 @@ use gatepost::mail::Address;
 
 use super::master::{TRY_LATER, in_order};
 use super::wire::PATIENCE;
-use super::{Conversation, Fault, Work};
+use super::{Conversation, Fault, PANICKED, Work, work};
 use crate::protocol::auth::master::{Command, MAX_LINE, Reply, matches};
 use crate::questions::User;
 use crate::service::DovecotAuth;
@@ -39,6 +39,7 @@ pub(crate) enum Answer {
 }
 
 /// A list of users that is asked for.
+#[derive(Clone)]
 pub(crate) struct Listing {
     id: u32,
     mask: String,
@@ -51,8 +52,9 @@ impl Users {
 
     /// The page of a list that begins there.
     fn page(&self, listing: Listing, place: UsersPlace) -> Work<Answer> {
-        let service = Arc::clone(&self.service);
-        Box::pin(async move { Answer::List(listing, service.users(&place).await) })
+        let (service, same) = (Arc::clone(&self.service), listing.clone());
+        let doing = async move { Answer::List(listing, service.users(&place).await) };
+        work(doing, move || Answer::List(same, panicked()))
     }
 }
 
@@ -74,10 +76,12 @@ impl Conversation for Users {
         match command {
             Command::Version(_) => Ok(None),
             Command::User(id, name) => {
-                Ok(Some(Box::pin(async move { Answer::User(id, service.user(&name).await) })))
+                let doing = async move { Answer::User(id, service.user(&name).await) };
+                Ok(Some(work(doing, move || Answer::User(id, panicked()))))
             }
             Command::Pass(id, name) => {
-                Ok(Some(Box::pin(async move { Answer::Pass(id, service.may_log_in(&name).await) })))
+                let doing = async move { Answer::Pass(id, service.may_log_in(&name).await) };
+                Ok(Some(work(doing, move || Answer::Pass(id, panicked()))))
             }
             Command::List(id, mask) => {
                 self.lists += 1;
@@ -126,6 +130,10 @@ impl Conversation for Users {
     fn patience(&self) -> Duration {
         if self.lists > 0 { LIST_PATIENCE } else { PATIENCE }
     }
+}
+
+fn panicked<T>() -> Lookup<T> {
+    Lookup::Unavailable(PANICKED.to_owned())
 }
 
 /// As long as a nightly job may take for the few thousand users that are on their way in the socket.

@@ -12,6 +12,7 @@ use gatepost::store::Store;
 use gatepost::store::training::{Judged, Lesson, MessageKey, Source};
 use gatepost::training::{self, Packer};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::Settings;
@@ -132,8 +133,10 @@ pub struct Writer {
     store: Store,
     lessons: mpsc::Receiver<Word>,
     judged: mpsc::Receiver<(Judged, Vec<u8>)>,
-    /// Judged messages that are about to be written.
+    /// Judged messages that are about to be packed, are being packed, and are being written: the end of the daemon may come in between.
     batch: Vec<(Judged, Vec<u8>)>,
+    packing: Option<JoinHandle<Vec<Judged>>>,
+    packed: Vec<Judged>,
     /// The lesson that is being written.
     pending: Option<Word>,
     complained: bool,
@@ -144,9 +147,16 @@ impl Writer {
     pub fn new(store: Store, settings: &Settings) -> (Self, Desk) {
         let (lessons, lessons_out) = mpsc::channel(LESSONS);
         let (judged, judged_out) = mpsc::channel(JUDGED);
-        let batch = Vec::new();
-        let writer =
-            Self { store, lessons: lessons_out, judged: judged_out, batch, pending: None, complained: false };
+        let writer = Self {
+            store,
+            lessons: lessons_out,
+            judged: judged_out,
+            batch: Vec::new(),
+            packing: None,
+            packed: Vec::new(),
+            pending: None,
+            complained: false,
+        };
         let (replies, correspondents) = (settings.ham_from_replies, settings.ham_from_correspondents);
         (writer, Desk { lessons, judged, replies, correspondents })
     }
@@ -185,6 +195,8 @@ impl Writer {
 
     /// Writes a batch of judged messages, packed on a thread for heavy work.
     async fn keep(&mut self) {
+        // What was begun when the writer was told to end comes first.
+        self.keep_packed().await;
         while self.batch.len() < BATCH
             && let Ok(judged) = self.judged.try_recv()
         {
@@ -194,16 +206,27 @@ impl Writer {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
-        let pack = move || {
+        self.packing = Some(tokio::task::spawn_blocking(move || {
             let mut packer = Packer::default();
             let packed =
                 batch.into_iter().map(|(judged, raw)| Judged { sample: packer.pack(&raw), ..judged });
-            packed.collect::<Vec<_>>()
-        };
-        if let Ok(packed) = tokio::task::spawn_blocking(pack).await {
-            let kept = self.store.keep_judged(&packed).await;
-            self.judge_trouble("judged messages are not kept", &kept);
+            packed.collect()
+        }));
+        self.keep_packed().await;
+    }
+
+    /// Writes what is being packed.
+    async fn keep_packed(&mut self) {
+        if let Some(packing) = &mut self.packing {
+            self.packed.extend(packing.await.unwrap_or_default());
+            self.packing = None;
         }
+        if self.packed.is_empty() {
+            return;
+        }
+        let kept = self.store.keep_judged(&self.packed).await;
+        self.packed.clear();
+        self.judge_trouble("judged messages are not kept", &kept);
     }
 
     /// Writes what is waiting, as far as the database can be had.
@@ -344,3 +367,26 @@ const MAX_ANSWERED: usize = 4;
 /// Mailboxes that are noted for one judged message.
 const MAX_MAILBOXES: usize = 100;
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_being_packed_or_written_when_the_daemon_ends_is_not_lost() {
+        let (store, _silent) = crate::silent::store::<crate::config::Milter>();
+        let (mut writer, _desk) = Writer::new(store, &Settings::default());
+        let raw = b"Subject: kept\r\n\r\nbody\r\n".to_vec();
+        let key = training::key_of(&raw);
+        writer.batch.push((Judged { key, sample: Vec::new(), message_id: None, mailboxes: Vec::new() }, raw));
+        assert!(futures_util::poll!(std::pin::pin!(writer.keep())).is_pending());
+        assert!(writer.packing.is_some());
+        while writer.packing.is_some() {
+            assert!(futures_util::poll!(std::pin::pin!(writer.keep())).is_pending());
+            tokio::task::yield_now().await;
+        }
+        // The database has it in hand, and has not answered.
+        assert_eq!(writer.packed.iter().map(|judged| judged.key).collect::<Vec<_>>(), [key]);
+    }
+}

@@ -95,12 +95,10 @@ impl Collector {
 
     /// Writes what was counted; keeps what could not be written.
     async fn flush(&mut self, settings: &Settings) {
-        loop {
-            let batch = match self.waiting.take() {
-                Some(batch) => batch,
-                None if self.counts.is_empty() => break,
-                None => self.batch(),
-            };
+        while self.waiting.is_some() || !self.counts.is_empty() {
+            // It stays there until it is written: the end of the daemon may come in between, and writing it twice is writing it once.
+            let next = self.waiting.take().unwrap_or_else(|| self.batch());
+            let batch = self.waiting.insert(next);
             let (at, spread) = (settings.at.0, settings.spread.0);
             let due = move |domain: &str, day: Date| at + moment(domain, day, spread);
             match self.store.collect(&batch.id, &batch.tallies, due).await {
@@ -125,11 +123,11 @@ impl Collector {
                 }
                 Lookup::None => {}
                 Lookup::Unavailable(why) | Lookup::Misconfigured(why) => {
-                    self.waiting = Some(batch);
                     self.complain(&why);
                     return;
                 }
             }
+            self.waiting = None;
         }
         self.complained = None;
         if self.dropped > 0 {
@@ -189,6 +187,8 @@ pub(super) fn name() -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use gatepost::dmarc::{Policy, Published};
+
     use super::*;
 
     #[test]
@@ -204,5 +204,48 @@ mod tests {
         assert_eq!(moment("a.test", day, spread), moment("a.test", day, spread));
         assert_ne!(moment("a.test", day, spread), moment("a.test", day.next_day().unwrap(), spread));
         assert_eq!(moment("a.test", day, Duration::ZERO), Duration::ZERO);
+    }
+
+    fn seen() -> Observation {
+        let published = Published {
+            domain: "sender.test".to_owned(),
+            p: Policy::None,
+            sp: None,
+            np: None,
+            adkim: 'r',
+            aspf: 'r',
+            fo: "0".to_owned(),
+            testing: false,
+            rua: vec!["reports@sender.test".to_owned()],
+        };
+        Observation {
+            source: [192, 0, 2, 1].into(),
+            header_from: "sender.test".to_owned(),
+            envelope_from: None,
+            published,
+            disposition: Policy::None,
+            reasons: Vec::new(),
+            dkim_aligned: false,
+            spf_aligned: false,
+            dkim: Vec::new(),
+            spf: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_being_written_when_the_daemon_ends_is_not_lost_and_keeps_its_id() {
+        let (store, _silent) = crate::silent::store::<crate::config::Milter>();
+        let (_events, observations) = mpsc::channel(1);
+        let mut collector = Collector::new(store, observations);
+        let day = time::macros::date!(2026 - 11 - 24);
+        collector.waiting = Some(Batch { id: "first".to_owned(), tallies: Vec::new() });
+        collector.counts.insert((day, seen()), 7);
+        let settings = Settings::default();
+        assert!(futures_util::poll!(std::pin::pin!(collector.flush(&settings))).is_pending());
+        assert_eq!(collector.waiting.as_ref().map(|batch| batch.id.as_str()), Some("first"));
+        collector.waiting = None;
+        assert!(futures_util::poll!(std::pin::pin!(collector.flush(&settings))).is_pending());
+        let batch = collector.waiting.as_ref().unwrap();
+        assert_eq!((batch.messages(), collector.counts.len()), (7, 0));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatepost::config::Network;
 use gatepost::database::NO_SCHEMA;
@@ -11,7 +12,7 @@ use gatepost::store::training::MessageKey;
 use gatepost::store::{Held, Store};
 use gatepost::telemetry::printable;
 use gatepost::training::{self, KEY_HEADER};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 use super::Service;
@@ -32,7 +33,7 @@ use crate::learning::{Owner, Portrait};
 use crate::message::{Envelope, Message};
 use crate::pool::Panicked;
 use crate::protocol::{Edit, Reply};
-use crate::recipients::{Delivery, Knowledge};
+use crate::recipients::{Delivery, Knowledge, in_time};
 use crate::report::ReportContext;
 use crate::sealing::Passing;
 use crate::transaction::Received;
@@ -81,6 +82,8 @@ impl Service {
         let model = self.learning.as_ref().map(|(model, _)| model);
         let gather = settings.gathering.gather(&message, &envelope, &question, &self.pool, model);
         let (gathered, mut knowledge) = tokio::join!(gather, known);
+        // What is asked only now has the rest of that time, or a little more if there is none, all of it together.
+        let end = end.max(Instant::now() + AFTERWARDS);
         // What the rules saw, for whoever says later that it was spam or not.
         let seen = body_start + message.body.len();
         let sample = self.learning.is_some().then(|| {
@@ -101,7 +104,7 @@ impl Service {
             return Decision::new(Vec::new(), Reply::Smtp(unsettled.reply()), "tempfail").note(note);
         }
 
-        let enforcement = self.enforce(settings, &authentication, &envelope, &message).await;
+        let enforcement = self.enforce(settings, &authentication, &envelope, &message, end).await;
         self.observe(settings, &authentication, &envelope, &enforcement);
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let received_spf = settings
@@ -123,7 +126,7 @@ impl Service {
             let headers = message.headers.clone();
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
-        let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here).await;
+        let seal = self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here, end).await;
         if let Some(why) = &knowledge.doubt {
             self.complain(why, || warn!("settings and lists cannot be read now: {why}"));
         }
@@ -150,7 +153,8 @@ impl Service {
             && let (Some(greylist), Some(sender)) = (&self.greylist, &sender)
         {
             let (patience, delimiters) = (settings.actions.patience(), self.directory.extension_delimiters());
-            if let Some(reply) = greylisting::ask(greylist, sender, &judged, patience, delimiters).await {
+            let asked = greylisting::ask(greylist, sender, &judged, patience, delimiters);
+            if let Ok(Some(reply)) = timeout_at(end, asked).await {
                 judged.verdict.action = Action::Defer(reply);
             }
         }
@@ -242,9 +246,10 @@ impl Service {
         passing: Option<Passing>,
         recipients: &[Address],
         leaves: bool,
+        end: Instant,
     ) -> Option<NewSet> {
         let (sealing, passing) = (settings.sealing.as_ref()?, passing?);
-        if !sealing.wants(recipients, leaves, &self.directory).await {
+        if !sealing.wants(recipients, leaves, &self.directory, end).await {
             return None;
         }
         let validation = passing.validation;
@@ -253,6 +258,7 @@ impl Service {
             directory: &self.directory,
             store: &self.store,
             pool: &self.pool,
+            end,
         };
         match sealing.seal(passing, sources).await {
             Ok(set) => {
@@ -273,10 +279,11 @@ impl Service {
         authentication: &Authentication,
         envelope: &Envelope,
         message: &Message,
+        end: Instant,
     ) -> Enforcement {
         let evidence = Evidence::new(authentication, envelope, message);
         let exceptions = match evidence.failure.is_some() {
-            true => exceptions(&self.store).await,
+            true => exceptions(&self.store, end).await,
             false => Exceptions::none(),
         };
         let enforcement = enforcement::decide(&evidence, &settings.dmarc, &exceptions);
@@ -377,6 +384,9 @@ fn subject(message: &Message) -> Option<Vec<u8>> {
     message.first("Subject").map(<[u8]>::to_vec)
 }
 
+/// More than `database.timeout` (2 s) of one question, for all that follow: exceptions from DMARC, addresses and keys to seal for, the greylist.
+const AFTERWARDS: Duration = Duration::from_secs(3);
+
 /// Ham of which the model is so sure teaches nothing.
 const KNOWN_WELL: f64 = 0.05;
 
@@ -390,8 +400,9 @@ const MAX_SUBJECT: usize = 200;
 const MAX_WHY: usize = 1_000;
 
 /// Whom the operator excepts from DMARC.
-pub(crate) async fn exceptions(store: &Store) -> Exceptions {
-    let (overrides, forwarders) = tokio::join!(store.dmarc_overrides(), store.forwarders());
+pub(crate) async fn exceptions(store: &Store, end: Instant) -> Exceptions {
+    let (overrides, forwarders) =
+        tokio::join!(in_time(end, store.dmarc_overrides()), in_time(end, store.forwarders()));
     Exceptions { overrides: without_schema(overrides), forwarders: without_schema(forwarders) }
 }
 

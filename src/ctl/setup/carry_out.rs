@@ -186,6 +186,7 @@ impl Hand<'_> {
                 self.state.changed(&compiled)
             }
             Step::EnableUnits { units } => {
+                self.state.started(units)?;
                 let words: Vec<&str> =
                     ["enable", "--now"].into_iter().chain(units.iter().map(String::as_str)).collect();
                 said("systemctl", &words).map(drop)

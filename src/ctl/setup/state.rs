@@ -26,6 +26,9 @@ pub(super) struct State {
     directories: Vec<PathBuf>,
     /// Units that were disabled.
     units: Vec<String>,
+    /// Units of ours that were started, and whether they were enabled before.
+    #[serde(default)]
+    started: Vec<Started>,
     /// What else was done, which is not undone.
     stays: Vec<String>,
 }
@@ -41,6 +44,13 @@ struct Changed {
     gid: u32,
     /// SHA-256 of what it was given; `None` until then, or where it was removed.
     given: Option<String>,
+}
+
+/// A unit that did not run.
+#[derive(Deserialize, Serialize)]
+struct Started {
+    unit: String,
+    enabled: bool,
 }
 
 impl State {
@@ -60,7 +70,7 @@ impl State {
 
     /// Whether nothing was done.
     pub(super) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.units.is_empty() && self.stays.is_empty()
+        self.files.is_empty() && self.units.is_empty() && self.started.is_empty() && self.stays.is_empty()
     }
 
     /// Keeps a copy of a file as it is, if there is none yet; makes the directories that it needs.
@@ -116,6 +126,17 @@ impl State {
     /// Notes units that are disabled.
     pub(super) fn disabled(&mut self, units: &[String]) -> anyhow::Result<()> {
         self.units.extend(units.iter().cloned());
+        self.save()
+    }
+
+    /// Notes units that are enabled and started: what they were before the first time.
+    pub(super) fn started(&mut self, units: &[String]) -> anyhow::Result<()> {
+        for unit in units {
+            if !self.started.iter().any(|known| known.unit == *unit) {
+                let enabled = succeeds("systemctl", &["is-enabled", "--quiet", unit]);
+                self.started.push(Started { unit: unit.clone(), enabled });
+            }
+        }
         self.save()
     }
 
@@ -227,6 +248,15 @@ pub(super) async fn undo(host: &Host, where_: &Where, force: bool) -> anyhow::Re
         let _ = std::fs::remove_dir(directory);
     }
     reload(host, where_).await?;
+    // Nobody asks them any more.
+    for (verb, enabled) in [(&["disable", "--now"][..], false), (&["stop"][..], true)] {
+        let of_them = state.started.iter().filter(|known| known.enabled == enabled);
+        let units: Vec<&str> = of_them.map(|known| known.unit.as_str()).collect();
+        if !units.is_empty() {
+            said("systemctl", &[verb, units.as_slice()].concat())?;
+            println!("{} {}", if enabled { "stopped" } else { "disabled" }, units.join(", "));
+        }
+    }
     for what in &state.stays {
         println!("stays: {what}");
     }

@@ -1,4 +1,4 @@
-"""The scenes, in the order they are played. Each is a letter, a title, and a function of the stack and the story.
+"""The scenes, in the order they are played. Each is a letter of its own (`tests/stack --list`), a title, and a function of the stack and the story.
 
 Those with `demo=True` show the main job at work, quickly; `examples/demo` plays them if nothing else is asked for.
 """
@@ -34,4 +34,8 @@ def all_scenes() -> list[Scene]:
         *(nextcloud, webmail, setup, doctor),
         *(outages, failover, restarts, faults, load, units),
     )
-    return [scene for module in modules for scene in module.SCENES]
+    scenes = [scene for module in modules for scene in module.SCENES]
+    letters = [scene.letter for scene in scenes]
+    if twice := {letter for letter in letters if letters.count(letter) > 1}:
+        raise ValueError(f"two scenes with the letter {', '.join(sorted(twice))}")
+    return scenes

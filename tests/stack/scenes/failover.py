@@ -154,4 +154,4 @@ def has(server: Postgres, message_id: str) -> bool:
         return False
 
 
-SCENES = [Scene("H", "the primary dies, the standby takes its place, and everything follows it there", failover)]
+SCENES = [Scene("X", "the primary dies, the standby takes its place, and everything follows it there", failover)]

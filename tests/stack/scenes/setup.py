@@ -142,7 +142,8 @@ def switch(server: Tutorial, story: Story) -> None:
     plan_directory = server.directory / "plan"
     server.setup("--write", str(plan_directory))
     path = f"{server.stack.programs}:{os.environ['PATH']}"
-    # 3.10 may also say which directory it was told to read.
+    # Postfix 3.10's postconf reads a main.cf that was changed a second ago once more, and forgets then what -c told it: that line is there or not
+    # by the clock.
     of_postfix = lambda: re.sub(r"^config_directory = .*\n", "", "".join(run("postconf", "-c", server.postfix.config, which) for which in ("-n", "-P", "-M")), flags=re.M)
     before_by_hand = of_postfix()
     story.printed(run("sh", plan_directory / "setup.sh", environment={"PATH": path}))
