@@ -144,8 +144,7 @@ pub fn factors(facts: &Facts) -> Vec<(usize, f64)> {
         rules.filter_map(|found| Some((place(found)?, found.points))).collect();
     if let Some(learned) = &facts.learned {
         let first = RULES.iter().position(|rule| rule.group == Group::Learned).unwrap_or_default();
-        factors
-            .extend(learned::shares(learned.probability).into_iter().map(|(at, share)| (first + at, share)));
+        factors.extend(learned::shares(learned).into_iter().map(|(at, share)| (first + at, share)));
     }
     factors
 }

@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use gatepost::mail::Address;
 use gatepost::training;
-use mail_parser::mailbox::mbox::MessageIterator;
 use sqlx::PgConnection;
 
 use super::connection::{explain, require_schema};
+use super::mbox::{Found, Mbox};
 use super::progress::Progress;
 
 /// What the messages are.
@@ -176,8 +176,16 @@ impl Teacher<'_> {
         }
         let mut reader = BufReader::new(File::open(path)?);
         if reader.fill_buf()?.starts_with(b"From ") {
-            for message in MessageIterator::new(reader) {
-                self.message(message?.contents()).await?;
+            for (number, found) in Mbox::new(reader, MAX_MESSAGE as usize - 1).enumerate() {
+                match found? {
+                    Found::Message(raw) => self.message(&raw).await?,
+                    Found::TooLong => {
+                        let (place, most) = (path.display(), MAX_MESSAGE >> 20);
+                        eprintln!("{place}: message {} has {most} MiB or more; it is skipped", number + 1);
+                        self.seen += 1;
+                        self.skipped += 1;
+                    }
+                }
             }
             return Ok(());
         }

@@ -26,6 +26,7 @@ mod learn;
 mod limits;
 mod logins;
 mod master;
+mod mbox;
 mod model;
 mod owner;
 mod progress;

@@ -127,7 +127,7 @@ fn a_stream_is_played_and_points_for_the_model_are_fitted() {
     assert_eq!(answer.code, Some(0), "{}", answer.err);
     assert!(answer.out.contains("\n# held out "), "{}", answer.out);
     let points = answer.out.lines().filter(|line| line.starts_with("BAYES_"));
-    assert_eq!(points.count(), 10, "{}", answer.out);
+    assert_eq!(points.count(), 11, "{}", answer.out);
     assert_eq!(run(&["fit", &index, "--online", "--folds", "2"]).out, answer.out, "no chance in it");
     let config = directory.path().join("gatepost.toml");
     std::fs::write(&config, &answer.out).unwrap();

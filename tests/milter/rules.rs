@@ -195,8 +195,11 @@ impl Case {
             "queue" => self.envelope.queue_id = Some(word(1).to_owned()),
             "submitted" => self.envelope.direction = Direction::Submitted,
             "learned" => {
-                self.learned =
-                    Some(Learned { probability: word(1).parse().unwrap(), evidence: "pills".to_owned() });
+                self.learned = Some(Learned {
+                    probability: word(1).parse().unwrap(),
+                    list_post: word(2) == "list-post",
+                    evidence: "pills".to_owned(),
+                });
             }
             "dns" => {
                 self.dns

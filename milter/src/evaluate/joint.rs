@@ -8,17 +8,20 @@
 //! Minimised over the weights at the far ends of the steps ([`learned::shares`]), rising from ham to spam, ham's below zero and spam's above:
 //!
 //! ```text
-//!   mean over spam of  softplus((6 + 0.05 − score) / width)
-//! + cost · mean over ham of softplus((score − 6 + 0.05) / width)
+//!   mean over spam of  bend((6 + 0.05 − score) / width)
+//! + cost · mean over ham of bend((score − 6 + 0.05) / width)
 //! ```
 //!
-//! by coordinate descent in tenths of a point, the bend of the loss first wide and then sharp. Of many costs the result is taken that marks most
+//! by coordinate descent in tenths of a point. The bend is first a softplus, which leads from anywhere, and then a logistic function, which counts
+//! what is beyond the threshold once, however far: a few messages that no points can save must not move all others. Each is first wide and
+//! then sharp. Of many costs the result is taken that marks most
 //! spam and no more than [`PART`] of the ham that may be marked, because the next corpus is a little different.
 
 use std::fmt::Write;
 
 use super::fit::{divide, line, shortened, title};
 use super::model::{self, Outcome, Places, Sample, logistic};
+use crate::facts::Learned;
 use crate::rules::learned;
 use crate::rules::{Group, RULES};
 
@@ -28,7 +31,7 @@ pub struct Played {
     /// What the rules say of it.
     pub sample: Sample,
     /// What the model thought before it learned it; none while nobody would have heard it.
-    pub probability: Option<f64>,
+    pub learned: Option<Learned>,
 }
 
 /// Fits, and renders what came of it. `start` are the rules' weights before they saw the corpus, `present` what they are.
@@ -72,15 +75,19 @@ fn outcome<'a>(stream: impl Iterator<Item = &'a Played>, rules: &[f64], curve: &
     let places = Places::new();
     let mut outcome = Outcome::default();
     for played in stream {
-        let score = places.score(&played.sample, rules).1 + points(played.probability, curve);
+        let score = places.score(&played.sample, rules).1 + points(played.learned.as_ref(), curve);
         outcome.count(played.sample.spam, score);
     }
     outcome
 }
 
-fn points(probability: Option<f64>, curve: &[f64]) -> f64 {
-    let shares = probability.map(learned::shares).unwrap_or_default();
-    shares.into_iter().map(|(place, share)| curve[place] * share).sum()
+fn points(learned: Option<&Learned>, curve: &[f64]) -> f64 {
+    worth(&learned.map(learned::shares).unwrap_or_default(), curve)
+}
+
+/// The points of shares, within the bound of the group.
+fn worth(shares: &[learned::Share], curve: &[f64]) -> f64 {
+    shares.iter().map(|(place, share)| curve[*place] * share).sum::<f64>().min(Group::Learned.cap())
 }
 
 /// What one message brings to the loss.
@@ -95,15 +102,15 @@ fn fit(stream: &[&Played], rules: &[f64], ham_error: f64) -> Vec<f64> {
     let term = |played: &&Played| Term {
         spam: played.sample.spam,
         rules: places.score(&played.sample, rules).1,
-        shares: played.probability.map(learned::shares).unwrap_or_default(),
+        shares: played.learned.as_ref().map(learned::shares).unwrap_or_default(),
     };
     let terms: Vec<Term> = stream.iter().map(term).collect();
     let mut curve = weights_of(&model::present());
     let mut best: Option<(usize, Vec<f64>)> = None;
     let mut cost = CHEAPEST;
     while cost < DEAREST {
-        for width in WIDTHS {
-            curve = descend(&terms, curve, cost, width);
+        for bend in BENDS {
+            curve = descend(&terms, curve, cost, bend);
             let found = outcome(stream.iter().copied(), rules, &curve);
             if found.is_within(ham_error * PART)
                 && best.as_ref().is_none_or(|(most, _)| found.spam_marked > *most)
@@ -117,7 +124,7 @@ fn fit(stream: &[&Played], rules: &[f64], ham_error: f64) -> Vec<f64> {
     best.map_or(curve, |(_, curve)| curve)
 }
 
-fn descend(terms: &[Term], mut curve: Vec<f64>, cost: f64, width: f64) -> Vec<f64> {
+fn descend(terms: &[Term], mut curve: Vec<f64>, cost: f64, bend: Bend) -> Vec<f64> {
     let spam = terms.iter().filter(|term| term.spam).count().max(1) as f64;
     let ham = (terms.len() as f64 - spam).max(1.0);
     let of: Vec<Vec<usize>> = (0..curve.len())
@@ -129,10 +136,10 @@ fn descend(terms: &[Term], mut curve: Vec<f64>, cost: f64, width: f64) -> Vec<f6
     let loss = |curve: &[f64], numbers: &[usize]| -> f64 {
         let one = |number: &usize| {
             let term = &terms[*number];
-            let score = term.rules + term.shares.iter().map(|(at, share)| curve[*at] * share).sum::<f64>();
+            let score = term.rules + worth(&term.shares, curve);
             match term.spam {
-                true => softplus((MARK + MARGIN - score) / width) / spam,
-                false => cost * softplus((score - MARK + MARGIN) / width) / ham,
+                true => bend.of(MARK + MARGIN - score) / spam,
+                false => cost * bend.of(score - MARK + MARGIN) / ham,
             }
         };
         numbers.iter().map(one).sum()
@@ -157,13 +164,33 @@ fn descend(terms: &[Term], mut curve: Vec<f64>, cost: f64, width: f64) -> Vec<f6
     curve
 }
 
-/// Rising over the places, ham's not above zero and spam's not below, all within the cap of the group; to tenths.
+/// Rising over the places of the steps, ham's not above zero and spam's not below, all within the cap of the group; to tenths.
 fn bounded(curve: &[f64], place: usize, points: f64) -> f64 {
-    let ham = curve.len() / 2;
-    let low = if place == 0 { LOWEST } else { curve[place - 1] };
-    let high = curve.get(place + 1).copied().unwrap_or_else(|| Group::Learned.cap());
+    let ham = learned::STEPS / 2;
+    let (low, high) = match place {
+        _ if place >= learned::STEPS => (0.0, MOST_LIST_POST),
+        _ if place + 1 == learned::STEPS => (curve[place - 1], Group::Learned.cap()),
+        0 => (LOWEST, curve[1]),
+        _ => (curve[place - 1], curve[place + 1].min(MOST[place])),
+    };
     let (low, high) = if place < ham { (low, high.min(0.0)) } else { (low.max(0.0), high) };
     (points.clamp(low, high) * 10.0).round() / 10.0 + 0.0
+}
+
+/// The form of the loss, and how many points wide its bend is.
+#[derive(Debug, Clone, Copy)]
+enum Bend {
+    Softplus(f64),
+    Logistic(f64),
+}
+
+impl Bend {
+    fn of(self, points: f64) -> f64 {
+        match self {
+            Self::Softplus(width) => softplus(points / width),
+            Self::Logistic(width) => logistic(points / width),
+        }
+    }
 }
 
 fn softplus(x: f64) -> f64 {
@@ -174,13 +201,21 @@ fn softplus(x: f64) -> f64 {
     }
 }
 
-/// The default threshold; how far beyond it spam should be, and ham below it; how sharp the bend of the loss is there; in points.
+/// The default threshold; how far beyond it spam should be, and ham below it; in points.
 const MARK: f64 = 6.0;
 const MARGIN: f64 = 0.05;
-const WIDTHS: [f64; 2] = [0.6, 0.25];
+const BENDS: [Bend; 4] =
+    [Bend::Softplus(0.6), Bend::Softplus(0.25), Bend::Logistic(0.6), Bend::Logistic(0.25)];
+
+/// The most points of each step but the last: before 99.9 %, hardly more than it takes to mark a message, so that rules that err with the model do
+/// not have it refused.
+const MOST: [f64; learned::STEPS] = [0.0, 0.0, 0.0, 0.0, 0.0, 6.0, 6.0, 7.0, 10.0, 10.0];
 
 /// No more points for ham, however sure the model is: whoever copies somebody's wanted mail must not buy himself free of everything else.
 const LOWEST: f64 = -6.0;
+
+/// No more points for a new thread on a list: by them alone nothing is marked.
+const MOST_LIST_POST: f64 = 5.0;
 
 /// How much of the ham that may be marked is marked of what is fitted to.
 const PART: f64 = 0.8;
@@ -199,7 +234,7 @@ mod tests {
     fn played(spam: bool, probability: f64) -> Played {
         Played {
             sample: Sample { spam, group: String::new(), hits: Vec::new() },
-            probability: Some(probability),
+            learned: Some(Learned { probability, list_post: false, evidence: String::new() }),
         }
     }
 
@@ -211,18 +246,33 @@ mod tests {
             stream.push(played(false, f64::from(number % 10) / 25.0));
         }
         let all: Vec<&Played> = stream.iter().collect();
-        let curve = fit(&all, &model::present(), 0.0);
+        let whole = fit(&all, &model::present(), 0.0);
+        let curve = &whole[..learned::STEPS];
         assert!(curve.windows(2).all(|pair| pair[0] <= pair[1]), "{curve:?}");
         assert!(
             curve[..5].iter().all(|points| *points <= 0.0) && curve[5..].iter().all(|points| *points >= 0.0)
         );
-        let found = outcome(stream.iter(), &model::present(), &curve);
+        let found = outcome(stream.iter(), &model::present(), &whole);
         assert_eq!((found.ham_marked, found.spam_marked), (0, 200), "{curve:?}");
     }
 
     #[test]
     fn nothing_is_added_where_the_model_is_not_heard() {
-        assert_eq!(points(None, &[9.0; 10]), 0.0);
-        assert_eq!(points(Some(0.5), &[9.0; 10]), 0.0);
+        assert_eq!(points(None, &[9.0; 11]), 0.0);
+        let undecided = Learned { probability: 0.5, list_post: true, evidence: String::new() };
+        assert_eq!(points(Some(&undecided), &[9.0; 11]), 0.0);
+    }
+
+    #[test]
+    fn a_list_adds_to_the_steps_within_the_bound_of_the_group() {
+        let curve = [-6.0, -4.0, -2.0, -2.0, -1.0, 1.0, 3.0, 5.0, 9.0, 10.0, 4.0];
+        let of = |probability, list_post| {
+            points(Some(&Learned { probability, list_post, evidence: String::new() }), &curve)
+        };
+        assert!((of(0.95, false) - 3.0).abs() < 1e-9);
+        assert!((of(0.95, true) - 7.0).abs() < 1e-9);
+        assert_eq!(of(0.9999, true), 10.0);
+        assert_eq!(of(0.1, true), of(0.1, false));
+        assert_eq!(bounded(&curve, 10, 9.0), MOST_LIST_POST);
     }
 }

@@ -18,8 +18,8 @@ use super::model::Sample;
 use super::tally::Tally;
 use crate::config::Milter;
 use crate::facts::Learned;
-use crate::learning::Label;
 use crate::learning::stream::{Figures, Outcome, Player, Playing};
+use crate::learning::{Judgement, Kind, Label};
 use crate::message::Message;
 use crate::score::Weights;
 
@@ -59,15 +59,14 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
         }
         spent += started.elapsed();
         outcomes.push(Outcome { label: entry.label, judged });
-        let learned = knows.then(|| Learned { probability: judged.probability, evidence: String::new() });
-        let together = judge.message(message, learned);
+        let together = judge.message(message, knows.then(|| learned(&judged)));
         tally.count(entry.label == Label::Spam, &together.verdict);
         if let Some((path, file)) = &mut output {
             let path_of = index.text_of(entry);
             writeln!(
                 file,
                 "{:.4}\t{}\t{path_of}\t{:.2}",
-                judged.logit,
+                judged.log_odds,
                 entry.label.as_str(),
                 together.verdict.score
             )
@@ -101,9 +100,15 @@ pub(super) fn play(index: &Index, judge: &Judge, delay: usize, unread: &mut usiz
             group: index.group_of(entry).to_owned(),
             hits: judge.message(message, None).factors,
         };
-        stream.push(Played { sample, probability: is_heard.then_some(judged.probability) });
+        stream.push(Played { sample, learned: is_heard.then(|| learned(&judged)) });
     }
     stream
+}
+
+/// What the rules hear of a judgement; no evidence, which takes longer than judging.
+fn learned(judged: &Judgement) -> Learned {
+    let list_post = judged.kind == Kind::ListPost;
+    Learned { probability: judged.probability, list_post, evidence: String::new() }
 }
 
 /// The messages of an index that can be read.

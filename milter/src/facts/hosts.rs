@@ -60,10 +60,18 @@ pub fn is_suspicious_top_level(label: &str) -> bool {
     SUSPICIOUS_TOP_LEVEL.binary_search(&label).is_ok()
 }
 
+/// Whether a provider gives that domain to every new tenant, who is to take one of his own.
+pub fn is_initial_domain(host: &str) -> bool {
+    INITIAL_DOMAINS.iter().any(|suffix| is_under(host, suffix))
+}
+
 /// Whether `host` is `domain` or below it.
 pub fn is_under(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
+
+/// Microsoft 365 and Google Workspace.
+const INITIAL_DOMAINS: &[&str] = &["onmicrosoft.com", "test-google-a.com"];
 
 /// Whether an address can be reached from everywhere; a private client says nothing about the world outside.
 pub fn is_public(address: IpAddr) -> bool {

@@ -58,6 +58,8 @@ use urls::{Finder, Url};
 pub struct Learned {
     /// The probability that it is spam, 0 to 1.
     pub probability: f64,
+    /// Whether it is from a mailing list and answers nothing.
+    pub list_post: bool,
     /// The words that spoke most for it.
     pub evidence: String,
 }

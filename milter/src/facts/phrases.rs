@@ -48,6 +48,8 @@ pub enum Theme {
     Click,
     /// Greets nobody in particular.
     Greeting,
+    /// What a web site's form sends to whoever filled it in, or is said to have.
+    Form,
 }
 
 /// The words of a text, as phrases are compared with them.

@@ -254,4 +254,11 @@ pub(super) const THEMES: &[(Theme, &str)] = &[
         dear manager, dear ceo, dear purchasing, dear one, dear beloved, my dear, dear good friend, \
         hello dear, hi dear, hello friend, greetings to you, attention please, dear entrepreneur, \
         dear investor, dear candidate, dear applicant, dear partner, dear webmaster"),
+    (Theme::Form, "\
+        result of your feedback form, below is the result of, it was submitted by, \
+        copy of the message you sent, copy of the following message, this is a copy of, copy of your message, \
+        this is an enquiry, this is an inquiry, message sent via the contact form, sent from a contact form, \
+        kopie der folgenden nachricht, kopie ihrer nachricht, dies ist eine mailanfrage, gesendet wurde, \
+        ceci est une copie, copie du message, ceci est un message expédié, copie de votre message, \
+        copia del mensaje, copia del siguiente mensaje, copia del messaggio, copia del seguente messaggio"),
 ];

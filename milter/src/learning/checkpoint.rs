@@ -6,11 +6,13 @@
 //! ```text
 //! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64   rows u64
 //! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
+//! of each kind of mail: offset f64, samples u64
 //! owners u32, each: hash u64, samples u64, contrary u64
+//! errors ever u64   saved u32   kept u32, each: owner u8 (0 or 1) and hash u64, spam u8, kind u8, and for header, body, words: count u32, features u32
 //! weights 2^TABLE_BITS × f32   curvature 2^TABLE_BITS × u16
 //! SHA-256 of all before
 //! ```
-//! Numbers are little-endian. 24 MiB, most of it zeros at first.
+//! Numbers are little-endian. 24 MiB, most of it zeros at first, and up to 4 MiB of what was judged wrong last.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -18,8 +20,11 @@ use std::path::Path;
 
 use aws_lc_rs::digest;
 
-use super::features::TABLE_BITS;
-use super::model::{MAX_OWNERS, Model, Owner, Taught};
+use super::features::{Features, TABLE_BITS};
+use super::kind::Kind;
+use super::model::{Label, Model};
+use super::owners::{MAX_OWNERS, Owner, Taught};
+use super::replay::{self, Errors, Sample};
 
 /// A model and how far it has read.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +86,8 @@ impl Checkpoint {
 
     fn to_bytes(&self) -> Vec<u8> {
         let model = &self.model;
-        let mut out = Vec::with_capacity(model.weights.len() * 6 + 24 * model.taught.len() + 256);
+        let mut out =
+            Vec::with_capacity(model.weights.len() * 6 + 24 * model.owners.taught.len() + (1 << 20));
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORM.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
@@ -94,12 +100,17 @@ impl Checkpoint {
         out.extend_from_slice(&calibration.slope.to_le_bytes());
         out.extend_from_slice(&calibration.offset.to_le_bytes());
         out.extend_from_slice(&calibration.steps.to_le_bytes());
-        out.extend_from_slice(&(model.taught.len() as u32).to_le_bytes());
-        for (owner, taught) in &model.taught {
+        for (offset, samples) in calibration.offsets.log_odds.iter().zip(&calibration.offsets.samples) {
+            out.extend_from_slice(&offset.to_le_bytes());
+            out.extend_from_slice(&samples.to_le_bytes());
+        }
+        out.extend_from_slice(&(model.owners.taught.len() as u32).to_le_bytes());
+        for (owner, taught) in &model.owners.taught {
             for number in [owner.0, taught.samples, taught.contrary] {
                 out.extend_from_slice(&number.to_le_bytes());
             }
         }
+        write_errors(&model.errors, &mut out);
         model.weights.iter().for_each(|weight| out.extend_from_slice(&weight.to_le_bytes()));
         model.curvature.iter().for_each(|curvature| out.extend_from_slice(&curvature.to_le_bytes()));
         let sum = digest::digest(&digest::SHA256, &out);
@@ -127,6 +138,11 @@ impl Checkpoint {
         model.calibration.slope = f64::from_le_bytes(rest.take()?);
         model.calibration.offset = f64::from_le_bytes(rest.take()?);
         model.calibration.steps = u64::from_le_bytes(rest.take()?);
+        let offsets = &mut model.calibration.offsets;
+        for (offset, samples) in offsets.log_odds.iter_mut().zip(&mut offsets.samples) {
+            *offset = f64::from_le_bytes(rest.take()?);
+            *samples = u64::from_le_bytes(rest.take()?);
+        }
         let owners = u32::from_le_bytes(rest.take()?) as usize;
         if owners > MAX_OWNERS + 1 {
             return Err(Unusable::Damaged);
@@ -135,9 +151,10 @@ impl Checkpoint {
             let owner = Owner(u64::from_le_bytes(rest.take()?));
             let samples = u64::from_le_bytes(rest.take()?);
             let contrary = u64::from_le_bytes(rest.take()?);
-            model.taught.insert(owner, Taught { samples, contrary });
-            model.taught_by_all = model.taught_by_all.saturating_add(samples);
+            model.owners.taught.insert(owner, Taught { samples, contrary });
+            model.owners.samples = model.owners.samples.saturating_add(samples);
         }
+        model.errors = read_errors(&mut rest)?;
         for weight in &mut model.weights {
             *weight = f32::from_le_bytes(rest.take()?);
         }
@@ -147,6 +164,49 @@ impl Checkpoint {
         let whole = rest.0.is_empty() && model.weights.iter().all(|weight| weight.is_finite());
         whole.then_some(Self { epoch, position, rows, model }).ok_or(Unusable::Damaged)
     }
+}
+
+fn write_errors(errors: &Errors, out: &mut Vec<u8>) {
+    out.extend_from_slice(&errors.ever.to_le_bytes());
+    out.extend_from_slice(&errors.saved.to_le_bytes());
+    out.extend_from_slice(&(errors.samples.len() as u32).to_le_bytes());
+    for sample in &errors.samples {
+        out.push(u8::from(sample.owner.is_some()));
+        out.extend_from_slice(&sample.owner.map_or(0, |owner| owner.0).to_le_bytes());
+        out.push(u8::from(sample.label == Label::Spam));
+        let Features { header, body, words, kind } = &sample.features;
+        out.push(*kind as u8);
+        for view in [header, body, words] {
+            out.extend_from_slice(&(view.len() as u32).to_le_bytes());
+            view.iter().for_each(|feature| out.extend_from_slice(&feature.to_le_bytes()));
+        }
+    }
+}
+
+fn read_errors(rest: &mut Rest<'_>) -> Result<Errors, Unusable> {
+    let (ever, saved) = (u64::from_le_bytes(rest.take()?), u32::from_le_bytes(rest.take()?));
+    let mut errors = Errors { ever, saved: saved.min(replay::SAVED), ..Errors::default() };
+    let kept = u32::from_le_bytes(rest.take()?) as usize;
+    if kept > replay::MOST {
+        return Err(Unusable::Damaged);
+    }
+    let mut left = replay::MOST_FEATURES;
+    for _ in 0..kept {
+        let [owned] = rest.take()?;
+        let owner = Owner(u64::from_le_bytes(rest.take()?));
+        let [spam] = rest.take()?;
+        let [kind] = rest.take()?;
+        let kind = Kind::ALL.get(usize::from(kind)).copied().ok_or(Unusable::Damaged)?;
+        let mut view = || -> Result<Vec<u32>, Unusable> {
+            let count = u32::from_le_bytes(rest.take()?) as usize;
+            left = left.checked_sub(count).ok_or(Unusable::Damaged)?;
+            (0..count).map(|_| Ok(u32::from_le_bytes(rest.take()?))).collect()
+        };
+        let features = Features { header: view()?, body: view()?, words: view()?, kind };
+        let label = if spam == 1 { Label::Spam } else { Label::Ham };
+        errors.samples.push_back(Sample { owner: (owned == 1).then_some(owner), label, features });
+    }
+    Ok(errors)
 }
 
 /// Writes a checkpoint beside the old one and then over it, so that a full disk or a lost machine leaves one of the two.
@@ -181,15 +241,16 @@ impl Rest<'_> {
 
 const MAGIC: &[u8] = b"GATEPOST MODEL\n";
 /// Grows with every change of what the model sees or how it learns.
-const FORM: u32 = 3;
+const FORM: u32 = 4;
 /// No checkpoint is longer.
-const LONGEST: usize = (1 << TABLE_BITS) * 6 + 24 * (MAX_OWNERS + 1) + 256;
+const LONGEST: usize =
+    (1 << TABLE_BITS) * 6 + 24 * (MAX_OWNERS + 1) + 4 * replay::MOST_FEATURES + 32 * replay::MOST + 512;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::learning::{Extractor, Label};
+    use crate::learning::Extractor;
     use crate::message::Message;
 
     fn checkpoint() -> Checkpoint {

@@ -23,7 +23,8 @@ use std::borrow::Cow;
 use gatepost::training;
 use mail_parser::PartKind;
 
-use super::model::Owner;
+use super::kind::Kind;
+use super::owners::Owner;
 use super::words::{self, Context, Source, Words};
 use crate::facts;
 use crate::facts::parts::MAX_PARTS;
@@ -60,6 +61,15 @@ pub struct Features {
     pub body: Vec<u32>,
     /// Words and pairs.
     pub words: Vec<u32>,
+    /// What kind of mail it is.
+    pub kind: Kind,
+}
+
+impl Features {
+    /// How many features there are.
+    pub(super) fn count(&self) -> usize {
+        self.header.len() + self.body.len() + self.words.len()
+    }
 }
 
 /// A message as it was read: its features, and the texts that the words of its body were cut from, for the evidence.
@@ -151,6 +161,7 @@ impl Extractor {
             header: self.grams(&header, Seed::Header),
             body: self.grams(&body, Seed::Body),
             words: self.unique(words.features()),
+            kind: Kind::of(message),
         };
         Portrait { features, words, texts, fields: None }
     }

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::checkpoint::{self, Checkpoint, Unusable};
 use super::features::Portrait;
-use super::{Extractor, Features, Judgement, Label, Model, Owner};
+use super::{Extractor, Features, Judgement, Kind, Label, Model, Owner};
 use crate::facts::Learned;
 use crate::message::Message;
 
@@ -74,7 +74,8 @@ impl Current {
         let texts = portrait.texts(message, &wanted);
         let mut words = heard.into_iter().map(|(owner, judged, strongest)| {
             let evidence = evidence(&strongest, &texts);
-            (owner, Learned { probability: judged.probability, evidence })
+            let list_post = judged.kind == Kind::ListPost;
+            (owner, Learned { probability: judged.probability, list_post, evidence })
         });
         let (_, common) = words.next()?;
         let own = words.filter_map(|(owner, learned)| Some((owner?, learned))).collect();

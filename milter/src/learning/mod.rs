@@ -3,7 +3,9 @@
 //! For the service, which asks [`Current`], and for `ask` and `evaluate`. The modules in reading order:
 //!
 //! - [`features`]: a message as three sets of numbers: its header, its body, its words; `words` cuts the words.
-//! - [`model`]: online logistic regression over each set; one probability, and what spoke for it.
+//! - [`model`]: online logistic regression over each set; one probability, and what spoke for it;
+//!   `calibration` makes it honest, by the `kind` of mail too, `replay` shows again what was judged wrong, and `owners`
+//!   knows who teaches.
 //! - [`stream`]: how good it is: a labelled stream played in order, with the figures of the TREC spam track.
 //! - [`follower`]: the model of this host, made from the training log and kept up with it; [`checkpoint`]: its copy on disk.
 //! - [`pipe`]: where Dovecot's Sieve says what a message is; [`writer`]: how that gets into the log.
@@ -12,11 +14,15 @@
 //! The model is a function of the samples and their order alone. The same samples in the same order give the same weights to the
 //! last bit on every host: no random numbers, no clock, no threads, no `exp` of the system's C library.
 
+mod calibration;
 pub mod checkpoint;
 pub mod features;
 pub mod follower;
+mod kind;
 pub mod model;
+mod owners;
 pub mod pipe;
+mod replay;
 pub mod settings;
 pub mod stream;
 mod words;
@@ -31,7 +37,9 @@ use tracing::{debug, info};
 
 pub use features::{Extractor, Features, Portrait};
 pub use follower::{Current, Words};
-pub use model::{Judgement, Label, Model, Owner};
+pub use kind::Kind;
+pub use model::{Judgement, Label, Model};
+pub use owners::Owner;
 pub use settings::Settings;
 pub use writer::Desk;
 

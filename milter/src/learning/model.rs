@@ -17,8 +17,10 @@
 //! does not silence the others.
 //!
 //! The sum of the log-odds is surer than it should be (the views see the same message), and on a server that has learned little it is much
-//! surer; so it is calibrated by a slope and an offset that are learned along, from what each sample was judged before it was
-//! learned ([`Calibration`]).
+//! surer; so it is calibrated, by numbers that are learned along from what each sample was judged before it was learned
+//! ([`calibration`](super::calibration)).
+//!
+//! What was judged wrong is kept for a while and shown again ([`replay`](super::replay)).
 //!
 //! A mailbox owner has a fourth view of his own: the words, hashed together with his address. It counts [`OWN`] times, so that what he said himself
 //! stands against what all others say. His samples teach the common views too; but once he has said [`FAIR`] times as much as the others on
@@ -28,9 +30,11 @@
 //!
 //! One table of 2^22 slots serves the views: 16 MiB of weights and 8 MiB of curvature. Features that share a slot share a weight.
 
-use std::collections::BTreeMap;
-
+use super::calibration::Calibration;
 use super::features::{Features, TABLE_BITS, of_owner};
+use super::kind::Kind;
+use super::owners::{Owner, Owners, RELIABLE};
+use super::replay::{self, Errors};
 
 /// The size of a step. Chosen on the development set from 2 to 16, as were the next two.
 const STEP: f32 = 12.0;
@@ -47,15 +51,6 @@ const CURVATURE: f32 = 1.0 / 256.0;
 /// The most log-odds that a view brings into the sum. Tried: 2 to 8, and none.
 const MOST: f32 = 6.0;
 
-/// How many times as many samples as the other owners on average somebody may teach everybody with in full.
-const FAIR: f32 = 2.0;
-/// How much an owner's steps shrink with the share of his samples that everybody else is sure to be the opposite: gone where that is half of
-/// them. People who err are contrary in one of 50 or so.
-const CONTRARY: f32 = 2.0;
-/// Samples before that shows.
-const PATIENCE: f32 = 5.0;
-/// The log-odds from which on everybody else is sure.
-const SURE: f32 = 2.0;
 /// What an owner's own view weighs in times a common one: as much as the three together.
 const OWN: f32 = 3.0;
 /// Steps that a correction takes at most until the message is on its right side by [`MARGIN`].
@@ -64,29 +59,6 @@ const CORRECTION: usize = 8;
 const SETTLED: f32 = 2.0;
 /// Samples of each kind before anybody hears what it thinks.
 const HANDFUL: u64 = 5;
-/// Owners whose samples are counted apart; all later ones are counted together.
-pub(super) const MAX_OWNERS: usize = 100_000;
-
-/// Whose mailbox: a hash of an address in lower case, the same on every host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(pub(super) u64);
-
-impl Owner {
-    /// The owner with that address.
-    pub fn new(address: &str) -> Self {
-        Self(super::words::owner(&address.to_lowercase()))
-    }
-}
-
-/// What an owner has shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Taught {
-    /// How many samples.
-    pub(super) samples: u64,
-    /// Of them, how many were sure to be the opposite for everybody else.
-    pub(super) contrary: u64,
-}
-
 /// What somebody says a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Label {
@@ -110,7 +82,7 @@ impl Label {
     }
 
     /// 1 for spam.
-    fn target(self) -> f32 {
+    pub(super) fn target(self) -> f32 {
         if self == Self::Spam { 1.0 } else { 0.0 }
     }
 }
@@ -120,8 +92,12 @@ impl Label {
 pub struct Judgement {
     /// The log-odds of each view: header, body, words, the owner's words.
     pub(super) views: [f32; 4],
-    /// Their sum, each bounded, for ranking.
+    /// Their sum, each bounded.
     pub logit: f32,
+    /// What kind of mail it is.
+    pub kind: Kind,
+    /// The calibrated log-odds that it is spam, however little was seen yet: for ranking.
+    pub log_odds: f64,
     /// The calibrated probability that it is spam, 0 to 1.
     pub probability: f64,
 }
@@ -132,14 +108,14 @@ pub struct Model {
     pub(super) weights: Vec<f32>,
     pub(super) curvature: Vec<u16>,
     pub(super) calibration: Calibration,
+    /// What was judged wrong last.
+    pub(super) errors: Errors,
     /// Samples shown so far: spam, ham.
     pub(super) shown: [u64; 2],
     /// Of them, those that were judged wrong before they were learned: spam, ham.
     pub(super) missed: [u64; 2],
     /// What each owner has shown.
-    pub(super) taught: BTreeMap<Owner, Taught>,
-    /// The sum of their samples.
-    pub(super) taught_by_all: u64,
+    pub(super) owners: Owners,
 }
 
 impl Default for Model {
@@ -149,10 +125,10 @@ impl Default for Model {
             weights: vec![0.0; size],
             curvature: vec![0; size],
             calibration: Calibration::default(),
+            errors: Errors::default(),
             shown: [0; 2],
             missed: [0; 2],
-            taught: BTreeMap::new(),
-            taught_by_all: 0,
+            owners: Owners::default(),
         }
     }
 }
@@ -164,13 +140,23 @@ impl Model {
         let own = owner.map_or(0.0, |owner| self.logit(of_owner(&features.words, owner)));
         let views = [header, body, words, own];
         let logit = (bounded(header) + bounded(body)) + (bounded(words) + OWN * bounded(own));
-        Judgement { views, logit, probability: self.calibration.probability(logit, self.shown) }
+        let kind = features.kind;
+        let log_odds = self.calibration.log_odds(logit, kind);
+        Judgement {
+            views,
+            logit,
+            kind,
+            log_odds,
+            probability: Calibration::probability(log_odds, self.shown),
+        }
     }
 
     /// Shows a sample of an owner and what was thought of it, which must be what [`Model::judge`] says now.
     pub fn learn(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        self.count(owner, label, judged);
+        self.owners.count(owner, label, judged);
+        self.calibration.learn(judged, label);
         self.step_all(features, owner, label, judged);
+        self.replay(features, owner, label, judged);
         let [shown, missed] = self.counts(label);
         *shown += 1;
         *missed += u64::from((judged.probability > 0.5) != (label == Label::Spam));
@@ -179,7 +165,9 @@ impl Model {
     /// Shows a sample of which the same owner said the opposite before: repeated until the message is on its right side, so that the
     /// new word replaces the old one. It is one sample still, of the other kind; what was thought of it was thought of the first word.
     pub fn correct(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        self.count(owner, label, judged);
+        self.errors.forget(owner, features);
+        self.owners.count(owner, label, judged);
+        self.calibration.learn(judged, label);
         self.step_all(features, owner, label, judged);
         for _ in 0..CORRECTION {
             let judged = self.judge(features, owner);
@@ -190,6 +178,7 @@ impl Model {
             }
             self.step_all(features, owner, label, &judged);
         }
+        self.replay(features, owner, label, judged);
         let [shown, missed] = self.counts(label.opposite());
         *shown = shown.saturating_sub(1);
         *missed = (*missed).min(*shown);
@@ -208,8 +197,7 @@ impl Model {
 
     /// One step of every view that errs.
     fn step_all(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        self.calibration.learn(judged.logit, label);
-        let (fair, trust) = self.standing(owner);
+        let (fair, trust) = self.owners.standing(owner);
         let [header, body, words, own] = judged.views;
         if fair == 1.0 || (label.target() - sigmoid(own)).abs() > MARGIN {
             for (view, logit) in views(features).into_iter().zip([header, body, words]) {
@@ -221,44 +209,22 @@ impl Model {
         }
     }
 
-    /// Counts a sample of an owner.
-    fn count(&mut self, owner: Option<Owner>, label: Label, judged: &Judgement) {
-        let Some(owner) = owner else { return };
-        let [header, body, words, _] = judged.views;
-        let common = header + body + words;
-        let contrary = match label {
-            Label::Spam => common < -SURE,
-            Label::Ham => common > SURE,
-        };
-        let counted_as = self.counted_as(owner);
-        let taught = self.taught.entry(counted_as).or_default();
-        taught.samples += 1;
-        taught.contrary += u64::from(contrary);
-        self.taught_by_all += 1;
-    }
-
-    /// The owner under whom somebody is counted.
-    fn counted_as(&self, owner: Owner) -> Owner {
-        match self.taught.len() < MAX_OWNERS || self.taught.contains_key(&owner) {
-            true => owner,
-            false => Owner(0),
+    /// Keeps a sample that was judged wrong, and shows some of those kept again. Who teaches too much, or says what all others know to be
+    /// wrong, is heard once.
+    fn replay(&mut self, features: &Features, owner: Option<Owner>, label: Label, judged: &Judgement) {
+        self.errors.save();
+        let (fair, trust) = self.owners.standing(owner);
+        let error = (f64::from(label.target()) - judged.probability).abs();
+        if error <= replay::HARD || fair * trust < RELIABLE {
+            return;
         }
-    }
-
-    /// How large the steps that an owner's samples take for everybody may be, 1 for full ones: by how loud he is, and by how often he says
-    /// the opposite of what everybody else has made sure.
-    fn standing(&self, owner: Option<Owner>) -> (f32, f32) {
-        let taught = owner.and_then(|owner| self.taught.get(&self.counted_as(owner))).copied();
-        let (Some(Taught { samples, contrary }), others @ 1..) =
-            (taught, self.taught.len().saturating_sub(1))
-        else {
-            return (1.0, 1.0);
-        };
-        let (mine, contrary) = (samples as f32, contrary as f32);
-        let average = (self.taught_by_all as f32 - mine) / others as f32;
-        let fair = (FAIR * average / mine.max(1.0)).min(1.0);
-        let trust = ((mine - CONTRARY * contrary + PATIENCE) / (mine + PATIENCE)).max(0.0);
-        (fair, trust)
+        self.errors.keep(owner, label, features);
+        let mut errors = std::mem::take(&mut self.errors);
+        for sample in errors.again() {
+            let judged = self.judge(&sample.features, sample.owner);
+            self.step_all(&sample.features, sample.owner, sample.label, &judged);
+        }
+        self.errors = errors;
     }
 
     /// Whether it has seen enough of both kinds to be heard: a handful.
@@ -268,7 +234,7 @@ impl Model {
 
     /// Whether that owner has a view of his own: whether he has ever taught.
     pub fn knows(&self, owner: Owner) -> bool {
-        self.taught.contains_key(&owner) || self.taught.len() >= MAX_OWNERS
+        self.owners.knows(owner)
     }
 
     /// How many samples of spam and of ham were shown.
@@ -325,52 +291,6 @@ impl Model {
                 *weight += step / (FLOOR + f32::from(*known) * CURVATURE).sqrt();
             }
         }
-    }
-}
-
-/// From summed log-odds to an honest probability: σ(slope·logit + offset), Platt's form, learned online.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Calibration {
-    pub(super) slope: f64,
-    pub(super) offset: f64,
-    pub(super) steps: u64,
-}
-
-impl Default for Calibration {
-    /// Three views that see the same message: a third of their sum to begin with.
-    fn default() -> Self {
-        Self { slope: 1.0 / 3.0, offset: 0.0, steps: 0 }
-    }
-}
-
-impl Calibration {
-    /// How fast the two numbers follow, and from how many samples on they move more slowly.
-    const RATE: f64 = 0.02;
-    const SETTLED: f64 = 1_000.0;
-    /// Log-odds beyond this say no more.
-    const SURE: f64 = 40.0;
-    /// The power of the number of samples that bounds the odds. With 1 the log-loss was higher on every stream, with 2 and more no lower.
-    const CAUTION: f64 = 1.5;
-
-    fn scaled(&self, logit: f32) -> f64 {
-        self.slope * f64::from(logit).clamp(-Self::SURE, Self::SURE) + self.offset
-    }
-
-    /// The probability, drawn towards one half while few samples of either kind were seen: after n of the rarer kind no surer than
-    /// (n + 1)^1.5 to one.
-    fn probability(&self, logit: f32, shown: [u64; 2]) -> f64 {
-        let [spam, ham] = shown;
-        let most = Self::CAUTION * libm::log(spam.min(ham) as f64 + 1.0);
-        1.0 / (1.0 + libm::exp(-self.scaled(logit).clamp(-most, most)))
-    }
-
-    fn learn(&mut self, logit: f32, label: Label) {
-        self.steps += 1;
-        let error = f64::from(label.target()) - 1.0 / (1.0 + libm::exp(-self.scaled(logit)));
-        let rate = Self::RATE / (1.0 + self.steps as f64 / Self::SETTLED).sqrt();
-        let logit = f64::from(logit).clamp(-Self::SURE, Self::SURE);
-        self.slope = (self.slope + rate * error * logit / 4.0).clamp(0.05, 1.0);
-        self.offset = (self.offset + rate * error).clamp(-3.0, 3.0);
     }
 }
 
@@ -470,6 +390,64 @@ mod tests {
         model.correct(&newsletter, None, Label::Ham, &judged);
         assert!(model.judge(&newsletter, None).probability < 0.5);
         assert_eq!(model.shown(), [spam - 1, ham + 1], "one message, one sample");
+    }
+
+    #[test]
+    fn what_was_judged_wrong_is_kept_until_its_owner_says_the_opposite() {
+        let mut model = Model::default();
+        let newsletter = sample("cheap flights", "buy cheap tickets now");
+        let ann = Some(Owner::new("ann@example.org"));
+        let judged = model.judge(&newsletter, ann);
+        model.learn(&newsletter, ann, Label::Spam, &judged);
+        assert_eq!(model.errors.samples.len(), 1);
+        let judged = model.judge(&newsletter, ann);
+        model.correct(&newsletter, ann, Label::Ham, &judged);
+        let kept: Vec<Label> = model.errors.samples.iter().map(|sample| sample.label).collect();
+        assert_eq!(kept, [Label::Ham], "the new word, and not the old one");
+    }
+
+    #[test]
+    fn who_says_the_opposite_of_all_others_is_not_repeated() {
+        let (ham, spam) = (sample("minutes", "of the meeting"), sample("cheap pills", "buy pills"));
+        let mut model = Model::default();
+        let show = |model: &mut Model, features: &Features, owner: &str, label| {
+            let judged = model.judge(features, Some(Owner::new(owner)));
+            model.learn(features, Some(Owner::new(owner)), label, &judged);
+        };
+        for _ in 0..20 {
+            for owner in ["ann", "bob", "cid"] {
+                show(&mut model, &ham, owner, Label::Ham);
+                show(&mut model, &spam, owner, Label::Spam);
+            }
+        }
+        for _ in 0..40 {
+            show(&mut model, &ham, "mallory", Label::Spam);
+        }
+        let his = |sample: &&replay::Sample| sample.owner == Some(Owner::new("mallory"));
+        assert!(model.errors.samples.iter().filter(his).count() <= 2);
+    }
+
+    #[test]
+    fn the_kinds_of_mail_are_calibrated_apart() {
+        let mut model = taught(30);
+        let mut post = sample("something new", "that nobody has seen");
+        let before = model.judge(&post, None);
+        for kind in [Kind::ListPost, Kind::ListReply] {
+            let label = if kind == Kind::ListPost { Label::Spam } else { Label::Ham };
+            post.kind = kind;
+            for _ in 0..30 {
+                let judged = model.judge(&post, None);
+                // The views learn nothing here, only what their word is worth.
+                model.calibration.learn(&judged, label);
+            }
+        }
+        let mut of = |kind| {
+            post.kind = kind;
+            model.judge(&post, None)
+        };
+        let (new, answer) = (of(Kind::ListPost), of(Kind::ListReply));
+        assert_eq!((new.views, answer.views), (before.views, before.views));
+        assert!(new.log_odds > answer.log_odds + 1.0, "{new:?} {answer:?}");
     }
 
     #[test]

@@ -57,6 +57,12 @@ impl Player {
             Label::Spam => judged.probability > 0.5,
             Label::Ham => judged.probability < 0.5,
         };
+        if self.playing.delay == 0 {
+            if !self.playing.partial || !right {
+                self.model.learn(&features, None, label, &judged);
+            }
+            return;
+        }
         if !self.playing.partial || !right {
             self.waiting.push_back((features, label));
         }
@@ -136,11 +142,11 @@ pub struct Tenth {
 impl Figures {
     /// The figures of a stream; none unless it has both spam and ham.
     pub fn of(outcomes: &[Outcome]) -> Option<Self> {
-        let of = |label| -> Vec<f32> {
-            let mut logits: Vec<f32> =
-                outcomes.iter().filter(|one| one.label == label).map(|one| one.judged.logit).collect();
-            logits.sort_unstable_by(f32::total_cmp);
-            logits
+        let of = |label| -> Vec<f64> {
+            let mut scores: Vec<f64> =
+                outcomes.iter().filter(|one| one.label == label).map(|one| one.judged.log_odds).collect();
+            scores.sort_unstable_by(f64::total_cmp);
+            scores
         };
         let (spam, ham) = (of(Label::Spam), of(Label::Ham));
         if spam.is_empty() || ham.is_empty() {
@@ -165,7 +171,7 @@ impl Figures {
 /// The area above the ROC curve in percent. Both sorted; equal scores count half.
 ///
 /// The interval is DeLong's variance (Biometrics 44, 1988) on the logit of the area, so that it stays within 0 and 100.
-fn roca(spam: &[f32], ham: &[f32]) -> Interval {
+fn roca(spam: &[f64], ham: &[f64]) -> Interval {
     // For each message the share of the other kind that it is confused with.
     let spam_placements: Vec<f64> =
         spam.iter().map(|&score| 1.0 - (below(ham, score) + not_above(ham, score)) / 2.0).collect();
@@ -183,11 +189,11 @@ fn roca(spam: &[f32], ham: &[f32]) -> Interval {
 }
 
 /// The shares of a sorted list that are below a score, and not above it.
-fn below(sorted: &[f32], score: f32) -> f64 {
+fn below(sorted: &[f64], score: f64) -> f64 {
     sorted.partition_point(|&other| other < score) as f64 / sorted.len() as f64
 }
 
-fn not_above(sorted: &[f32], score: f32) -> f64 {
+fn not_above(sorted: &[f64], score: f64) -> f64 {
     sorted.partition_point(|&other| other <= score) as f64 / sorted.len() as f64
 }
 
@@ -202,9 +208,9 @@ fn spread(values: &[f64]) -> f64 {
 }
 
 /// The spam in percent that does not score above all ham but one in `one_in`.
-fn missed(spam: &[f32], ham: &[f32], one_in: usize) -> f64 {
+fn missed(spam: &[f64], ham: &[f64], one_in: usize) -> f64 {
     let wrong = ham.len() / one_in;
-    let threshold = ham.get(ham.len() - 1 - wrong).copied().unwrap_or(f32::INFINITY);
+    let threshold = ham.get(ham.len() - 1 - wrong).copied().unwrap_or(f64::INFINITY);
     100.0 * not_above(spam, threshold)
 }
 
@@ -241,8 +247,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn outcome(label: Label, logit: f32, probability: f64) -> Outcome {
-        Outcome { label, judged: Judgement { logit, probability, ..Judgement::default() } }
+    fn outcome(label: Label, log_odds: f64, probability: f64) -> Outcome {
+        Outcome { label, judged: Judgement { log_odds, probability, ..Judgement::default() } }
     }
 
     #[test]
@@ -266,7 +272,7 @@ mod tests {
     #[test]
     fn a_perfect_stream_has_no_area_and_an_honest_interval() {
         let stream: Vec<Outcome> = (0..100)
-            .flat_map(|n| [outcome(Label::Spam, 1.0 + n as f32, 1.0), outcome(Label::Ham, -1.0, 0.0)])
+            .flat_map(|n| [outcome(Label::Spam, 1.0 + f64::from(n), 1.0), outcome(Label::Ham, -1.0, 0.0)])
             .collect();
         let figures = Figures::of(&stream).unwrap();
         assert_eq!(figures.roca.value, 0.0);

@@ -1,4 +1,5 @@
-//! Group `learned`: what the model thinks. One symbol hits, and its points grow with the log-odds of the probability.
+//! Group `learned`: what the model thinks. One symbol of the ten steps hits, and its points grow with the log-odds of the probability. Mail by lists,
+//! of which only the model can say something, has one more.
 //!
 //! The names are SpamAssassin's (`BAYES_99`), with the side in the name. A weight is what the far end of its step is worth; between there and
 //! the far end of the step before, points are interpolated, from 0 at 50 % to all at 99.99 %. So a little more certainty is a few more points,
@@ -19,6 +20,7 @@ pub const RULES: &[Rule] = &[
     BAYES_SPAM_95,
     BAYES_SPAM_99,
     BAYES_SPAM_999,
+    BAYES_LIST_POST,
 ];
 
 /// Less than 0.1 %.
@@ -121,6 +123,20 @@ pub const BAYES_SPAM_999: Rule = Rule {
     check: Check::Learned(|learned| step(learned, 9)),
 };
 
+/// A new thread on a list, and the model leans to spam.
+pub const BAYES_LIST_POST: Rule = Rule {
+    symbol: "BAYES_LIST_POST",
+    group: Group::Learned,
+    weight: 4.0,
+    summary: "begins a thread on a mailing list, and what people have shown says spam",
+    why: "a list hides from all other rules who sent it and how; and of the wanted mail that looks like spam, such as newsletters, hardly any \
+          comes by lists",
+    check: Check::Learned(|learned| {
+        let share = list_post(learned)?;
+        Some(Evidence::new(format!("{:.2}%", learned.probability * 100.0)).times(share))
+    }),
+};
+
 const WHY: &str = "learned from the messages that this server's users moved into and out of Junk";
 
 /// The lower ends of the steps, in the order of [`RULES`].
@@ -131,9 +147,18 @@ const FAR: [f64; 10] = [0.0001, 0.001, 0.01, 0.05, 0.2, 0.8, 0.95, 0.99, 0.999, 
 /// A rule's place in [`RULES`], and how many times its weight counts.
 pub type Share = (usize, f64);
 
-/// What of which weights a probability is worth: of the weights at the two far ends that it lies between, or of one, where it lies beyond all, or
-/// next to 50 %. Linear in the weights, so that they can be fitted.
-pub fn shares(probability: f64) -> Vec<Share> {
+/// What of which weights the model's word is worth: of the weights at the two far ends that the probability lies between, or of one, where it
+/// lies beyond all, or next to 50 %; and of [`BAYES_LIST_POST`]. Linear in the weights, so that they can be fitted.
+pub fn shares(learned: &Learned) -> Vec<Share> {
+    let mut shares = steps(learned.probability);
+    shares.extend(list_post(learned).map(|share| (STEPS, share)));
+    shares
+}
+
+/// How many of [`RULES`] are the steps of the probability, from ham to spam.
+pub const STEPS: usize = FAR.len();
+
+fn steps(probability: f64) -> Vec<Share> {
     let odds = odds(probability);
     let Some(at) = FAR.iter().position(|far| odds < self::odds(*far)) else {
         return vec![(FAR.len() - 1, 1.0)];
@@ -154,12 +179,21 @@ pub fn shares(probability: f64) -> Vec<Share> {
     vec![(below, 1.0 - share), (above, share)]
 }
 
+/// How many times [`BAYES_LIST_POST`] counts: rising with the log-odds, without a leap.
+fn list_post(learned: &Learned) -> Option<f64> {
+    (learned.list_post && learned.probability > 0.5)
+        .then(|| (odds(learned.probability) / odds(LEANS)).min(1.0))
+}
+
+/// From where on all of [`BAYES_LIST_POST`] counts.
+const LEANS: f64 = 0.8;
+
 /// The model's word, if its probability is within that step: worth the points of [`shares`], as a factor of the step's own weight.
 fn step(learned: &Learned, place: usize) -> Option<Evidence> {
     let probability = learned.probability;
     let hit = LOW.iter().rposition(|low| *low <= probability)? == place && probability != 0.5;
     let weight = |place: usize| RULES.get(place).map_or(0.0, |rule| rule.weight);
-    let points: f64 = shares(probability).into_iter().map(|(place, share)| share * weight(place)).sum();
+    let points: f64 = steps(probability).into_iter().map(|(place, share)| share * weight(place)).sum();
     let factor = if weight(place) == 0.0 { 1.0 } else { points / weight(place) };
     hit.then(|| Evidence::new(format!("{:.2}%: {}", probability * 100.0, learned.evidence)).times(factor))
 }
@@ -177,7 +211,11 @@ mod tests {
 
     /// The symbol that hits, and its points.
     fn points(probability: f64) -> Vec<(&'static str, f64)> {
-        let learned = Learned { probability, evidence: String::new() };
+        said(probability, false)
+    }
+
+    fn said(probability: f64, list_post: bool) -> Vec<(&'static str, f64)> {
+        let learned = Learned { probability, list_post, evidence: String::new() };
         let hit = |rule: &Rule| match rule.check {
             Check::Learned(check) => {
                 check(&learned).map(|evidence| (rule.symbol, rule.weight * evidence.factor))
@@ -208,8 +246,27 @@ mod tests {
     #[test]
     fn at_the_far_end_of_a_step_its_weight_counts() {
         for (far, rule) in FAR.iter().zip(RULES) {
-            let found: f64 = shares(*far).iter().map(|(place, share)| RULES[*place].weight * share).sum();
+            let found: f64 = steps(*far).iter().map(|(place, share)| RULES[*place].weight * share).sum();
             assert!((found - rule.weight).abs() < 1e-9, "{}", rule.symbol);
         }
+    }
+    #[test]
+    fn a_new_thread_on_a_list_counts_more_and_without_a_leap() {
+        assert_eq!(said(0.5, true), []);
+        assert_eq!(said(0.3, true), points(0.3), "what is like ham stays what it is");
+        let all = |probability| {
+            let found = said(probability, true).into_iter().find(|(symbol, _)| *symbol == "BAYES_LIST_POST");
+            found.map(|(_, points)| points).unwrap()
+        };
+        assert!(all(0.501) < 0.02 * BAYES_LIST_POST.weight);
+        assert!(all(0.65) > all(0.6));
+        assert!((all(0.8) - BAYES_LIST_POST.weight).abs() < 1e-9);
+        assert_eq!(all(0.999), BAYES_LIST_POST.weight);
+    }
+
+    #[test]
+    fn the_model_alone_never_refuses_mail() {
+        let most: f64 = RULES.iter().map(|rule| rule.weight).filter(|weight| *weight > 0.0).sum();
+        assert!(most > Group::Learned.cap() && Group::Learned.cap() < 15.0);
     }
 }

@@ -23,6 +23,7 @@ pub const RULES: &[Rule] = &[
     FROM_SERVICE_ACCT,
     FROM_LOCAL_RANDOM,
     FROM_SUSPICIOUS_TLD,
+    FROM_INITIAL_DOMAIN,
     FROM_EQ_TO,
     R_HTTP_URL_IN_FROM,
     OWN_DOMAIN_SPOOFED,
@@ -220,6 +221,20 @@ pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
         let author = facts.people.author()?;
         let suspicious = hosts::is_suspicious_top_level(hosts::top_level(&author.domain));
         (suspicious && !is_list(&facts.headers)).then(|| Evidence::new(&author.domain))
+    }),
+};
+
+/// From a tenant without a name.
+pub const FROM_INITIAL_DOMAIN: Rule = Rule {
+    symbol: "FROM_INITIAL_DOMAIN",
+    group: Group::Sender,
+    weight: 2.0,
+    summary: "the author's domain is the one that a provider gives to every new tenant",
+    why: "whoever means to stay writes from a domain of his own; tenants of an hour do not (Microsoft 365: tenant.onmicrosoft.com)",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let initial = hosts::is_initial_domain(&author.domain);
+        (initial && !is_list(&facts.headers)).then(|| Evidence::new(&author.domain))
     }),
 };
 

@@ -25,6 +25,7 @@ pub const RULES: &[Rule] = &[
     MARKETING_TALK,
     PRETEXT_ATTACHMENT,
     COLD_OFFER,
+    FORM_COPY,
     ASKS_FOR_DETAILS,
     CLICK_TALK,
     IMPERSONAL_GREETING,
@@ -224,6 +225,16 @@ pub const COLD_OFFER: Rule = Rule {
     check: Check::Facts(|facts| {
         if refers(facts) || is_newsletter(facts) { None } else { theme(facts, Theme::Solicitation, 3, 7) }
     }),
+};
+
+/// From a form.
+pub const FORM_COPY: Rule = Rule {
+    symbol: "FORM_COPY",
+    group: Group::Text,
+    weight: 2.5,
+    summary: "what somebody wrote into a web site's form, sent to whom he named",
+    why: "a form that sends copies to any address is a way to send mail in its owner's name; people who fill in forms are few, robots many",
+    check: Check::Facts(|facts| if refers(facts) { None } else { theme(facts, Theme::Form, 2, 3) }),
 };
 
 /// Who are you?
