@@ -323,8 +323,11 @@ fn nearest(known: Option<Known>, shares: &Shares) -> f64 {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if !self.settled {
-            self.guesses.confirm(&self.attempt);
+        match (self.settled, std::thread::panicking()) {
+            (true, _) => {}
+            (false, false) => self.guesses.confirm(&self.attempt),
+            // A bug of ours is nobody's guess.
+            (false, true) => self.guesses.take_back(&self.attempt),
         }
     }
 }
@@ -364,8 +367,10 @@ const SERVICE_SHOWN: usize = 32;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::panic::AssertUnwindSafe;
     use std::path::Path;
 
+    use futures_util::FutureExt;
     use gatepost::daemon::Parts;
 
     use super::*;
@@ -458,6 +463,19 @@ mod tests {
         assert_eq!((attempt.shares.user, attempt.certain.user), (3.0, 3.0));
         // Each has a record by which it is forgotten when its time is over.
         assert_eq!(guard.guesses.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_bug_of_ours_is_nobodys_guess() {
+        let (guard, settings) = (guard(), Guessing::default());
+        let login = async {
+            let _trial = wrong(&guard, &settings, "alice@example.com", "192.0.2.1", "alice123").await;
+            panic!("as a bug might");
+        };
+        assert!(AssertUnwindSafe(login).catch_unwind().await.is_err());
+        assert_eq!(guard.figures().0, 0);
+        let attempt = guard.guesses.attempt("alice@example.com", None, false, 1, settings.limits());
+        assert_eq!(attempt.shares.user * f64::from(settings.user), 1.0);
     }
 
     #[tokio::test]

@@ -1,11 +1,21 @@
 //! What goes on at the same time: slow hashes, quick ones, lookups, bounds, and the end of the daemon in the middle of it.
 
-use crate::instance::{Held, Instance, install, plain, until};
+use std::time::Instant;
+
+use crate::instance::{HASHED_WITHIN, Held, Instance, install, plain, until};
 use crate::postgres::Database;
 
 /// bcrypt at a cost that takes a good part of a second: long beside everything else here, and short enough for several of them, on a machine
 /// that has other things to do, within the 8 s that a login is given. Nobody knows its password.
 const SLOW: &str = "$2y$13$abcdefghijklmnopqrstuuWm9TDQ3V5lTPiDcEYGCNFv2V9x8lJ0a";
+
+/// What the slow hash ends with. Hashing gives way to everything else: a machine that is busy beyond measure does not come to it within
+/// [`HASHED_WITHIN`], and that it then says "try later" is no fault.
+fn assert_refused(line: &str, id: u32, asked: Instant) {
+    let refused = format!("FAIL\t{id}\tuser=slow@example.com");
+    let is_late = asked.elapsed() >= HASHED_WITHIN;
+    assert!(line == refused || is_late && line == format!("{refused}\tcode=temp_fail"), "{line}");
+}
 
 /// One test at a time burns all the cores.
 static BURNING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -29,6 +39,7 @@ async fn a_slow_hash_holds_up_neither_other_logins_of_its_connection_nor_lookups
     let (mut login, mut userdb, mut dict) =
         (instance.lines("login").await, instance.lines("userdb").await, instance.lines("dict").await);
     login.handshake(1).await;
+    let asked = Instant::now();
     login.say(&[&auth(1, "slow@example.com", "x"), &auth(2, "alice@example.com", "alice123")]).await;
     assert_eq!(login.hear().await, "OK\t2\tuser=alice@example.com");
     // Both threads are busy now; lookups are answered, and malformed logins too.
@@ -48,7 +59,7 @@ async fn a_slow_hash_holds_up_neither_other_logins_of_its_connection_nor_lookups
     assert!(dict.hear().await.starts_with("Oshared/"));
     let mut slow = [login.hear().await, login.hear().await];
     slow.sort();
-    assert_eq!(slow, ["FAIL\t1\tuser=slow@example.com", "FAIL\t3\tuser=slow@example.com"]);
+    slow.iter().zip([1, 3]).for_each(|(line, id)| assert_refused(line, id, asked));
     instance.stop().await;
 }
 
@@ -58,6 +69,7 @@ async fn what_is_too_much_is_told_to_try_later_and_never_that_it_is_wrong() {
     let mut login = instance.lines("login").await;
     login.handshake(1).await;
     let lines: Vec<String> = (1..=6).map(|id| auth(id, "slow@example.com", "x")).collect();
+    let asked = Instant::now();
     login.say(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let (mut later, mut wrong) = (0, 0);
     for _ in 1..=6 {
@@ -69,7 +81,8 @@ async fn what_is_too_much_is_told_to_try_later_and_never_that_it_is_wrong() {
         }
         assert!(line.starts_with("FAIL\t") && line.contains("user=slow@example.com"), "{line}");
     }
-    assert!(later >= 3 && wrong >= 1, "{later} later, {wrong} wrong");
+    let is_late = asked.elapsed() >= HASHED_WITHIN;
+    assert!(later >= 3 && (wrong >= 1 || is_late), "{later} later, {wrong} wrong");
     assert_eq!(instance.metric("logins_total{service=\"imap\",result=\"unavailable\"}"), later);
     // Postfix hears it by the close.
     login.say(&lines[..3].iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -89,8 +102,9 @@ async fn a_cancelled_login_gets_no_answer_even_while_it_is_judged() {
     let (instance, _alone) = with_slow_user("[limits]\nthreads = 2").await;
     let mut login = instance.lines("login").await;
     login.handshake(1).await;
+    let asked = Instant::now();
     login.say(&[&auth(1, "slow@example.com", "x"), "CANCEL\t1", &auth(2, "slow@example.com", "x")]).await;
-    assert_eq!(login.hear().await, "FAIL\t2\tuser=slow@example.com");
+    assert_refused(&login.hear().await, 2, asked);
     login.say(&[&auth(1, "alice@example.com", "alice123")]).await;
     assert_eq!(login.hear().await, "OK\t1\tuser=alice@example.com");
     instance.stop().await;
@@ -137,6 +151,7 @@ async fn the_end_of_the_daemon_answers_what_is_under_way() {
     half.say(&["AUTH\t1\tLOGIN\tservice=imap"]).await;
     postfix.say(&["AUTH\t1\tLOGIN\tservice=smtp"]).await;
     assert!(half.hear().await.starts_with("CONT\t1\t") && postfix.hear().await.starts_with("CONT\t1\t"));
+    let asked = Instant::now();
     busy.say(&[&auth(1, "slow@example.com", "x")]).await;
     // It is under way once the next line of its connection is answered.
     busy.say(&["AUTH\t2\tPLAIN\tservice=imap\tresp=%"]).await;
@@ -146,7 +161,7 @@ async fn the_end_of_the_daemon_answers_what_is_under_way() {
     // In the middle of a mechanism: try again; Postfix hears that by the close.
     assert_eq!(half.hear().await, "FAIL\t1\tcode=temp_fail");
     assert!(half.is_closed().await && postfix.is_closed().await);
-    assert_eq!(busy.hear().await, "FAIL\t1\tuser=slow@example.com");
+    assert_refused(&busy.hear().await, 1, asked);
     assert!(busy.is_closed().await);
     assert_eq!(instance.stop().await, 0);
 }

@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use crate::postgres::Database;
+pub(crate) use crate::waiting::{soon, until};
 
 /// `limits.connections` of each instance.
 pub const CONNECTIONS: usize = 500;
@@ -23,11 +24,7 @@ pub const NOWHERE: &str = "[database]\nhost = \"/nonexistent\"\ntimeout = \"500m
 
 /// Installs our schema, with its triggers.
 pub async fn install(database: &Database) {
-    // Roles belong to the whole cluster: two installations at once would be in each other's way.
-    let _alone = INSTALLING.lock().await;
-    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
-    let mut connection = connection.pool().acquire().await.unwrap();
-    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+    database.install(true).await;
 }
 
 /// A table that nobody can read or write for a while; by psql, so that nothing of ours waits for it.
@@ -194,6 +191,9 @@ impl Lines {
     }
 }
 
+/// `hashing-wait`'s default. A login that is not hashed by then, because the machine is busy beyond measure, is told to try later.
+pub const HASHED_WITHIN: Duration = Duration::from_secs(5);
+
 /// `PLAIN`'s message in base64.
 pub fn plain(login: &str, password: &str) -> String {
     use base64::Engine;
@@ -215,21 +215,4 @@ pub fn configuration(directory: &Path, database: &str, settings: &str) -> String
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect();
     format!("{database}\n[dovecot-auth]\n{sockets}{usual}{settings}\n")
-}
-static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// Waits until a condition holds; a minute is "never" on any machine.
-pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
-    for _ in 0..600 {
-        if condition().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("never: {what}");
-}
-
-/// What never takes a minute on any machine; a test that waits in vain says so instead of hanging.
-pub async fn soon<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
 }

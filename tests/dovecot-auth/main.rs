@@ -4,6 +4,9 @@
 //! Dovecot's own processes and tools.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+#[macro_use]
+#[path = "../support/conversations.rs"]
+mod conversations;
 mod accounts;
 mod certificates;
 mod concurrency;
@@ -23,3 +26,6 @@ mod postgres;
 mod program;
 mod replay;
 mod scram;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/waiting.rs"]
+mod waiting;

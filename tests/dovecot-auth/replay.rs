@@ -25,31 +25,9 @@ use std::path::Path;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use crate::conversations::{hang_up_and_drain, send, unescape};
 use crate::instance::{Instance, NOWHERE, install, soon};
 use crate::postgres::Database;
-
-macro_rules! conversations {
-    ($($name:ident)*) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            for step in [1, 16, 4096] {
-                replay(stringify!($name), step).await;
-            }
-        })*
-
-        #[test]
-        fn every_conversation_is_replayed() {
-            let mut files: Vec<String> = std::fs::read_dir(folder())
-                .unwrap()
-                .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().replace('-', "_"))
-                .collect();
-            files.sort();
-            let mut named = vec![$(stringify!($name)),*];
-            named.sort_unstable();
-            assert_eq!(files, named);
-        }
-    };
-}
 
 conversations! {
     admission
@@ -111,7 +89,7 @@ async fn replay(name: &str, step: usize) {
             "connect" => {
                 let (kind, called) = rest.split_once(' ').unwrap_or((rest, rest));
                 if let Some(old) = peers.remove(called) {
-                    hang_up_and_drain(old, &place).await;
+                    hang_up_and_drain(old.0, &place).await;
                 }
                 current = called.to_owned();
                 peers.insert(current.clone(), Peer(BufReader::new(instance.connect(kind).await)));
@@ -128,9 +106,9 @@ async fn replay(name: &str, step: usize) {
             ">" => {
                 let mut bytes = unescape(&fill(rest, &known, &place));
                 bytes.push(b'\n');
-                send(peer, &bytes, step, &place).await;
+                send(&mut peer.0, &bytes, step, &place).await;
             }
-            ">>" => send(peer, &unescape(&fill(rest, &known, &place)), step, &place).await,
+            ">>" => send(&mut peer.0, &unescape(&fill(rest, &known, &place)), step, &place).await,
             "<" => {
                 let got = receive(peer, &place).await;
                 assert!(is_like(rest, &got, &mut known), "{place}: got {}", got.escape_ascii());
@@ -156,7 +134,7 @@ async fn replay(name: &str, step: usize) {
         }
     }
     for (called, peer) in peers {
-        hang_up_and_drain(peer, &format!("{name}, {called}")).await;
+        hang_up_and_drain(peer.0, &format!("{name}, {called}")).await;
     }
     assert_eq!(instance.stop().await, 0, "{name}: connections had to be cut");
 }
@@ -179,29 +157,11 @@ pub fn lines_sent() -> Vec<(String, Vec<u8>)> {
     sent
 }
 
-/// Sends in pieces. The other side may close in the middle, where it refuses the beginning.
-async fn send(peer: &mut Peer, bytes: &[u8], step: usize, place: &str) {
-    for piece in bytes.chunks(step) {
-        if soon(place, peer.0.get_mut().write_all(piece)).await.is_err() {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
 async fn receive(peer: &mut Peer, place: &str) -> Vec<u8> {
     let mut line = Vec::new();
     soon(place, peer.0.read_until(b'\n', &mut line)).await.unwrap();
     assert_eq!(line.pop(), Some(b'\n'), "{place}: the connection ended");
     line
-}
-
-/// There must be no answer that nobody expected.
-async fn hang_up_and_drain(mut peer: Peer, place: &str) {
-    let _ = peer.0.get_mut().shutdown().await;
-    let mut rest = Vec::new();
-    let _ = soon(place, peer.0.read_to_end(&mut rest)).await;
-    assert_eq!(rest.escape_ascii().to_string(), "", "{place}: an answer too many");
 }
 
 /// A line with every `{name}` replaced by what it stands for.
@@ -239,28 +199,4 @@ fn is_like(line: &str, got: &[u8], known: &mut HashMap<String, String>) -> bool 
         };
         (rest, got) = (after, &left[digits..]);
     }
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        bytes.push(match rest.next() {
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'0') => 0,
-            Some(b'\\') => b'\\',
-            Some(b'x') => {
-                let digits: String = rest.by_ref().take(2).map(char::from).collect();
-                u8::from_str_radix(&digits, 16).unwrap()
-            }
-            other => panic!("bad escape {other:?} in {text}"),
-        });
-    }
-    bytes
 }

@@ -25,16 +25,11 @@ mod store;
 mod tool;
 mod training;
 
-/// Waits until a condition holds; a minute is "never" on any machine.
-async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
-    for _ in 0..600 {
-        if condition().await {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("never: {what}");
-}
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/waiting.rs"]
+mod waiting;
+
+use waiting::until;
 
 async fn connect(database: &postgres::Database, user: &str) -> sqlx::PgConnection {
     use sqlx::ConnectOptions;

@@ -1,12 +1,11 @@
 //! The history: messages on the wire become rows in SQL, with every reason; a database that is away costs no mail and, within bounds, no row.
 
-use std::time::{Duration, Instant};
-
 use gatepost::store::schema;
 
 use crate::daemon::Daemon;
 use crate::dns::Dns;
 use crate::postgres::Database;
+use crate::waiting::until_rows;
 
 async fn database() -> Database {
     let database = Database::create().await;
@@ -41,18 +40,6 @@ const FIELDS: [(&str, &str); 3] = [
     ("Message-ID", " <one@client.test>"),
 ];
 
-async fn until(what: &str, database: &Database, query: &str, expected: &str) {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let found = database.sql(query).await;
-        if found == expected {
-            return;
-        }
-        assert!(Instant::now() < end, "never: {what}; {found}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_decision_is_a_row_for_each_recipient() {
     let (database, dns) = (database().await, Dns::serve("client.test TXT v=spf1 ip4:192.0.2.1 -all\n"));
@@ -61,7 +48,7 @@ async fn each_decision_is_a_row_for_each_recipient() {
     let gtube =
         [&b"XJS*C4JDBQADN1.NSBN3*2IDNEN*"[..], b"GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"].concat();
     assert_eq!(message(&daemon, &["alice@example.com"], &FIELDS, &gtube), b'y');
-    until(
+    until_rows(
         "three rows",
         &database,
         "SELECT recipient, action, sender, header_from, subject, message_id, queue_id, host(client), direction, reply
@@ -90,7 +77,7 @@ async fn nothing_is_recorded_that_is_not_wanted() {
     // A second daemon on the same database records; by then the first would have.
     let other = start(&database, &dns, "subject = false");
     message(&other, &["bob@example.com"], &FIELDS, b"hello\r\n");
-    until(
+    until_rows(
         "one row",
         &database,
         "SELECT recipient, subject IS NULL FROM gatepost.history",
@@ -109,7 +96,7 @@ async fn what_was_decided_while_the_database_was_away_is_written_when_it_is_back
     }
     daemon.wait_for_log("cannot write the history now");
     database.give_back().await;
-    until("three rows", &database, "SELECT count(*) FROM gatepost.history", "3").await;
+    until_rows("three rows", &database, "SELECT count(*) FROM gatepost.history", "3").await;
     assert_eq!(daemon.log().matches("cannot write the history now").count(), 1, "{}", daemon.log());
 }
 

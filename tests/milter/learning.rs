@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gatepost::store::schema;
 
 use crate::daemon::{Daemon, Peer};
 use crate::postgres::Database;
+pub(crate) use crate::waiting::until;
 
 pub(crate) const SPAM: &str =
     "Buy cheap pills from our certified pharmacy, no prescription is needed, order now and save a lot.\r\n";
@@ -95,14 +96,6 @@ fn judge(daemon: &Daemon, body: &str) -> Vec<String> {
         Some(format!("{}:{}", parts.next()?, parts.next()?))
     };
     edits.iter().filter_map(text).collect()
-}
-
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds().await {
-        assert!(Instant::now() < end, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 pub(crate) async fn logged(database: &Database) -> String {

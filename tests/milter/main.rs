@@ -68,3 +68,6 @@ mod dns;
 #[allow(unreachable_pub, dead_code)]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/waiting.rs"]
+mod waiting;

@@ -18,6 +18,7 @@ use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
 use crate::postgres::Database;
 use crate::signing::Key;
+use crate::waiting::until_rows;
 
 const ZONE: &str = "client.test TXT v=spf1 ip4:192.0.2.1 -all\n\
     _dmarc.client.test TXT v=DMARC1; p=reject; sp=quarantine; fo=1; rua=mailto:agg@client.test!10m\n\
@@ -56,18 +57,6 @@ fn message(daemon: &Daemon, sender: &str, from: &str, recipients: &[&str]) -> u8
     peer.end_of_message().pop().unwrap()[0]
 }
 
-async fn until(what: &str, database: &Database, query: &str, expected: &str) {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let found = database.sql(query).await;
-        if found == expected {
-            return;
-        }
-        assert!(Instant::now() < end, "never: {what}; {found}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_in_is_counted() {
     let (database, dns) = (database().await, Dns::serve(ZONE));
@@ -86,7 +75,7 @@ async fn what_comes_in_is_counted() {
     message(&daemon, "a@client.test", "norecord.test", &["alice@example.com"]);
     message(&daemon, "a@client.test", "client.test", &["dmarc-reports@example.com"]);
     message(&daemon, "a@asks.test", "asks.test", &["dmarc-reports@example.com", "alice@example.com"]);
-    until(
+    until_rows(
         "rows",
         &database,
         "SELECT domain, host(source), header_from, envelope_from, disposition, dkim_aligned, spf_aligned, spf_domain, spf_result, messages
@@ -107,7 +96,7 @@ async fn nothing_is_collected_until_there_is_a_sender() {
     // A second daemon on the same database counts; by then the first would have.
     let other = start(&database, &dns, FROM);
     message(&other, "a@client.test", "client.test", &["alice@example.com"]);
-    until("one", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
+    until_rows("one", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
     // What is counted and not written is written at the end.
     let mut third = Daemon::start(
         "",
@@ -116,7 +105,7 @@ async fn nothing_is_collected_until_there_is_a_sender() {
     message(&third, "a@client.test", "client.test", &["alice@example.com"]);
     third.terminate();
     assert!(third.wait().success());
-    until("two", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "2").await;
+    until_rows("two", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "2").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,14 +113,14 @@ async fn counts_wait_for_the_database() {
     let (database, dns) = (database().await, Dns::serve(ZONE));
     let daemon = start(&database, &dns, FROM);
     message(&daemon, "a@client.test", "client.test", &["alice@example.com"]);
-    until("one", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
+    until_rows("one", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
     database.take_away().await;
     for _ in 0..5 {
         assert_eq!(message(&daemon, "a@client.test", "client.test", &["alice@example.com"]), b'c');
     }
     daemon.wait_for_log("cannot count for DMARC reports now");
     database.give_back().await;
-    until("all", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "6").await;
+    until_rows("all", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "6").await;
 }
 
 /// What a mail server does with a mail.
@@ -316,7 +305,7 @@ async fn collected(daemon: &Daemon, database: &Database) {
         message(daemon, "a@client.test", "client.test", &["alice@example.com"]);
     }
     message(daemon, "a@asks.test", "asks.test", &["alice@example.com"]);
-    until("collected", database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "3").await;
+    until_rows("collected", database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "3").await;
     yesterday(database).await;
 }
 
@@ -333,7 +322,7 @@ async fn a_days_reports_go_out_signed_and_once() {
     // Each daemon is asked about its own connections; whichever sends is asked, and the other knows nothing of it.
     *mta.milter.lock().unwrap() = Some(one.socket());
     collected(&one, &database).await;
-    until("sent", &database, STATES, "asks.test|sent\nclient.test|sent").await;
+    until_rows("sent", &database, STATES, "asks.test|sent\nclient.test|sent").await;
     drop(two);
     let details = database.sql("SELECT detail FROM gatepost.dmarc_reports WHERE domain = 'asks.test'").await;
     let taken = mta.taken.lock().unwrap();
@@ -391,7 +380,7 @@ async fn the_milter_knows_its_own_mail_by_the_connection() {
     let daemon = start(&database, &dns, &mta.reports());
     *mta.milter.lock().unwrap() = Some(daemon.socket());
     collected(&daemon, &database).await;
-    until("sent", &database, STATES, "asks.test|sent\nclient.test|sent").await;
+    until_rows("sent", &database, STATES, "asks.test|sent\nclient.test|sent").await;
     let has = |edits: &[Vec<u8>], name: &str| {
         edits.iter().any(|edit| edit.windows(name.len()).any(|at| at == name.as_bytes()))
     };
@@ -419,8 +408,8 @@ async fn what_the_mail_server_says_decides() {
         collected(&daemon, &database).await;
         let query = format!("{STATES}, tries");
         if manner == Manner::Later {
-            until("tried", &database, "SELECT min(tries) FROM gatepost.dmarc_reports", "1").await;
-            until(
+            until_rows("tried", &database, "SELECT min(tries) FROM gatepost.dmarc_reports", "1").await;
+            until_rows(
                 "released",
                 &database,
                 "SELECT count(*) FROM gatepost.dmarc_reports WHERE due_at > now() + interval '50 minutes'",
@@ -428,7 +417,7 @@ async fn what_the_mail_server_says_decides() {
             )
             .await;
         }
-        until("ended", &database, &query, expected).await;
+        until_rows("ended", &database, &query, expected).await;
         let details = database.sql("SELECT detail FROM gatepost.dmarc_reports").await;
         assert!(details.contains(detail), "{details}");
     }
@@ -440,7 +429,7 @@ async fn killed_before_the_end_another_host_sends_it() {
     let (hangs, takes) = (Mta::serve(Manner::HangBefore), Mta::serve(Manner::Take));
     let daemon = start(&database, &dns, &hangs.reports());
     message(&daemon, "a@client.test", "client.test", &["alice@example.com"]);
-    until("collected", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
+    until_rows("collected", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
     yesterday(&database).await;
     hangs.wait_for("DATA");
     // Dropped is killed, with SIGKILL.
@@ -448,7 +437,7 @@ async fn killed_before_the_end_another_host_sends_it() {
     assert_eq!(database.sql(STATES).await, "client.test|claimed");
     database.sql("UPDATE gatepost.dmarc_reports SET changed_at = changed_at - interval '16 minutes'").await;
     let _daemon = start(&database, &dns, &takes.reports());
-    until("sent", &database, STATES, "client.test|sent").await;
+    until_rows("sent", &database, STATES, "client.test|sent").await;
     assert_eq!(takes.taken.lock().unwrap().len(), 1);
 }
 
@@ -458,14 +447,14 @@ async fn killed_at_the_end_nobody_sends_it_again() {
     let (hangs, takes) = (Mta::serve(Manner::HangAfter), Mta::serve(Manner::Take));
     let daemon = start(&database, &dns, &hangs.reports());
     message(&daemon, "a@client.test", "client.test", &["alice@example.com"]);
-    until("collected", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
+    until_rows("collected", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
     yesterday(&database).await;
     hangs.wait_for("the end");
     drop(daemon);
     assert_eq!(database.sql(STATES).await, "client.test|sending");
     database.sql("UPDATE gatepost.dmarc_reports SET changed_at = changed_at - interval '16 minutes'").await;
     let daemon = start(&database, &dns, &takes.reports());
-    until("doubted", &database, STATES, "client.test|unknown").await;
+    until_rows("doubted", &database, STATES, "client.test|unknown").await;
     daemon.wait_for_log("It is not sent again");
     assert_eq!(takes.taken.lock().unwrap().len(), 0);
 }
@@ -481,8 +470,8 @@ async fn without_dns_a_report_waits_and_nobody_unasked_gets_one() {
     // Since then one has withdrawn its wish, and the other's server fails.
     let now = Dns::serve("_dmarc.client.test TXT SERVFAIL\n_dmarc.asks.test TXT v=DMARC1; p=none\n");
     let _daemon = start(&database, &now, &mta.reports());
-    until("ended", &database, STATES, "asks.test|unwanted\nclient.test|collected").await;
-    until(
+    until_rows("ended", &database, STATES, "asks.test|unwanted\nclient.test|collected").await;
+    until_rows(
         "released",
         &database,
         "SELECT domain FROM gatepost.dmarc_reports WHERE detail LIKE 'DNS does not answer%'",

@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use crate::postgres::Database;
+pub(crate) use crate::waiting::{soon, until};
 
 /// `limits.connections` of each instance.
 pub const CONNECTIONS: usize = 500;
@@ -27,9 +28,6 @@ pub struct Instance {
     serving: JoinHandle<usize>,
     watching: JoinHandle<()>,
 }
-
-/// Roles are the cluster's: two installations in two databases must not meet.
-static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What an instance is made of.
 #[derive(Default)]
@@ -127,24 +125,5 @@ pub fn configuration(directory: &Path, database: &str, setup: &Setup) -> String 
 
 /// Installs schema `gatepost` as its owner.
 pub async fn install(database: &Database, triggers: bool) {
-    let _alone = INSTALLING.lock().await;
-    let owner = gatepost::database::Database::new(&database.config(), "test").unwrap();
-    let mut connection = owner.pool().acquire().await.unwrap();
-    gatepost::store::schema::install(&mut connection, triggers, &[]).await.unwrap();
-}
-
-/// Waits until a condition holds; a minute is "never" on any machine.
-pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
-    for _ in 0..600 {
-        if condition().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("never: {what}");
-}
-
-/// What never takes a minute on any machine; a test that waits in vain says so instead of hanging.
-pub async fn soon<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
+    database.install(triggers).await;
 }

@@ -4,6 +4,9 @@
 //! Postfix's own `postmap`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+#[macro_use]
+#[path = "../support/conversations.rs"]
+mod conversations;
 mod country;
 mod crowd;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
@@ -30,3 +33,6 @@ mod replay;
 mod restarts;
 mod srs;
 mod tls;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/waiting.rs"]
+mod waiting;

@@ -22,31 +22,9 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use crate::conversations::{hang_up_and_drain, send, unescape};
 use crate::dns::Dns;
 use crate::instance::{Instance, Setup, soon};
-
-macro_rules! conversations {
-    ($($name:ident)*) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            for step in [1, 16, 4096] {
-                replay(stringify!($name), step).await;
-            }
-        })*
-
-        #[test]
-        fn every_conversation_is_replayed() {
-            let mut files: Vec<String> = std::fs::read_dir(folder())
-                .unwrap()
-                .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().replace('-', "_"))
-                .collect();
-            files.sort();
-            let mut named = vec![$(stringify!($name)),*];
-            named.sort_unstable();
-            assert_eq!(files, named);
-        }
-    };
-}
 
 conversations! {
     access_and_copies
@@ -164,24 +142,6 @@ async fn replay(name: &str, step: usize) {
     assert_eq!(instance.stop().await, 0, "{name}: connections had to be cut");
 }
 
-/// Sends in pieces. The other side may close in the middle, where it refuses the beginning.
-async fn send(peer: &mut UnixStream, bytes: &[u8], step: usize, place: &str) {
-    for piece in bytes.chunks(step) {
-        if soon(place, peer.write_all(piece)).await.is_err() {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// There must be no answer that nobody expected.
-async fn hang_up_and_drain(mut stream: UnixStream, place: &str) {
-    let _ = stream.shutdown().await;
-    let mut rest = Vec::new();
-    let _ = soon(place, stream.read_to_end(&mut rest)).await;
-    assert_eq!(rest.escape_ascii().to_string(), "", "{place}: an answer too many");
-}
-
 async fn read_netstring(stream: &mut UnixStream) -> String {
     let mut length = String::new();
     loop {
@@ -194,27 +154,4 @@ async fn read_netstring(stream: &mut UnixStream) -> String {
     stream.read_exact(&mut content).await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b',');
     String::from_utf8(content).unwrap()
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        bytes.push(match rest.next() {
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b'0') => 0,
-            Some(b'\\') => b'\\',
-            Some(b'x') => {
-                let digits: String = rest.by_ref().take(2).map(char::from).collect();
-                u8::from_str_radix(&digits, 16).unwrap()
-            }
-            other => panic!("bad escape {other:?} in {text}"),
-        });
-    }
-    bytes
 }

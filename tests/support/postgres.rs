@@ -76,6 +76,15 @@ impl Database {
         tokio::task::spawn_blocking(move || this.psql(&this.name, &["-c", &statements])).await.unwrap()
     }
 
+    /// Installs schema `gatepost` as its owner. Roles belong to the whole cluster: two installations at once would be in each other's way.
+    pub async fn install(&self, triggers: bool) {
+        static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _alone = INSTALLING.lock().await;
+        let owner = gatepost::database::Database::new(&self.config(), "test").unwrap();
+        let mut connection = owner.pool().acquire().await.unwrap();
+        gatepost::store::schema::install(&mut connection, triggers, &[]).await.unwrap();
+    }
+
     /// Takes this database away from everybody: nobody may connect, and whoever is connected is cut off. (The cluster serves other
     /// tests too.)
     pub async fn take_away(&self) {

@@ -9,6 +9,7 @@ from clients import PATIENCE, authenticate, login_error, sieve_login, submitter
 from narrate import Story
 from scenes import Scene
 from stack import ALICE, CARL, PASSWORDS, Stack
+from waiting import until
 
 NO_HASH = "letterbox@example.com"
 
@@ -28,6 +29,10 @@ def logins(stack: Stack, story: Story) -> None:
     story.check("ManageSieve under STARTTLS", said.startswith("OK"), said)
     said = pop3_login(stack, ALICE, PASSWORDS[ALICE])
     story.check("POP3 over TLS", said.startswith("+OK"), said)
+    for service in ("imap", "pop3"):
+        written = f"SELECT value FROM gatepost.dict_values WHERE dict = 'last_login' AND key = 'shared/last-login/{ALICE}/{service}'"
+        seen = until(f"last_login has {service}", lambda: stack.postgres.sql(written))
+        story.check(f"Dovecot's last_login wrote down {service}", seen.strip().isdigit(), seen)
 
     wrong = {
         "a wrong password": (ALICE, "alice124"),
