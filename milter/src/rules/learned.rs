@@ -37,7 +37,7 @@ pub const BAYES_HAM_999: Rule = Rule {
 pub const BAYES_HAM_99: Rule = Rule {
     symbol: "BAYES_HAM_99",
     group: Group::Learned,
-    weight: -4.4,
+    weight: -6.0,
     summary: "what people have shown says wanted: 99 to 99.9 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 1)),
@@ -47,7 +47,7 @@ pub const BAYES_HAM_99: Rule = Rule {
 pub const BAYES_HAM_95: Rule = Rule {
     symbol: "BAYES_HAM_95",
     group: Group::Learned,
-    weight: -2.0,
+    weight: -4.1,
     summary: "what people have shown says wanted: 95 to 99 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 2)),
@@ -57,7 +57,7 @@ pub const BAYES_HAM_95: Rule = Rule {
 pub const BAYES_HAM_80: Rule = Rule {
     symbol: "BAYES_HAM_80",
     group: Group::Learned,
-    weight: -2.0,
+    weight: -2.8,
     summary: "what people have shown says wanted: 80 to 95 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 3)),
@@ -67,7 +67,7 @@ pub const BAYES_HAM_80: Rule = Rule {
 pub const BAYES_HAM_50: Rule = Rule {
     symbol: "BAYES_HAM_50",
     group: Group::Learned,
-    weight: -2.0,
+    weight: -2.8,
     summary: "what people have shown says wanted: up to 80 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 4)),
@@ -77,7 +77,7 @@ pub const BAYES_HAM_50: Rule = Rule {
 pub const BAYES_SPAM_50: Rule = Rule {
     symbol: "BAYES_SPAM_50",
     group: Group::Learned,
-    weight: 0.3,
+    weight: 0.5,
     summary: "what people have shown says spam: up to 80 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 5)),
@@ -87,7 +87,7 @@ pub const BAYES_SPAM_50: Rule = Rule {
 pub const BAYES_SPAM_80: Rule = Rule {
     symbol: "BAYES_SPAM_80",
     group: Group::Learned,
-    weight: 4.2,
+    weight: 4.8,
     summary: "what people have shown says spam: 80 to 95 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 6)),
@@ -97,7 +97,7 @@ pub const BAYES_SPAM_80: Rule = Rule {
 pub const BAYES_SPAM_95: Rule = Rule {
     symbol: "BAYES_SPAM_95",
     group: Group::Learned,
-    weight: 5.0,
+    weight: 7.0,
     summary: "what people have shown says spam: 95 to 99 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 7)),
@@ -127,7 +127,7 @@ pub const BAYES_SPAM_999: Rule = Rule {
 pub const BAYES_LIST_POST: Rule = Rule {
     symbol: "BAYES_LIST_POST",
     group: Group::Learned,
-    weight: 4.0,
+    weight: 5.0,
     summary: "begins a thread on a mailing list, and what people have shown says spam",
     why: "a list hides from all other rules who sent it and how; and of the wanted mail that looks like spam, such as newsletters, hardly any \
           comes by lists",
