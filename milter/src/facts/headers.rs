@@ -258,6 +258,21 @@ pub fn is_list(headers: &HeaderFacts) -> bool {
         .any(|name| headers.has(name))
 }
 
+/// Whether two of the fields that list programs write are there: `List-Id` (RFC 2919) alone is in many newsletters.
+pub fn is_by_list_program(has: impl Fn(&str) -> bool) -> bool {
+    LIST_PROGRAM.iter().filter(|name| has(name)).count() >= 2
+}
+
+const LIST_PROGRAM: &[&str] = &[
+    "list-id",
+    "list-post",
+    "x-mailman-version",
+    "x-beenthere",
+    "list-help",
+    "mailing-list",
+    "x-mailing-list",
+];
+
 fn parse_date(value: &[u8]) -> Option<i64> {
     HeaderForm::Date.parse(value).value().as_datetime().and_then(timestamp)
 }

@@ -72,22 +72,16 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
             Err(error) => return Err(Unusable::Unreadable(error)),
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(LONGEST + 1);
         (&mut file).take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
         Self::parse(&bytes)
     }
 
-    /// The bytes of the file, and the digest at their end.
-    pub fn sealed(&self) -> (Vec<u8>, [u8; 32]) {
-        let bytes = self.to_bytes();
-        let digest = bytes.last_chunk().copied().unwrap_or_default();
-        (bytes, digest)
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes of the file, but for the digest at their end, for which [`seal`] has time when nobody waits for the model.
+    pub(super) fn unsealed(&self) -> Vec<u8> {
         let model = &self.model;
-        let mut out =
-            Vec::with_capacity(model.weights.len() * 6 + 24 * model.owners.taught.len() + (1 << 20));
+        // It never grows, which would be a second copy; what is not used of it takes no memory.
+        let mut out = Vec::with_capacity(LONGEST);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORM.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
@@ -113,8 +107,6 @@ impl Checkpoint {
         write_errors(&model.errors, &mut out);
         model.weights.iter().for_each(|weight| out.extend_from_slice(&weight.to_le_bytes()));
         model.curvature.iter().for_each(|curvature| out.extend_from_slice(&curvature.to_le_bytes()));
-        let sum = digest::digest(&digest::SHA256, &out);
-        out.extend_from_slice(sum.as_ref());
         out
     }
 
@@ -164,6 +156,13 @@ impl Checkpoint {
         let whole = rest.0.is_empty() && model.weights.iter().all(|weight| weight.is_finite());
         whole.then_some(Self { epoch, position, rows, model }).ok_or(Unusable::Damaged)
     }
+}
+
+/// Adds the digest of a checkpoint at its end, and tells it.
+pub(super) fn seal(bytes: &mut Vec<u8>) -> [u8; digest::SHA256_OUTPUT_LEN] {
+    let sum = digest::digest(&digest::SHA256, bytes);
+    bytes.extend_from_slice(sum.as_ref());
+    bytes.last_chunk().copied().unwrap_or_default()
 }
 
 fn write_errors(errors: &Errors, out: &mut Vec<u8>) {
@@ -252,6 +251,15 @@ mod tests {
     use super::*;
     use crate::learning::Extractor;
     use crate::message::Message;
+
+    impl Checkpoint {
+        fn to_bytes(&self) -> Vec<u8> {
+            let mut bytes = self.unsealed();
+            assert!(bytes.capacity() == LONGEST && bytes.len() + digest::SHA256_OUTPUT_LEN <= LONGEST);
+            seal(&mut bytes);
+            bytes
+        }
+    }
 
     fn checkpoint() -> Checkpoint {
         let mut model = Model::default();

@@ -236,8 +236,13 @@ impl Follower {
         let (path, current) = (self.checkpoint.clone(), self.current.clone());
         let work = move || {
             let _alone = current.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = current.0.model.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-            let (bytes, digest) = known.sealed();
+            let (mut bytes, known) = {
+                let known = current.0.model.read().unwrap_or_else(PoisonError::into_inner);
+                let known = known.as_ref()?;
+                let Checkpoint { epoch, position, ref model, .. } = *known;
+                (known.unsealed(), (epoch, position, model.shown(), model.missed()))
+            };
+            let digest = checkpoint::seal(&mut bytes);
             if let Some(path) = path
                 && let Err(error) = checkpoint::write(&path, &bytes)
             {
@@ -246,8 +251,8 @@ impl Follower {
                     "the model's checkpoint cannot be written: {path}: {error}; a start reads the whole log"
                 );
             }
-            let Checkpoint { epoch, position, model, .. } = known;
-            Some(ModelState { epoch, position, shown: model.shown(), missed: model.missed(), digest })
+            let (epoch, position, shown, missed) = known;
+            Some(ModelState { epoch, position, shown, missed, digest })
         };
         let Ok(Some(state)) = tokio::task::spawn_blocking(work).await else { return };
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());

@@ -4,6 +4,7 @@
 //! list writes most of the header, so the header of a stranger's spam looks like that of all that the list sends; and the mail that is hardest
 //! to tell from spam, which shops and banks send to those who asked for it, does not come by lists.
 
+use crate::facts::headers::is_by_list_program;
 use crate::message::Message;
 
 /// What kind of mail a message is, by its header alone.
@@ -31,7 +32,8 @@ impl Kind {
             let field = message.headers.iter().find(|field| field.is(name));
             field.is_some_and(|field| field.value.contains(&b'@'))
         };
-        let list = MARKS.iter().filter(|name| has(name)).count() >= 2 && !has("list-unsubscribe-post");
+        // One-click unsubscription (RFC 8058) is bulk senders' own.
+        let list = is_by_list_program(has) && !has("list-unsubscribe-post");
         match (list, refers("in-reply-to") || refers("references")) {
             (false, false) => Self::Other,
             (true, false) => Self::ListPost,
@@ -40,18 +42,6 @@ impl Kind {
         }
     }
 }
-
-/// Two of these are a list program's: `List-Id` (RFC 2919) alone is in many newsletters, and so is `List-Unsubscribe` (RFC 2369). One-click
-/// unsubscription (RFC 8058) is bulk senders' own.
-const MARKS: &[&str] = &[
-    "list-id",
-    "list-post",
-    "x-mailman-version",
-    "x-beenthere",
-    "list-help",
-    "mailing-list",
-    "x-mailing-list",
-];
 
 /// How much more often messages of each kind are spam than the views say: log-odds, learned along.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -3,7 +3,7 @@
 
 use super::{Check, Evidence, Group, Rule, message_id, sender, when};
 use crate::facts::Facts;
-use crate::facts::headers::is_list;
+use crate::facts::headers::is_by_list_program;
 use crate::facts::parts::Part;
 
 /// The group's table.
@@ -29,18 +29,8 @@ pub const MAILLIST: Rule = Rule {
     summary: "from a mailing list",
     why: "RFC 2919: List-Id and another header of a list program",
     check: Check::Facts(|facts| {
-        let marks = [
-            "list-id",
-            "list-post",
-            "x-mailman-version",
-            "x-beenthere",
-            "list-help",
-            "mailing-list",
-            "x-mailing-list",
-        ];
-        let count = marks.iter().filter(|name| facts.headers.has(name)).count();
         let id = facts.headers.value("list-id");
-        (is_list(&facts.headers) && count >= 2).then(|| Evidence::new(id))
+        is_by_list_program(|name| facts.headers.has(name)).then(|| Evidence::new(id))
     }),
 };
 
