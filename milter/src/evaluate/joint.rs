@@ -1,7 +1,7 @@
 //! `gatepost-milter fit INDEX --online`: points for what the model thinks, beside those of the rules.
 //!
 //! The stream is played in its order, each message judged before it is learned ([`online`](super::online)), so the model has not seen what it
-//! judges. Then, for each fold, the rules' weights are fitted to the other folds alone, and on top of them, to the same folds, the points of the
+//! judges, and the words that it begins with are of the other folds. Then, for each fold, the rules' weights are fitted to the other folds alone, and on top of them, to the same folds, the points of the
 //! group `learned`; the fold is judged by both. So no message is judged by anything that was fitted or learned with it: the line to believe is
 //! `held out`. Where `[milter.weights]` says what the rules' weights were before they saw this corpus, fitting starts there.
 //!

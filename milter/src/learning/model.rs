@@ -22,6 +22,8 @@
 //!
 //! What was judged wrong is kept for a while and shown again ([`replay`](super::replay)).
 //!
+//! It begins with the words of a list ([`lexicon`](super::lexicon)): where a list gives a word a weight, that is where its weight begins.
+//!
 //! A mailbox owner has a fourth view of his own: the words, hashed together with his address. It counts [`OWN`] times, so that what he said himself
 //! stands against what all others say. His samples teach the common views too; but once he has said [`FAIR`] times as much as the others on
 //! average, only what his own view does not know yet, and in steps that are as much smaller as he is louder; and his steps shrink with the share of
@@ -33,6 +35,7 @@
 use super::calibration::Calibration;
 use super::features::{Features, TABLE_BITS, of_owner};
 use super::kind::Kind;
+use super::lexicon::Lexicon;
 use super::owners::{Owner, Owners, RELIABLE};
 use super::replay::{self, Errors};
 
@@ -106,6 +109,8 @@ pub struct Judgement {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     pub(super) weights: Vec<f32>,
+    /// The digest of the list that it began with.
+    pub(super) began: u64,
     pub(super) curvature: Vec<u16>,
     pub(super) calibration: Calibration,
     /// What was judged wrong last.
@@ -119,10 +124,12 @@ pub struct Model {
 }
 
 impl Default for Model {
+    /// A model that knows nothing.
     fn default() -> Self {
         let size = 1 << TABLE_BITS;
         Self {
             weights: vec![0.0; size],
+            began: 0,
             curvature: vec![0; size],
             calibration: Calibration::default(),
             errors: Errors::default(),
@@ -134,6 +141,17 @@ impl Default for Model {
 }
 
 impl Model {
+    /// A model that knows the words of a list and has been taught nothing.
+    pub fn beginning(lexicon: &Lexicon) -> Self {
+        let mut model = Self { began: lexicon.digest(), ..Self::default() };
+        for (feature, known) in lexicon.weights() {
+            if let Some(weight) = model.weights.get_mut(feature as usize) {
+                *weight += known;
+            }
+        }
+        model
+    }
+
     /// Judges for an owner, or for nobody in particular; changes nothing.
     pub fn judge(&self, features: &Features, owner: Option<Owner>) -> Judgement {
         let [header, body, words] = views(features).map(|view| self.logit(view.iter().copied()));
@@ -348,6 +366,44 @@ mod tests {
         assert!(model.judge(&like_spam, None).probability > 0.8);
         assert!(model.judge(&like_ham, None).probability < 0.2);
         assert_eq!(model.shown(), [20, 20]);
+    }
+
+    #[test]
+    fn what_the_list_knows_is_judged_before_any_sample_and_heard_after_a_handful() {
+        let lexicon = Lexicon::parse("minutes\t-9.0\npills\t9.0\n").unwrap();
+        let mut model = Model::beginning(&lexicon);
+        let (pills, minutes) = (sample("x", "here are pills"), sample("x", "here are minutes"));
+        let (spam, ham) = (model.judge(&pills, None), model.judge(&minutes, None));
+        assert!(spam.log_odds > 0.3 && ham.log_odds < -0.3, "{spam:?} {ham:?}");
+        let strongest =
+            model.contributions(&pills.words, None).into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        assert_eq!(strongest.map(|(feature, _)| Some(feature)), Some(super::super::words::of_key("pills")));
+        // Until then nobody hears it, and it is sure of nothing.
+        assert!(!model.is_heard() && spam.probability == 0.5);
+        for number in 0..HANDFUL {
+            for (features, label) in [
+                (sample("a", &format!("one thing {number}")), Label::Spam),
+                (sample("b", &format!("another {number}")), Label::Ham),
+            ] {
+                let judged = model.judge(&features, None);
+                model.learn(&features, None, label, &judged);
+            }
+        }
+        assert!(model.is_heard() && model.judge(&pills, None).probability > 0.5);
+    }
+
+    #[test]
+    fn what_people_say_of_a_word_counts_against_the_list() {
+        let mut model = Model::beginning(&Lexicon::parse("pills\t9.0\n").unwrap());
+        let pharmacy = sample("your order", "the pills are ready");
+        let other = sample("cheap watches", "buy watches");
+        for _ in 0..10 {
+            for (features, label) in [(&pharmacy, Label::Ham), (&other, Label::Spam)] {
+                let judged = model.judge(features, None);
+                model.learn(features, None, label, &judged);
+            }
+        }
+        assert!(model.judge(&pharmacy, None).probability < 0.2);
     }
 
     #[test]
