@@ -52,9 +52,12 @@ mod passing;
 mod peers;
 #[path = "../support/ports.rs"]
 mod ports;
+mod postfix;
 mod reports;
+mod rule_cases;
 mod rules;
 mod running;
+mod signatures;
 mod signing;
 mod spf;
 mod teaching;

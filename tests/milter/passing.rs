@@ -5,9 +5,9 @@ use crate::arc::arc_verify;
 use crate::conversations::UNREACHABLE;
 use crate::daemon::Daemon;
 use crate::dns::Dns;
-use crate::hop::{Postfix, Server, open};
+use crate::postfix::{Postfix, Server, open};
 use crate::postgres::Database;
-use crate::signing::{Key, activate};
+use crate::signatures::{Key, activate};
 
 const NAME: &str = "arc._domainkey.example.com";
 

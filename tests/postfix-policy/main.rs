@@ -25,6 +25,7 @@ mod policy_mutations;
 mod ports;
 mod postfix;
 mod postfix_maps;
+mod postfix_sessions;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
