@@ -276,6 +276,43 @@ async fn a_damaged_checkpoint_and_a_new_epoch_make_the_model_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_began_with_words_is_made_anew_where_it_is_to_begin_with_nothing() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=0 ham=0");
+    say(state.path(), "spam", "bob@example.com", &letter(1, SPAM));
+    say(state.path(), "ham", "bob@example.com", &letter(2, HAM));
+    until("both are written", async || logged(&database).await.contains("ham")).await;
+    daemon.terminate();
+    daemon.wait();
+    drop(daemon);
+    read_on(&database, state.path()).await;
+    let with_words = std::fs::read(state.path().join("model")).unwrap();
+
+    let mut daemon = milter_with(&database, state.path(), "start = \"nothing\"", "");
+    daemon.wait_for_log(
+        "made with another list of words, or another learning.start; the model is made anew from the training log",
+    );
+    daemon.wait_for_log("the model is made spam=1 ham=1");
+    daemon.wait_for_log("words=0");
+    daemon.terminate();
+    daemon.wait();
+    assert!(
+        std::fs::read(state.path().join("model")).unwrap() != with_words,
+        "another model of the same log"
+    );
+    drop(daemon);
+
+    // And back: the same model, to the last bit.
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("made with another list of words");
+    daemon.wait_for_log("the model is made spam=1 ham=1");
+    daemon.terminate();
+    daemon.wait();
+    assert!(std::fs::read(state.path().join("model")).unwrap() == with_words);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_makes_the_same_model_from_the_log_byte_for_byte() {
     let (database, state) = (database().await, tempfile::tempdir().unwrap());
     let mut daemon = milter(&database, state.path());

@@ -4,7 +4,7 @@
 //! or of another epoch is thrown away and the model is made anew from the log.
 //!
 //! ```text
-//! "GATEPOST MODEL\n"   FORM u32   digest of the words it began with u64   epoch i64   position i64   rows u64
+//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64   rows u64   digest of the words it began with u64
 //! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
 //! of each kind of mail: offset f64, samples u64
 //! owners u32, each: hash u64, samples u64, contrary u64
@@ -88,10 +88,10 @@ impl Checkpoint {
         let mut out = Vec::with_capacity(LONGEST);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORM.to_le_bytes());
-        out.extend_from_slice(&model.began.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.position.to_le_bytes());
         out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&model.began.to_le_bytes());
         for count in model.shown.iter().chain(&model.missed) {
             out.extend_from_slice(&count.to_le_bytes());
         }
@@ -126,12 +126,12 @@ impl Checkpoint {
             return Err(Unusable::Damaged);
         }
         let mut rest = Rest(content.get(MAGIC.len() + 4..).ok_or(Unusable::Damaged)?);
+        let (epoch, position) = (i64::from_le_bytes(rest.take()?), i64::from_le_bytes(rest.take()?));
+        let rows = u64::from_le_bytes(rest.take()?);
         let began = u64::from_le_bytes(rest.take()?);
         if began != lexicon.digest() {
             return Err(Unusable::OtherWords);
         }
-        let (epoch, position) = (i64::from_le_bytes(rest.take()?), i64::from_le_bytes(rest.take()?));
-        let rows = u64::from_le_bytes(rest.take()?);
         let mut model = Model { began, ..Model::default() };
         for count in model.shown.iter_mut().chain(&mut model.missed) {
             *count = u64::from_le_bytes(rest.take()?);

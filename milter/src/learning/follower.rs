@@ -326,7 +326,7 @@ impl Follower {
         if let Some(made) = self.beside.take() {
             let [spam, ham] = made.model.shown();
             let words = self.lexicon.len();
-            info!(words, spam, ham, position = made.position, "the model is made");
+            info!(spam, ham, position = made.position, words, "the model is made");
             self.current.change(|known| *known = Some(made));
         }
         Step::CaughtUp
