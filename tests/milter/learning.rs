@@ -230,8 +230,8 @@ async fn hosts_that_are_taught_at_once_have_the_same_model_to_the_last_bit() {
     late.wait();
     read_on(&database, three.path()).await;
     assert!(model(one.path()) == model(three.path()), "the late one differs");
-    let rows = database.sql("SELECT count(*) FROM gatepost.models").await;
-    assert_eq!(rows.trim(), "1", "one host, one row");
+    let rows = database.sql("SELECT count(*) || ' ' || sum(words) FROM gatepost.models").await;
+    assert_eq!(rows.trim(), "1 2000", "one host, one row, and the words that ship");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,7 +101,7 @@ pub(super) fn lexicon(config: &Milter, words: Option<&Path>) -> anyhow::Result<L
     let mut text = String::new();
     let open = std::fs::File::open(path).with_context(|| path.display().to_string())?;
     open.take(MAX_WORDS).read_to_string(&mut text).with_context(|| path.display().to_string())?;
-    Lexicon::parse(&text).map_err(|wrong| anyhow::anyhow!("{}: {wrong}", path.display()))
+    Lexicon::parse(&text).map_err(|wrong| anyhow::anyhow!("{}:{wrong}", path.display()))
 }
 
 /// Plays a stream for `fit`: what the rules say of each message, and what the model thought before it learned it. Unless `words` names what it
@@ -138,9 +138,7 @@ pub(super) fn play(
     for fold in folds {
         let lexicon = match &fit.words {
             Some(path) => lexicon(config, Some(path))?,
-            None => corpora
-                .lexicon(&Wanted::default(), |place| !fold.contains(&place))
-                .map_err(anyhow::Error::msg)?,
+            None => corpora.lexicon(&Wanted::default(), |place| !fold.contains(&place))?,
         };
         let mut player = Player::new(Playing { delay: fit.delay, partial: false }, &lexicon);
         for (place, entry) in entries.iter().enumerate() {

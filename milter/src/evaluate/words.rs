@@ -23,6 +23,7 @@ use anyhow::bail;
 use super::index::{Index, Label};
 use super::online;
 use super::regression::{self, Row};
+use crate::learning::lexicon::Broken;
 use crate::learning::{Extractor, Key, Lexicon};
 use crate::message::Message;
 
@@ -202,7 +203,7 @@ impl Corpora {
     ///
     /// # Errors
     /// None that are known: what is written can be read.
-    pub fn lexicon(&self, wanted: &Wanted, is_in: impl Fn(usize) -> bool) -> Result<Lexicon, String> {
+    pub fn lexicon(&self, wanted: &Wanted, is_in: impl Fn(usize) -> bool) -> Result<Lexicon, Broken> {
         Lexicon::parse(&text(&self.list(wanted, is_in)))
     }
 

@@ -245,7 +245,8 @@ impl Follower {
         if self.current.place() == self.written {
             return;
         }
-        let (path, current) = (self.checkpoint.clone(), self.current.clone());
+        let (path, current, words) =
+            (self.checkpoint.clone(), self.current.clone(), self.lexicon.len() as u32);
         let work = move || {
             let _alone = current.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let (mut bytes, known) = {
@@ -264,7 +265,7 @@ impl Follower {
                 );
             }
             let (epoch, position, shown, missed) = known;
-            Some(ModelState { epoch, position, shown, missed, digest })
+            Some(ModelState { epoch, position, shown, missed, digest, words })
         };
         let Ok(Some(state)) = tokio::task::spawn_blocking(work).await else { return };
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());

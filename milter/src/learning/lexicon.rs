@@ -23,6 +23,16 @@ pub struct Lexicon {
     words: Vec<(u32, f32)>,
 }
 
+/// A line of a list that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{line}: {what}")]
+pub struct Broken {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What was expected.
+    pub what: &'static str,
+}
+
 impl Lexicon {
     /// The list that ships.
     pub fn shipped() -> Self {
@@ -33,11 +43,11 @@ impl Lexicon {
     /// Reads a list; an empty one knows nothing.
     ///
     /// # Errors
-    /// The first broken line: its number, what is wrong, what was expected.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// The first broken line.
+    pub fn parse(text: &str) -> Result<Self, Broken> {
         let (mut words, mut before) = (Vec::new(), "");
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with('#')) {
-            let wrong = |what: &str| Err(format!("line {number}: {what}"));
+            let wrong = |what| Err(Broken { line: number, what });
             let Some((key, weight)) = line.split_once('\t') else {
                 return wrong("expected a word, a tab and its weight; found no tab");
             };
@@ -129,10 +139,7 @@ mod tests {
             ("free\t20.1\n", 1, "from -20 to 20"),
         ] {
             let error = Lexicon::parse(text).unwrap_err();
-            assert!(
-                error.starts_with(&format!("line {line}: ")) && error.contains(what),
-                "{text:?}: {error}"
-            );
+            assert!(error.line == line && error.what.contains(what), "{text:?}: {error}");
         }
         assert_eq!(Lexicon::parse("").unwrap(), Lexicon::default());
     }
