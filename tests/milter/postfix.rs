@@ -1,11 +1,7 @@
-//! A real, private Postfix with our milter, the servers that it passes mail on to, and a client of it. Needs root, because Postfix does.
-//!
-//! The login server beside it says yes to everybody: whether a password is right is another daemon's affair.
+//! A real, private Postfix with our milter, the servers that it passes mail on to, and a client of it. Every login is right.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -13,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
 use crate::ports::free_port;
+use crate::private_postfix::{self, PrivatePostfix};
 
 /// A message that arrived: the address it was for, and its bytes.
 type Arrived = (String, Vec<u8>);
@@ -98,7 +95,7 @@ fn data(lines: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
 
 /// A Postfix of its own, in a directory of its own.
 pub(crate) struct Postfix {
-    directory: tempfile::TempDir,
+    process: PrivatePostfix,
     pub(crate) port: u16,
     /// A second port, whose `Received:` fields are hidden as the README tells.
     pub(crate) hidden: u16,
@@ -107,35 +104,15 @@ pub(crate) struct Postfix {
 impl Postfix {
     pub(crate) fn start(daemon: &Daemon, seven: &Server, eight: &Server) -> Self {
         open(daemon);
-        Self::start_with(|folder| main_cf(folder, &daemon.socket(), seven.port, eight.port))
+        Self::start_with(&main_cf(&daemon.socket(), seven.port, eight.port))
     }
 
-    /// One with a main.cf of its own, made for its directory. A milter's socket must be [`open`].
-    pub(crate) fn start_with(main_cf: impl FnOnce(&Path) -> String) -> Self {
-        let id = Command::new("id").arg("-u").output().unwrap();
-        assert_eq!(
-            id.stdout, b"0\n",
-            "this test starts a private Postfix, which only root can: run it as root"
-        );
-        let directory = tempfile::Builder::new().prefix("gatepost-hop.").tempdir().unwrap();
-        let folder = directory.path();
+    /// One with more lines in its main.cf. A milter's socket must be [`open`].
+    pub(crate) fn start_with(main_cf: &str) -> Self {
         let [port, hidden] = [(); 2].map(|()| free_port());
-        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
-        for (name, owner) in [("queue", "root"), ("data", "postfix"), ("log", "root")] {
-            std::fs::create_dir(folder.join(name)).unwrap();
-            run(Command::new("chown").arg(owner).arg(folder.join(name)));
-        }
-        let logins = UnixListener::bind(folder.join("auth")).unwrap();
-        std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
-        std::thread::spawn(move || {
-            for stream in logins.incoming().map_while(Result::ok) {
-                std::thread::spawn(move || say_yes(stream).ok());
-            }
-        });
-        std::fs::write(folder.join("main.cf"), main_cf(folder)).unwrap();
-        std::fs::write(folder.join("master.cf"), master_cf(port, hidden)).unwrap();
-        run(Command::new("postfix").arg("-c").arg(folder).arg("start"));
-        let postfix = Self { directory, port, hidden };
+        let process =
+            PrivatePostfix::start(|_| main_cf.to_owned(), &master_cf(port, hidden), Command::new("postfix"));
+        let postfix = Self { process, port, hidden };
         let end = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < end, "Postfix does not listen:\n{}", postfix.log());
@@ -145,7 +122,7 @@ impl Postfix {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
+        self.process.log()
     }
 
     /// A session of a client that has greeted.
@@ -164,19 +141,6 @@ impl Postfix {
         // NUL alice@example.com NUL x
         client.say("AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=", "235");
         client
-    }
-}
-
-impl Drop for Postfix {
-    /// Also where a test failed: nothing may stay behind.
-    fn drop(&mut self) {
-        // postlogd may wait for itself when its queue is full, and then `postfix abort`, which logs, waits too: not for ever.
-        let abort = ["-s", "KILL", "10", "postfix", "-c"];
-        let _ = Command::new("timeout").args(abort).arg(self.directory.path()).arg("abort").output();
-        if let Ok(master) = std::fs::read_to_string(self.directory.path().join("queue/pid/master.pid")) {
-            let _ = Command::new("pkill").args(["-KILL", "-P", master.trim()]).output();
-            let _ = Command::new("kill").args(["-KILL", master.trim()]).output();
-        }
     }
 }
 
@@ -229,39 +193,19 @@ impl Client<'_> {
 
 /// Lets Postfix, which is another user, reach a daemon's socket.
 pub(crate) fn open(daemon: &Daemon) {
-    std::fs::set_permissions(daemon.directory(), PermissionsExt::from_mode(0o755)).unwrap();
-    std::fs::set_permissions(daemon.socket(), PermissionsExt::from_mode(0o666)).unwrap();
+    private_postfix::open(daemon.directory(), 0o755);
+    private_postfix::open(&daemon.socket(), 0o666);
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn main_cf(folder: &Path, milter: &Path, seven: u16, eight: u16) -> String {
-    let (folder, milter) = (folder.display(), milter.display());
+fn main_cf(milter: &Path, seven: u16, eight: u16) -> String {
+    let milter = milter.display();
     format!(
-        "compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file = {folder}/log/mail.log
-maillog_file_prefixes = {folder}
-myhostname = mx.example.com
-mydestination =
-mynetworks = 127.0.0.9/32
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-local_recipient_maps =
-alias_maps =
-alias_database =
-transport_maps = inline:{{ {{ seven.test = smtp:[127.0.0.1]:{seven} }}, {{ eight.test = smtp:[127.0.0.1]:{eight} }} }}
+        "transport_maps = inline:{{ {{ seven.test = smtp:[127.0.0.1]:{seven} }}, {{ eight.test = smtp:[127.0.0.1]:{eight} }} }}
 virtual_mailbox_domains = example.com
 virtual_mailbox_maps = static:any
 virtual_transport = lmtp:inet:127.0.0.1:{eight}
 smtp_destination_recipient_limit = 1
 smtpd_sasl_auth_enable = yes
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = {folder}/auth
 smtpd_peername_lookup = no
 smtp_dns_support_level = disabled
 smtpd_relay_restrictions = permit_sasl_authenticated, reject
@@ -280,37 +224,6 @@ fn master_cf(port: u16, hidden: u16) -> String {
   -o cleanup_service_name=submission-cleanup
 submission-cleanup unix n - n - 0 cleanup
   -o {{ header_checks = regexp:{{ {{/^Received: .* with (ESMTP|UTF8SMTP)S?A id / IGNORE}} }} }}
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-smtp unix - - n - - smtp
-lmtp unix - - n - - lmtp
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
 "
     )
-}
-
-/// Dovecot's auth protocol as far as Postfix needs it: every PLAIN login is alice.
-fn say_yes(mut stream: UnixStream) -> std::io::Result<()> {
-    stream.write_all(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")?;
-    let mut lines = BufReader::new(stream.try_clone()?);
-    loop {
-        let mut line = String::new();
-        if lines.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        if let Some(rest) = line.strip_prefix("AUTH\t") {
-            let number = rest.split('\t').next().unwrap_or_default();
-            stream.write_all(format!("OK\t{number}\tuser=alice@example.com\n").as_bytes())?;
-        }
-    }
 }

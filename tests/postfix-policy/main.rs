@@ -30,6 +30,8 @@ mod postfix_sessions;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod postmap;
+#[path = "../support/private_postfix.rs"]
+mod private_postfix;
 mod replay;
 mod restarts;
 mod srs;

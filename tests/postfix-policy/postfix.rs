@@ -1,23 +1,19 @@
-//! A private Postfix that asks the daemon of this process. Needs root, because Postfix does.
-//!
-//! The login server beside it is twenty lines that say yes to everybody: whether a password is right is another daemon's affair.
+//! A private Postfix that asks the daemon of this process. Every login is right.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use crate::instance::{Instance, soon, until};
 use crate::ports::free_port;
+use crate::private_postfix::{self, PrivatePostfix};
 
 /// A Postfix of its own, in a directory of its own.
 pub struct Postfix {
-    directory: tempfile::TempDir,
+    process: PrivatePostfix,
     port: u16,
-    logins: JoinHandle<()>,
 }
 
 impl Postfix {
@@ -50,27 +46,15 @@ impl Postfix {
         Self::start_as(instance.directory(), free_port(), main, master, postfix).await
     }
 
-    async fn start_as(sockets: &Path, port: u16, main: &str, master: &str, mut command: Command) -> Self {
-        assert!(nix_is_root(), "this test starts a private Postfix, which only root can: run it as root");
-        let directory = tempfile::tempdir().unwrap();
-        let folder = directory.path();
-        // Postfix's processes run as user postfix; they must get through these directories.
-        for open in [folder, sockets] {
-            std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
-        }
-        for (name, owner) in [("queue", "root"), ("data", "postfix"), ("log", "root")] {
-            std::fs::create_dir(folder.join(name)).unwrap();
-            run(Command::new("chown").arg(owner).arg(folder.join(name)));
-        }
+    async fn start_as(sockets: &Path, port: u16, main: &str, master: &str, command: Command) -> Self {
+        private_postfix::open(sockets, 0o755);
         for endpoint in ["socketmap", "policy"] {
-            std::fs::set_permissions(sockets.join(endpoint), PermissionsExt::from_mode(0o666)).unwrap();
+            private_postfix::open(&sockets.join(endpoint), 0o666);
         }
-        let logins = UnixListener::bind(folder.join("auth")).unwrap();
-        std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
-        std::fs::write(folder.join("main.cf"), format!("{}{main}", main_cf(folder, sockets))).unwrap();
-        std::fs::write(folder.join("master.cf"), format!("{}{master}", master_cf(port))).unwrap();
-        run(command.arg("-c").arg(folder).arg("start"));
-        let postfix = Self { directory, port, logins: tokio::spawn(say_yes(logins)) };
+        let main = main_cf(sockets) + main;
+        let master = format!("127.0.0.1:{port} inet n - n - - smtpd\n{master}");
+        let process = PrivatePostfix::start(|_| main, &master, command);
+        let postfix = Self { process, port };
         until("Postfix listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
         postfix
     }
@@ -100,19 +84,19 @@ impl Postfix {
     /// A message that waits in the queue, as `postcat` shows it, if one holds this text.
     pub fn queued(&self, text: &str) -> Option<String> {
         let find = Command::new("find")
-            .arg(self.directory.path().join("queue"))
+            .arg(self.process.folder().join("queue"))
             .args(["-path", "*/[dhai]*/*", "-type", "f"])
             .output();
         let files = String::from_utf8(find.unwrap().stdout).unwrap();
         files.lines().find_map(|file| {
             let shown =
-                Command::new("postcat").arg("-c").arg(self.directory.path()).arg(file).output().unwrap();
+                Command::new("postcat").arg("-c").arg(self.process.folder()).arg(file).output().unwrap();
             Some(String::from_utf8_lossy(&shown.stdout).into_owned()).filter(|shown| shown.contains(text))
         })
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
+        self.process.log()
     }
 
     /// Its port for mail.
@@ -129,52 +113,15 @@ impl Postfix {
     }
 
     pub async fn stop(self) {
-        run(Command::new("postfix").arg("-c").arg(self.directory.path()).arg("stop"));
-        self.logins.abort();
+        private_postfix::run(Command::new("postfix").arg("-c").arg(self.process.folder()).arg("stop"));
     }
 }
 
-impl Drop for Postfix {
-    /// Also where a test failed: nothing may stay behind.
-    fn drop(&mut self) {
-        // postlogd may wait for itself when its queue is full, and then `postfix abort`, which logs, waits too: not for ever.
-        let abort = ["-s", "KILL", "10", "postfix", "-c"];
-        let _ = Command::new("timeout").args(abort).arg(self.directory.path()).arg("abort").output();
-        if let Ok(master) = std::fs::read_to_string(self.directory.path().join("queue/pid/master.pid")) {
-            let _ = Command::new("pkill").args(["-KILL", "-P", master.trim()]).output();
-            let _ = Command::new("kill").args(["-KILL", master.trim()]).output();
-        }
-    }
-}
-
-fn nix_is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap();
-    id.stdout == b"0\n"
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn main_cf(folder: &Path, sockets: &Path) -> String {
-    let (folder, socketmap, policy) = (folder.display(), socketmap_in(sockets), sockets.join("policy"));
+fn main_cf(sockets: &Path) -> String {
+    let (socketmap, policy) = (socketmap_in(sockets), sockets.join("policy"));
     let policy = policy.display();
     format!(
-        "compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file = {folder}/log/mail.log
-maillog_file_prefixes = {folder}
-myhostname = mx.example.com
-mydestination =
-mynetworks = 127.0.0.9/32
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-local_recipient_maps =
-alias_maps =
-alias_database =
-recipient_delimiter = +
+        "recipient_delimiter = +
 virtual_alias_domains =
 virtual_mailbox_domains = {socketmap}:domains
 virtual_mailbox_maps = {socketmap}:mailboxes
@@ -183,8 +130,6 @@ smtpd_sender_login_maps = {socketmap}:senders
 virtual_transport = discard:
 default_transport = discard:
 smtpd_sasl_auth_enable = yes
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = {folder}/auth
 smtpd_peername_lookup = no
 smtpd_sender_restrictions = reject_sender_login_mismatch
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
@@ -199,70 +144,6 @@ pub fn socketmap(instance: &Instance) -> String {
 
 fn socketmap_in(sockets: &Path) -> String {
     format!("socketmap:unix:{}", sockets.join("socketmap").display())
-}
-
-fn master_cf(port: u16) -> String {
-    format!(
-        "127.0.0.1:{port} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"
-    )
-}
-
-/// Dovecot's auth protocol as far as Postfix needs it: every PLAIN login is right.
-async fn say_yes(listener: UnixListener) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(say_yes_to(stream));
-    }
-}
-
-async fn say_yes_to(mut stream: UnixStream) {
-    stream
-        .write_all(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")
-        .await
-        .unwrap();
-    let mut lines = BufReader::new(stream);
-    loop {
-        let mut line = String::new();
-        if lines.read_line(&mut line).await.unwrap_or(0) == 0 {
-            return;
-        }
-        let mut fields = line.trim_end().split('\t');
-        if fields.next() == Some("AUTH") {
-            let number = fields.next().unwrap();
-            let response = fields.find_map(|field| field.strip_prefix("resp=")).unwrap();
-            let login = login_of(response).await;
-            lines.write_all(format!("OK\t{number}\tuser={login}\n").as_bytes()).await.unwrap();
-        }
-    }
-}
-
-/// The login in a PLAIN response (RFC 4616): the text between the two NULs.
-async fn login_of(response: &str) -> String {
-    let mut decode = tokio::process::Command::new("base64")
-        .arg("-d")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    decode.stdin.take().unwrap().write_all(response.as_bytes()).await.unwrap();
-    let mut plain = Vec::new();
-    decode.stdout.take().unwrap().read_to_end(&mut plain).await.unwrap();
-    decode.wait().await.unwrap();
-    String::from_utf8(plain.split(|byte| *byte == 0).nth(1).unwrap().to_vec()).unwrap()
 }
 
 /// `\0alice@example.com\0x` and `\0bob@example.com\0x`.
