@@ -109,6 +109,8 @@ const MAX_WORDS: usize = 100_000;
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::learning::{Extractor, Features, Label, Model};
+    use crate::message::Message;
 
     #[test]
     fn the_list_that_ships_is_words_and_nothing_else() {
@@ -151,5 +153,48 @@ mod tests {
         assert_ne!(list("free\t1.0\n"), list("free\t1.1\n"));
         assert_ne!(list("free\t1.0\n"), list("bank\t1.0\n"));
         assert_eq!(list("# nothing\n"), 0);
+    }
+
+    fn sample(subject: &str, body: &str) -> Features {
+        let eml = format!("From: a@example.org\nSubject: {subject}\n\n{body}\n");
+        Extractor::default().read(&Message::from_eml(eml.as_bytes())).features
+    }
+
+    #[test]
+    fn what_the_list_knows_is_judged_before_any_sample_and_heard_after_a_handful() {
+        let lexicon = Lexicon::parse("minutes\t-9.0\npills\t9.0\n").unwrap();
+        let mut model = Model::beginning(&lexicon);
+        let (pills, minutes) = (sample("x", "here are pills"), sample("x", "here are minutes"));
+        let (spam, ham) = (model.judge(&pills, None), model.judge(&minutes, None));
+        assert!(spam.log_odds > 0.3 && ham.log_odds < -0.3, "{spam:?} {ham:?}");
+        let strongest =
+            model.contributions(&pills.words, None).into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        assert_eq!(strongest.map(|(feature, _)| Some(feature)), Some(of_key("pills")));
+        // Until then nobody hears it, and it is sure of nothing.
+        assert!(!model.is_heard() && spam.probability == 0.5);
+        for number in 0..5 {
+            for (features, label) in [
+                (sample("a", &format!("one thing {number}")), Label::Spam),
+                (sample("b", &format!("another {number}")), Label::Ham),
+            ] {
+                let judged = model.judge(&features, None);
+                model.learn(&features, None, label, &judged);
+            }
+        }
+        assert!(model.is_heard() && model.judge(&pills, None).probability > 0.5);
+    }
+
+    #[test]
+    fn what_people_say_of_a_word_counts_against_the_list() {
+        let mut model = Model::beginning(&Lexicon::parse("pills\t9.0\n").unwrap());
+        let pharmacy = sample("your order", "the pills are ready");
+        let other = sample("cheap watches", "buy watches");
+        for _ in 0..10 {
+            for (features, label) in [(&pharmacy, Label::Ham), (&other, Label::Spam)] {
+                let judged = model.judge(features, None);
+                model.learn(features, None, label, &judged);
+            }
+        }
+        assert!(model.judge(&pharmacy, None).probability < 0.2);
     }
 }
