@@ -8,13 +8,14 @@
 //! - [`tally`]: what came of it, counted and printed.
 //! - [`online`]: the model that learns, played a stream in its order; alone and together with the rules.
 //! - [`liar`]: what one user who says the opposite can do to the others.
-//! - [`portrait`]: what the model sees of a message; [`words`]: the list of words that a new model begins with; [`regression`]: their weights.
+//! - [`portrait`]: what the model sees of a message; [`words`]: the list of words that a new model begins with; [`language`]: which may be in it; [`regression`]: their weights.
 //! - [`fit`]: weights from it; [`model`]: the arithmetic; [`joint`]: points for what the model thinks.
 
 pub mod fit;
 pub mod index;
 pub mod joint;
 pub mod judge;
+pub mod language;
 pub mod liar;
 pub mod model;
 pub mod online;

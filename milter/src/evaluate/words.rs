@@ -8,7 +8,8 @@
 //!
 //! The first folder of a message's path is its source. A word is taken if it is nobody's: letters only; begun with a small letter in half of
 //! the messages at least, which names of people, places and companies are not; and seen in several sources and in many groups of near duplicates,
-//! of which each counts once. Of header fields only names are taken, and words of the subject: no address, no host, no list.
+//! of which each counts once. Of header fields only names are taken, and words of the subject: no address, no host, no list. And the list says
+//! nothing of a language ([`language`](super::language)): messages in others than English are left out, and words that others have as well.
 //!
 //! Those are taken that tell spam from ham alike in every source (the sum of their z-scores there), and of four times as many those
 //! that weigh most in a regression ([`regression`](super::regression)). There is no chance in it: the same corpora give the same list.
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::index::{Index, Label};
+use super::language::{Language, is_of_another};
 use super::online;
 use super::regression::{self, Row};
 use crate::learning::lexicon::Broken;
@@ -126,9 +128,18 @@ impl Corpora {
         extractor: &mut Extractor,
     ) {
         let portrait = extractor.read(message);
+        let keys = portrait.keys(message);
+        let in_body: BTreeSet<String> =
+            keys.iter().filter(|key| is_word(&key.text)).map(|key| key.text.to_lowercase()).collect();
+        let language = Language::of(in_body.iter().map(String::as_str));
+        if language == Language::Other {
+            return;
+        }
         let mut words: BTreeMap<u32, bool> = BTreeMap::new();
-        for Key { text, lower, .. } in portrait.keys(message) {
-            if is_nobodys(&text) {
+        for Key { text, lower, .. } in keys {
+            // Where the language is not known, what is no word may count.
+            let may_count = language == Language::English || text.contains('<') || text.ends_with(':');
+            if may_count && is_nobodys(&text) {
                 *words.entry(self.number(text)).or_default() |= lower;
             }
         }
@@ -309,12 +320,20 @@ fn is_nobodys(key: &str) -> bool {
         });
     }
     if let Some(name) = key.strip_suffix(':') {
-        return name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        // What a text needs that is not written in ASCII says something of its language.
+        let is_mime = name.starts_with("content-") || name.starts_with("mime-");
+        return !is_mime && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     }
     let word = key.strip_prefix("subject:").unwrap_or(key);
-    word.starts_with(char::is_alphabetic)
-        && word.chars().all(|c| c.is_alphabetic() || matches!(c, '-' | '\''))
-        && word.chars().filter(|c| c.is_alphabetic()).count() >= 3
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'\''))
+        && word.bytes().filter(u8::is_ascii_alphabetic).count() >= 3
+        && !is_of_another(&word.to_ascii_lowercase())
+}
+
+/// Whether a key is a word of the body, of any language.
+fn is_word(key: &str) -> bool {
+    key.chars().all(char::is_alphabetic) && key.chars().count() >= 3
 }
 
 fn text(list: &[(String, f64)]) -> String {
@@ -340,9 +359,7 @@ mod tests {
 
     #[test]
     fn what_could_name_somebody_is_not_taken() {
-        for key in
-            ["unsubscribe", "FREE", "subject:free", "x-mailer:", "<a>", "<font> color", "Grüße", "don't"]
-        {
+        for key in ["unsubscribe", "FREE", "subject:free", "x-mailer:", "<a>", "<font> color", "don't"] {
             assert!(is_nobodys(key), "{key}");
         }
         for key in [
@@ -355,6 +372,10 @@ mod tests {
             "$00",
             "order0",
             "at",
+            "Grüße",
+            "und",
+            "content-transfer-encoding:",
+            "subject:Para",
             "click here",
             "subject:buy now",
             "<a> example.com",
@@ -376,7 +397,8 @@ mod tests {
         let mut index = String::new();
         for number in 0..60 {
             let (spam, source) = (number % 2 == 1, ["one", "two", "three"][number / 2 % 3]);
-            let body = if spam { "cheap pills, says Robinson" } else { "the minutes, says Robinson" };
+            let thing = if spam { "cheap pills" } else { "the minutes" };
+            let body = format!("we would like you to have {thing} of what there was, and not only those, says Robinson");
             let path = format!("{source}/{number}.eml");
             std::fs::create_dir_all(folder.path().join(source)).unwrap();
             let only = if source == "one" { "solitary" } else { "plural" };

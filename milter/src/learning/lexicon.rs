@@ -109,6 +109,7 @@ const MAX_WORDS: usize = 100_000;
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::evaluate::language::is_of_another;
     use crate::learning::{Extractor, Features, Label, Model};
     use crate::message::Message;
 
@@ -119,9 +120,10 @@ mod tests {
         let mut signs = [0; 2];
         for line in SHIPPED.lines().filter(|line| !line.starts_with('#')) {
             let (key, weight) = line.split_once('\t').unwrap();
-            assert!(key.chars().all(|c| c.is_alphabetic() || "-':<> ".contains(c)), "{key}");
+            assert!(key.chars().all(|c| c.is_ascii_alphabetic() || "-':<> ".contains(c)), "{key}");
             let word = key.strip_prefix("subject:").unwrap_or(key);
             assert!(word.is_empty() || word.contains(['<', ':']) || word.chars().count() >= 3, "{key}");
+            assert!(!is_of_another(&word.to_ascii_lowercase()), "{key}");
             let weight: f32 = weight.parse().unwrap();
             signs[usize::from(weight > 0.0)] += 1;
         }
