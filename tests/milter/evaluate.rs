@@ -192,9 +192,11 @@ fn sources(directory: &Path) -> String {
         let (label, folder) = (["ham", "spam"][number % 2], ["one", "two", "three"][number / 2 % 3]);
         let text = match label {
             "spam" => format!(
-                "Buy cheap pills, wrote Robinson from {folder}.example to customer{number}@example.com"
+                "Would you like to buy cheap pills? There are more than we had, wrote Robinson from {folder}.example to customer{number}@example.com"
             ),
-            _ => format!("Here are the minutes, wrote Robinson from {folder}.example for case{number}"),
+            _ => format!(
+                "Here are the minutes of what we did when you were not there, wrote Robinson from {folder}.example for case{number}"
+            ),
         };
         std::fs::create_dir_all(directory.join(folder)).unwrap();
         let eml = format!("From: Robinson <r@{folder}.example>\nSubject: news\n\n{text}\n");

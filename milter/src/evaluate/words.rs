@@ -398,7 +398,9 @@ mod tests {
         for number in 0..60 {
             let (spam, source) = (number % 2 == 1, ["one", "two", "three"][number / 2 % 3]);
             let thing = if spam { "cheap pills" } else { "the minutes" };
-            let body = format!("we would like you to have {thing} of what there was, and not only those, says Robinson");
+            let body = format!(
+                "we would like you to have {thing} of what there was, and not only those, says Robinson"
+            );
             let path = format!("{source}/{number}.eml");
             std::fs::create_dir_all(folder.path().join(source)).unwrap();
             let only = if source == "one" { "solitary" } else { "plural" };

@@ -132,6 +132,36 @@ mod tests {
     }
 
     #[test]
+    fn the_list_that_ships_says_nothing_of_a_language() {
+        let model = Model::beginning(&Lexicon::shipped());
+        let judged = |subject, body| model.judge(&sample(subject, body), None).log_odds;
+        for (subject, body) in [
+            (
+                "Treffen am Donnerstag",
+                "Liebe Anna,\n\nwollen wir uns am Donnerstag treffen, wo wir letztes Mal waren? Bitte bring das Konto und die Rechnung \
+                 von der Bank mit, und eine Kopie für mich.\n\nViele Grüße",
+            ),
+            (
+                "Rendez-vous de jeudi",
+                "Chère Anne,\n\nveux-tu déjeuner jeudi avec nous, comme la dernière fois ? Apporte les factures de la banque et une \
+                 copie pour moi, mais sans rien payer.\n\nCordialement",
+            ),
+            (
+                "La cita del jueves",
+                "Querida Ana,\n\n¿quieres que comamos el jueves donde la última vez? Trae la cuenta del banco y una copia para mí, \
+                 con todo lo que hay.\n\nSaludos",
+            ),
+        ] {
+            let odds = judged(subject, body);
+            assert!(odds.abs() < 0.3, "{subject}: {odds}");
+        }
+        assert!(
+            judged("hello", "Dear friend, kindly send your bank account for the fund of the investment")
+                > 0.5
+        );
+    }
+
+    #[test]
     fn broken_lists_are_named_by_line() {
         for (text, line, what) in [
             ("free", 1, "found no tab"),
