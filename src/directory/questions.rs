@@ -100,14 +100,16 @@ impl Directory {
     }
 
     fn known_mailbox(&self, address: &Address) -> Known<Address> {
-        self.0.kept.ask(address, self.0.freshness.stale_limit(), |roll| {
-            roll.mailbox(address).then(|| address.clone())
-        })
+        let (stale_limit, found) =
+            (self.0.freshness.stale_limit(), |there: bool| there.then(|| address.clone()));
+        // A daemon keeps one of both.
+        let by_roll = self.0.roll.ask(address, stale_limit, |roll| found(roll.mailbox(address)));
+        by_roll.or_else(|| self.0.mailboxes_kept.ask(address, stale_limit, |known| found(known.has(address))))
     }
 
     fn known_destinations(&self, address: &Address) -> Known<Arc<[Address]>> {
         self.0
-            .kept
+            .roll
             .ask(address, self.0.freshness.stale_limit(), |roll| roll.destinations(address).map(Arc::from))
     }
 
