@@ -62,7 +62,7 @@ impl Class {
                 Some(Self::Rules)
             }
             "login_rules" | "app_passwords" | "master_users" | "login_locks" | "wide_shares" | "groups"
-            | "quota_limits" | "user_fields" => Some(Self::Accounts),
+            | "quota_limits" | "quota" | "user_fields" => Some(Self::Accounts),
             "login_guesses" => Some(Self::Guesses),
             _ => None,
         }

@@ -15,6 +15,7 @@ mod dovecot_dicts;
 mod failures;
 mod hostile;
 mod instance;
+mod memory;
 mod oauth;
 mod passwords;
 mod peers;
