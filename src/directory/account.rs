@@ -238,9 +238,20 @@ impl fmt::Debug for AppPasswordHash {
 impl Directory {
     /// What is written down about a login, whether or not there is such a login.
     pub async fn account(&self, login: &Address) -> Lookup<Arc<Account>> {
-        if let Known::Sure(Some(Noted::Nothing)) = self.noted_rules(login) {
+        let known = self.noted_rules(login);
+        if known == Known::Sure(Some(Noted::Nothing)) {
             return Lookup::Found(Arc::clone(&self.0.no_account));
         }
+        match self.account_asked(login).await {
+            // As it was when contact was lost.
+            Lookup::Unavailable(_) if known == Known::Last(Some(Noted::Nothing)) => {
+                Lookup::Found(Arc::clone(&self.0.no_account))
+            }
+            answer => answer,
+        }
+    }
+
+    async fn account_asked(&self, login: &Address) -> Lookup<Arc<Account>> {
         if self.0.accounts_installed.known(&()) == Some(true)
             && let Some(answer) = self.0.accounts.settled(login)
         {
