@@ -23,6 +23,7 @@ mod names;
 mod noted;
 mod pattern;
 mod questions;
+mod recipient;
 mod resolve;
 mod roll;
 mod rules;
@@ -36,7 +37,8 @@ pub use lookup::Lookup;
 pub use names::Names;
 pub use pattern::{AliasPattern, PatternKind};
 pub use questions::{Credentials, UsersPlace};
-pub use resolve::{Extensions, Leaf, Place, Recipient, Route, Trace, Via};
+pub use recipient::Recipient;
+pub use resolve::{Extensions, Leaf, Place, Route, Trace, Via};
 pub use rules::Rules;
 pub use scope::Scope;
 
