@@ -59,6 +59,11 @@ impl Digests {
         }
     }
 
+    /// Whether there never was any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sorted.is_empty() && self.changes.is_empty()
+    }
+
     /// How many texts are in it.
     pub(super) fn len(&self) -> usize {
         let added = self.changes.values().filter(|there| **there).count();

@@ -208,6 +208,11 @@ impl<B: Book> Kept<B> {
         state.book.as_ref().filter(|_| state.sure).map(|book| (book.len(), book.size()))
     }
 
+    fn is_sure(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.sure && state.book.is_some()
+    }
+
     fn generation(&self) -> u64 {
         self.state.read().unwrap_or_else(PoisonError::into_inner).generation
     }
@@ -249,11 +254,9 @@ impl Directory {
         loop {
             // A change that was never announced (a trigger that failed) counts after this time, as with every other answer.
             let due = kept.due(self.0.freshness.ttl_notified().max(SHORTEST));
-            if tokio::time::timeout(due, kept.wake.notified()).await.is_err() && kept.size().is_some() {
-                if !self.read_whole::<B>(&mut said).await {
-                    tokio::time::sleep(RETRY).await;
-                }
-                continue;
+            let is_due = due.is_zero() || tokio::time::timeout(due, kept.wake.notified()).await.is_err();
+            if is_due && kept.is_sure() && !self.read_whole::<B>(&mut said).await {
+                tokio::time::sleep(RETRY).await;
             }
             let work = kept.take_work();
             if !self.0.freshness.is_notified() {

@@ -48,7 +48,7 @@ impl Notes {
 
 fn noted(scopes: &Digests, login: &Address) -> Noted {
     let domain = login.domain().as_str();
-    if scopes.len() == 0 {
+    if scopes.is_empty() {
         Noted::Nothing
     } else if scopes.contains([login.local(), "@", domain]) {
         Noted::Own
@@ -143,7 +143,7 @@ async fn scopes(reader: &mut Reader, statement: &'static str) -> Result<Option<D
     Ok((count <= MOST_SCOPES).then_some(digests))
 }
 
-/// Where more is written down, it is hardly worth knowing of whom nothing is; 1.6 MB. Stands in the two queries too.
+/// Rows. Where more is written down, it is hardly worth knowing of whom nothing is; 1.6 MB. Stands in the two queries too.
 const MOST_SCOPES: usize = 100_000;
 
 #[cfg(test)]

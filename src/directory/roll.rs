@@ -25,6 +25,8 @@ pub(super) struct Roll {
     slots: Vec<u32>,
     domains: HashMap<Domain, u32>,
     hasher: RandomState,
+    /// Entries that are a mailbox or an alias: counted as they change, because the metrics ask.
+    count: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,15 +61,13 @@ impl Roll {
 
     /// How many addresses there are, mailboxes and aliases.
     pub(super) fn len(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.mailbox || entry.destinations > 0).count()
+        self.count
     }
 
     /// Notes that there is a mailbox of this name, or none.
     pub(super) fn set_mailbox(&mut self, local: &str, domain: &Domain, there: bool) -> Result<(), Full> {
         let number = self.number(local, domain, there)?;
-        if let Some(entry) = number.and_then(|number| self.entries.get_mut(number)) {
-            entry.mailbox = there;
-        }
+        self.change(number, |entry| entry.mailbox = there);
         Ok(())
     }
 
@@ -90,10 +90,20 @@ impl Roll {
                 self.names.extend(address.domain().as_str().as_bytes());
             }
         }
-        if let Some(entry) = self.entries.get_mut(number) {
-            entry.destinations = at;
-        }
+        self.change(Some(number), |entry| entry.destinations = at);
         Ok(())
+    }
+
+    fn change(&mut self, number: Option<usize>, change: impl FnOnce(&mut Entry)) {
+        let Some(entry) = number.and_then(|number| self.entries.get_mut(number)) else { return };
+        let is_there = |entry: &Entry| entry.mailbox || entry.destinations > 0;
+        let was_there = is_there(entry);
+        change(entry);
+        match (was_there, is_there(entry)) {
+            (false, true) => self.count += 1,
+            (true, false) => self.count -= 1,
+            _ => {}
+        }
     }
 
     /// Gives back memory that growing left over.
