@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::dovecot::{Dovecot, Release, rcpt, release};
+use crate::dovecot::{Dovecot, Release, release};
+use crate::dovecot_sessions::rcpt;
 use crate::instance::{plain, until};
 
 const SHARES: &str = "SELECT shared_mailbox || ' ' || shared_to FROM view_shared_mailboxes ORDER BY 1";

@@ -12,6 +12,7 @@ mod certificates;
 mod concurrency;
 mod dovecot;
 mod dovecot_dicts;
+mod dovecot_sessions;
 mod failures;
 mod hostile;
 mod instance;

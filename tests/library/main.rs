@@ -4,6 +4,7 @@
 mod accounts;
 mod directory;
 mod dkim;
+mod dkim_import;
 mod dmarc;
 mod dns;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
@@ -16,6 +17,7 @@ mod import;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod report_mail;
 mod reporting;
 mod reports;
 mod schema;
@@ -23,6 +25,7 @@ mod sessions;
 mod spam;
 mod store;
 mod tool;
+mod tool_rules;
 mod training;
 
 #[allow(dead_code, reason = "each test binary uses its part of it")]

@@ -12,7 +12,7 @@ use crate::conversations::UNREACHABLE;
 use crate::daemon::Daemon;
 use crate::dns::Dns;
 use crate::postgres::Database;
-use crate::signing::{Delivered, Key, activate, openssl};
+use crate::signatures::{Delivered, Key, activate, openssl};
 use crate::verification::{results, show};
 
 /// The documents of a suite; none, loudly, where the suite is not there.

@@ -9,7 +9,7 @@ use gatepost_milter::authentication::{Aligned, DmarcOutcome, Question, Verificat
 use gatepost_milter::pool::Pool;
 
 use crate::dns::Dns;
-use crate::signing::Key;
+use crate::signatures::Key;
 use crate::verification::sign;
 
 /// Every section of RFC 9989 that tells a verifier what to do.

@@ -10,7 +10,7 @@ use crate::conversations::UNREACHABLE;
 use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
 use crate::postgres::Database;
-use crate::signing::Key;
+use crate::signatures::Key;
 use crate::verification::{judged, python, sign};
 
 const ZONE: &str = "client.test TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.bank.test TXT v=DMARC1; p=reject\nbank.test A 203.0.113.1\n\

@@ -11,7 +11,7 @@ use gatepost::store::schema;
 use crate::daemon::{BINARY, Daemon};
 use crate::dns::Dns;
 use crate::postgres::Database;
-use crate::signing::{Key, Outcome, Sender, complete, send, taken, verified};
+use crate::signatures::{Key, Outcome, Sender, complete, send, taken, verified};
 
 const ALICE: Sender = Sender::Login("alice@example.com");
 const NAME: &str = "s._domainkey.example.com";

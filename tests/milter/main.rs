@@ -52,9 +52,12 @@ mod passing;
 mod peers;
 #[path = "../support/ports.rs"]
 mod ports;
+mod postfix;
 mod reports;
+mod rule_cases;
 mod rules;
 mod running;
+mod signatures;
 mod signing;
 mod spf;
 mod teaching;
@@ -68,6 +71,8 @@ mod dns;
 #[allow(unreachable_pub, dead_code)]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/private_postfix.rs"]
+mod private_postfix;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/waiting.rs"]
 mod waiting;

@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
 use crate::generator::Generator;
 use crate::postgres::Database;
-use crate::signing::{Delivered, Key, activate, unverified, world_with};
+use crate::signatures::{Delivered, Key, activate, unverified, world_with};
 
 /// What became of a message: its edits by their letters, and the message after them.
 struct Outcome {

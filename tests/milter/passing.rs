@@ -5,28 +5,16 @@ use crate::arc::arc_verify;
 use crate::conversations::UNREACHABLE;
 use crate::daemon::Daemon;
 use crate::dns::Dns;
-use crate::hop::{Postfix, Server, open};
+use crate::postfix::{Postfix, Server, open};
 use crate::postgres::Database;
-use crate::signing::{Key, activate};
+use crate::signatures::{Key, activate};
 
 const NAME: &str = "arc._domainkey.example.com";
 
-/// Both ends of what is the same in the two.
-fn main_cf(folder: &std::path::Path, own: &str) -> String {
-    let folder = folder.display();
+/// What is the same in both.
+fn main_cf(own: &str) -> String {
     format!(
-        "compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file = {folder}/log/mail.log
-maillog_file_prefixes = {folder}
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-local_recipient_maps =
-alias_maps =
-alias_database =
-smtpd_peername_lookup = no
+        "smtpd_peername_lookup = no
 smtp_dns_support_level = disabled
 smtpd_relay_restrictions = reject_unauth_destination
 {own}"
@@ -58,27 +46,21 @@ async fn a_seal_of_ours_holds_behind_the_next_server() {
     );
     open(&daemon);
     let (mailboxes, outside) = (Server::start(true), Server::start(true));
-    let second = Postfix::start_with(|folder| {
-        let own = format!(
-            "myhostname = mx.elsewhere.test\nmynetworks = 127.0.0.9/32\nrelay_domains = elsewhere.test\n\
+    let second = Postfix::start_with(&main_cf(&format!(
+        "myhostname = mx.elsewhere.test\nrelay_domains = elsewhere.test\n\
              relay_transport = smtp:[127.0.0.1]:{}\n",
-            outside.port
-        );
-        main_cf(folder, &own)
-    });
-    let first = Postfix::start_with(|folder| {
-        let own = format!(
-            "myhostname = mx.example.com\nmynetworks = 127.0.0.9/32\nsmtpd_authorized_xclient_hosts = 127.0.0.1\n\
+        outside.port
+    )));
+    let first = Postfix::start_with(&main_cf(&format!(
+        "smtpd_authorized_xclient_hosts = 127.0.0.1\n\
              virtual_mailbox_domains = example.com\nvirtual_mailbox_maps = static:any\nvirtual_transport = lmtp:inet:127.0.0.1:{}\n\
              virtual_alias_maps = inline:{{ {{ friends@example.com = friend@elsewhere.test, alice@example.com }} }}\n\
              transport_maps = inline:{{ elsewhere.test=smtp:[127.0.0.1]:{} }}\n\
              smtpd_milters = unix:{}\nmilter_default_action = tempfail\n",
-            mailboxes.port,
-            second.port,
-            daemon.socket().display()
-        );
-        main_cf(folder, &own)
-    });
+        mailboxes.port,
+        second.port,
+        daemon.socket().display()
+    )));
     let head = "From: Sender <sender@client.test>\r\nTo: friends@example.com\r\nDate: Sat, 21 Nov 2026 09:00:00 +0000\r\n";
     let plain = format!(
         "{head}Message-ID: <1@client.test>\r\nSubject: for  all\r\n of you\r\n\r\nHello  all. \r\n\r\n \r\n"
@@ -147,19 +129,16 @@ async fn nobody_outside_reads_what_was_decided_for_others() {
         );
         open(&daemon);
         let (mailboxes, outside) = (Server::start(true), Server::start(true));
-        let postfix = Postfix::start_with(|folder| {
-            let own = format!(
-                "myhostname = mx.example.com\nmynetworks = 127.0.0.9/32\nsmtpd_authorized_xclient_hosts = 127.0.0.1\n\
+        let postfix = Postfix::start_with(&main_cf(&format!(
+            "smtpd_authorized_xclient_hosts = 127.0.0.1\n\
                  virtual_mailbox_domains = example.com\nvirtual_mailbox_maps = static:any\nvirtual_transport = lmtp:inet:127.0.0.1:{}\n\
                  virtual_alias_maps = inline:{{ {{ friends@example.com = friend@elsewhere.test }} }}\n\
                  transport_maps = inline:{{ elsewhere.test=smtp:[127.0.0.1]:{} }}\n{header_checks}\n\
                  smtpd_milters = unix:{}\nmilter_default_action = tempfail\n",
-                mailboxes.port,
-                outside.port,
-                daemon.socket().display()
-            );
-            main_cf(folder, &own)
-        });
+            mailboxes.port,
+            outside.port,
+            daemon.socket().display()
+        )));
         let send = |recipients: &[&str]| {
             let mut client = postfix.greet(postfix.port);
             client.say("XCLIENT ADDR=192.0.2.7 NAME=mx.client.test", "220");

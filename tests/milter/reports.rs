@@ -17,7 +17,7 @@ use gatepost::store::schema;
 use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
 use crate::postgres::Database;
-use crate::signing::Key;
+use crate::signatures::Key;
 use crate::waiting::until_rows;
 
 const ZONE: &str = "client.test TXT v=spf1 ip4:192.0.2.1 -all\n\
@@ -316,7 +316,7 @@ async fn a_days_reports_go_out_signed_and_once() {
     let (database, mta) = (database().await, Mta::serve(Manner::Take));
     let key = Key::rsa();
     let dns = Dns::serve(&format!("{ZONE}k1._domainkey.example.com TXT {}\n", key.record));
-    crate::signing::activate(&database, "example.com", "k1", "rsa-sha256", &key).await;
+    crate::signatures::activate(&database, "example.com", "k1", "rsa-sha256", &key).await;
     let one = start(&database, &dns, &mta.reports());
     let two = start(&database, &dns, &mta.reports());
     // Each daemon is asked about its own connections; whichever sends is asked, and the other knows nothing of it.
@@ -376,7 +376,7 @@ async fn the_milter_knows_its_own_mail_by_the_connection() {
     let (database, mta) = (database().await, Mta::serve(Manner::Take));
     let key = Key::rsa();
     let dns = Dns::serve(&format!("{ZONE}k1._domainkey.example.com TXT {}\n", key.record));
-    crate::signing::activate(&database, "example.com", "k1", "rsa-sha256", &key).await;
+    crate::signatures::activate(&database, "example.com", "k1", "rsa-sha256", &key).await;
     let daemon = start(&database, &dns, &mta.reports());
     *mta.milter.lock().unwrap() = Some(daemon.socket());
     collected(&daemon, &database).await;

@@ -10,7 +10,7 @@ use gatepost_milter::dkim::{Kind, Parts, Signature, Tags};
 use crate::conversations::UNREACHABLE;
 use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
-use crate::signing::{Delivered, Key, openssl, verifies};
+use crate::signatures::{Delivered, Key, openssl, verifies};
 use crate::verification::results;
 
 /// RFC 6376, A.2 with its errata 3192 (one space before "Are") and 4926 (continuation lines begin with six spaces).

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::conversations::UNREACHABLE;
 use crate::daemon::{Daemon, Peer};
 use crate::dns::Dns;
-use crate::signing::Key;
+use crate::signatures::Key;
 
 const ZONE: &str =
     "client.test TXT v=spf1 -all\n_dmarc.client.test TXT v=DMARC1; p=reject\nmx.client.test A 192.0.2.1\n";

@@ -25,10 +25,13 @@ mod policy_mutations;
 mod ports;
 mod postfix;
 mod postfix_maps;
+mod postfix_sessions;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod postmap;
+#[path = "../support/private_postfix.rs"]
+mod private_postfix;
 mod replay;
 mod restarts;
 mod srs;

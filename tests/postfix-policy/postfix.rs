@@ -1,28 +1,24 @@
-//! A private Postfix that asks the daemon of this process: scenes of real SMTP sessions. Needs root, because Postfix does.
-//!
-//! The login server beside it is twenty lines that say yes to everybody: whether a password is right is another daemon's affair.
+//! A private Postfix that asks the daemon of this process. Every login is right.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
-use crate::instance::{Instance, Setup, soon, until};
+use crate::instance::{Instance, soon, until};
 use crate::ports::free_port;
+use crate::private_postfix::{self, PrivatePostfix};
 
 /// A Postfix of its own, in a directory of its own.
 pub struct Postfix {
-    directory: tempfile::TempDir,
+    process: PrivatePostfix,
     port: u16,
-    logins: JoinHandle<()>,
 }
 
 impl Postfix {
     /// Starts it beside an instance whose sockets it asks.
-    async fn start(instance: &Instance) -> Self {
+    pub async fn start(instance: &Instance) -> Self {
         Self::start_with(instance, "", "").await
     }
 
@@ -32,7 +28,7 @@ impl Postfix {
     }
 
     /// The same on a port that is known before.
-    async fn start_on(instance: &Instance, port: u16, main: &str, master: &str) -> Self {
+    pub async fn start_on(instance: &Instance, port: u16, main: &str, master: &str) -> Self {
         Self::start_as(instance.directory(), port, main, master, Command::new("postfix")).await
     }
 
@@ -50,27 +46,15 @@ impl Postfix {
         Self::start_as(instance.directory(), free_port(), main, master, postfix).await
     }
 
-    async fn start_as(sockets: &Path, port: u16, main: &str, master: &str, mut command: Command) -> Self {
-        assert!(nix_is_root(), "this test starts a private Postfix, which only root can: run it as root");
-        let directory = tempfile::tempdir().unwrap();
-        let folder = directory.path();
-        // Postfix's processes run as user postfix; they must get through these directories.
-        for open in [folder, sockets] {
-            std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
-        }
-        for (name, owner) in [("queue", "root"), ("data", "postfix"), ("log", "root")] {
-            std::fs::create_dir(folder.join(name)).unwrap();
-            run(Command::new("chown").arg(owner).arg(folder.join(name)));
-        }
+    async fn start_as(sockets: &Path, port: u16, main: &str, master: &str, command: Command) -> Self {
+        private_postfix::open(sockets, 0o755);
         for endpoint in ["socketmap", "policy"] {
-            std::fs::set_permissions(sockets.join(endpoint), PermissionsExt::from_mode(0o666)).unwrap();
+            private_postfix::open(&sockets.join(endpoint), 0o666);
         }
-        let logins = UnixListener::bind(folder.join("auth")).unwrap();
-        std::fs::set_permissions(folder.join("auth"), PermissionsExt::from_mode(0o666)).unwrap();
-        std::fs::write(folder.join("main.cf"), format!("{}{main}", main_cf(folder, sockets))).unwrap();
-        std::fs::write(folder.join("master.cf"), format!("{}{master}", master_cf(port))).unwrap();
-        run(command.arg("-c").arg(folder).arg("start"));
-        let postfix = Self { directory, port, logins: tokio::spawn(say_yes(logins)) };
+        let main = main_cf(sockets) + main;
+        let master = format!("127.0.0.1:{port} inet n - n - - smtpd\n{master}");
+        let process = PrivatePostfix::start(|_| main, &master, command);
+        let postfix = Self { process, port };
         until("Postfix listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
         postfix
     }
@@ -98,21 +82,21 @@ impl Postfix {
     }
 
     /// A message that waits in the queue, as `postcat` shows it, if one holds this text.
-    fn queued(&self, text: &str) -> Option<String> {
+    pub fn queued(&self, text: &str) -> Option<String> {
         let find = Command::new("find")
-            .arg(self.directory.path().join("queue"))
+            .arg(self.process.folder().join("queue"))
             .args(["-path", "*/[dhai]*/*", "-type", "f"])
             .output();
         let files = String::from_utf8(find.unwrap().stdout).unwrap();
         files.lines().find_map(|file| {
             let shown =
-                Command::new("postcat").arg("-c").arg(self.directory.path()).arg(file).output().unwrap();
+                Command::new("postcat").arg("-c").arg(self.process.folder()).arg(file).output().unwrap();
             Some(String::from_utf8_lossy(&shown.stdout).into_owned()).filter(|shown| shown.contains(text))
         })
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log/mail.log")).unwrap_or_default()
+        self.process.log()
     }
 
     /// Its port for mail.
@@ -129,52 +113,15 @@ impl Postfix {
     }
 
     pub async fn stop(self) {
-        run(Command::new("postfix").arg("-c").arg(self.directory.path()).arg("stop"));
-        self.logins.abort();
+        private_postfix::run(Command::new("postfix").arg("-c").arg(self.process.folder()).arg("stop"));
     }
 }
 
-impl Drop for Postfix {
-    /// Also where a test failed: nothing may stay behind.
-    fn drop(&mut self) {
-        // postlogd may wait for itself when its queue is full, and then `postfix abort`, which logs, waits too: not for ever.
-        let abort = ["-s", "KILL", "10", "postfix", "-c"];
-        let _ = Command::new("timeout").args(abort).arg(self.directory.path()).arg("abort").output();
-        if let Ok(master) = std::fs::read_to_string(self.directory.path().join("queue/pid/master.pid")) {
-            let _ = Command::new("pkill").args(["-KILL", "-P", master.trim()]).output();
-            let _ = Command::new("kill").args(["-KILL", master.trim()]).output();
-        }
-    }
-}
-
-fn nix_is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap();
-    id.stdout == b"0\n"
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn main_cf(folder: &Path, sockets: &Path) -> String {
-    let (folder, socketmap, policy) = (folder.display(), socketmap_in(sockets), sockets.join("policy"));
+fn main_cf(sockets: &Path) -> String {
+    let (socketmap, policy) = (socketmap_in(sockets), sockets.join("policy"));
     let policy = policy.display();
     format!(
-        "compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file = {folder}/log/mail.log
-maillog_file_prefixes = {folder}
-myhostname = mx.example.com
-mydestination =
-mynetworks = 127.0.0.9/32
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-local_recipient_maps =
-alias_maps =
-alias_database =
-recipient_delimiter = +
+        "recipient_delimiter = +
 virtual_alias_domains =
 virtual_mailbox_domains = {socketmap}:domains
 virtual_mailbox_maps = {socketmap}:mailboxes
@@ -183,8 +130,6 @@ smtpd_sender_login_maps = {socketmap}:senders
 virtual_transport = discard:
 default_transport = discard:
 smtpd_sasl_auth_enable = yes
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = {folder}/auth
 smtpd_peername_lookup = no
 smtpd_sender_restrictions = reject_sender_login_mismatch
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
@@ -201,444 +146,5 @@ fn socketmap_in(sockets: &Path) -> String {
     format!("socketmap:unix:{}", sockets.join("socketmap").display())
 }
 
-fn master_cf(port: u16) -> String {
-    format!(
-        "127.0.0.1:{port} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"
-    )
-}
-
-/// Dovecot's auth protocol as far as Postfix needs it: every PLAIN login is right.
-async fn say_yes(listener: UnixListener) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(say_yes_to(stream));
-    }
-}
-
-async fn say_yes_to(mut stream: UnixStream) {
-    stream
-        .write_all(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")
-        .await
-        .unwrap();
-    let mut lines = BufReader::new(stream);
-    loop {
-        let mut line = String::new();
-        if lines.read_line(&mut line).await.unwrap_or(0) == 0 {
-            return;
-        }
-        let mut fields = line.trim_end().split('\t');
-        if fields.next() == Some("AUTH") {
-            let number = fields.next().unwrap();
-            let response = fields.find_map(|field| field.strip_prefix("resp=")).unwrap();
-            let login = login_of(response).await;
-            lines.write_all(format!("OK\t{number}\tuser={login}\n").as_bytes()).await.unwrap();
-        }
-    }
-}
-
-/// The login in a PLAIN response (RFC 4616): the text between the two NULs.
-async fn login_of(response: &str) -> String {
-    let mut decode = tokio::process::Command::new("base64")
-        .arg("-d")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    decode.stdin.take().unwrap().write_all(response.as_bytes()).await.unwrap();
-    let mut plain = Vec::new();
-    decode.stdout.take().unwrap().read_to_end(&mut plain).await.unwrap();
-    decode.wait().await.unwrap();
-    String::from_utf8(plain.split(|byte| *byte == 0).nth(1).unwrap().to_vec()).unwrap()
-}
-
 /// `\0alice@example.com\0x` and `\0bob@example.com\0x`.
 pub const ALICE: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAHg=";
-const BOB: &str = "AUTH PLAIN AGJvYkBleGFtcGxlLmNvbQB4";
-
-/// Two messages and two recipients an hour for each login.
-fn limits() -> Setup {
-    let settings = "[postfix-policy.rate-limit]\nmessages = 2\nrecipients = 3".to_owned();
-    Setup { settings, schema: true, ..Setup::default() }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scenes_of_real_sessions() {
-    let instance = Instance::start(&limits()).await;
-    let postfix = Postfix::start(&instance).await;
-
-    // Mail from outside: mailbox, alias, alias into another domain, extensions in any spelling; unknown and foreign refused.
-    postfix
-        .session(&[
-            ("EHLO client.test", "250 "),
-            ("MAIL FROM:<Somebody@foreign.test>", "250 "),
-            ("RCPT TO:<ALICE@Example.com>", "250 "),
-            ("RCPT TO:<boss+News@example.com>", "250 "),
-            ("RCPT TO:<orders@example.com>", "250 "),
-            ("RCPT TO:<bob+x@example.com>", "250 "),
-            ("RCPT TO:<nobody@example.com>", "550 5.1.1 "),
-            ("RCPT TO:<nobody+x@example.com>", "550 5.1.1 "),
-            ("RCPT TO:<carl@example.com>", "550 5.1.1 "),
-            ("RCPT TO:<alice@elsewhere.test>", "554 5.7.1 "),
-            ("RCPT TO:<@example.com>", "5"),
-            ("DATA", "354 "),
-            ("Subject: x\r\n\r\nx\r\n.", "250 2.0.0 "),
-            ("QUIT", "221 "),
-        ])
-        .await;
-    postfix.delivered("to=<ALICE@Example.com>").await;
-    postfix.delivered("to=<alice+News@example.com>, orig_to=<boss+News@example.com>").await;
-    postfix.delivered("to=<carl@123qwe.com>, orig_to=<orders@example.com>").await;
-    postfix.delivered("to=<bob+x@example.com>").await;
-
-    // Who is logged in sends as what he owns, and as nothing else; without a login nobody sends as alice.
-    postfix
-        .session(&[
-            ("EHLO client.test", "250 "),
-            (ALICE, "235 "),
-            ("MAIL FROM:<alice@example.com>", "250 "),
-            ("RCPT TO:<friend@foreign.test>", "250 "),
-            ("RSET", "250 "),
-            ("MAIL FROM:<Boss+tag@Example.com>", "250 "),
-            ("RCPT TO:<friend@foreign.test>", "250 "),
-            ("RSET", "250 "),
-            ("MAIL FROM:<bob@example.com>", "250 "),
-            ("RCPT TO:<friend@foreign.test>", "553 5.7.1 "),
-            ("RSET", "250 "),
-            ("MAIL FROM:<nobody@example.com>", "250 "),
-            ("RCPT TO:<friend@foreign.test>", "553 5.7.1 "),
-            ("RSET", "250 "),
-            ("MAIL FROM:<alice@foreign.test>", "250 "),
-            ("RCPT TO:<friend@foreign.test>", "553 5.7.1 "),
-            ("QUIT", "221 "),
-        ])
-        .await;
-    postfix
-        .session(&[
-            ("EHLO client.test", "250 "),
-            ("MAIL FROM:<alice@example.com>", "250 "),
-            ("RCPT TO:<bob@example.com>", "553 5.7.1 "),
-            ("QUIT", "221 "),
-        ])
-        .await;
-
-    // The limit: two messages pass, the third is deferred at DATA; another login still may, but not to four at once.
-    let one = [("MAIL FROM:<alice@example.com>", "250 "), ("RCPT TO:<friend@foreign.test>", "250 ")];
-    let sent = [("DATA", "354 "), ("Subject: x\r\n\r\nx\r\n.", "250 2.0.0 ")];
-    let refused = [("DATA", "450 4.7.1 "), ("RSET", "250 ")];
-    let hello = [("EHLO client.test", "250 "), (ALICE, "235 ")];
-    postfix.session(&[&hello[..], &one, &sent, &one, &sent, &one, &refused, &one, &refused].concat()).await;
-    let four = ["a", "b", "c", "d"].map(|name| format!("RCPT TO:<{name}@foreign.test>"));
-    let mut bob = vec![("EHLO client.test", "250 "), (BOB, "235 "), ("MAIL FROM:<bob@example.com>", "250 ")];
-    bob.extend(four.iter().map(|line| (line.as_str(), "250 ")));
-    bob.extend([(
-        "DATA",
-        "450 4.7.1 <DATA>: Data command rejected: Sending limit reached: 3 recipients in 1h",
-    )]);
-    postfix.session(&bob).await;
-    assert_eq!(instance.metric("requests_total{check=\"rate-limit\",action=\"defer\"}"), 3);
-    assert_eq!(
-        instance.database.sql("SELECT login, sum(recipients) FROM gatepost.sent GROUP BY 1").await,
-        "alice@example.com|2"
-    );
-
-    // A new account can receive at once, a deleted one no more.
-    let fresh = |answer| {
-        [
-            ("EHLO client.test", "250 "),
-            ("MAIL FROM:<s@foreign.test>", "250 "),
-            ("RCPT TO:<dora@example.com>", answer),
-        ]
-    };
-    postfix.session(&fresh("550 5.1.1 ")).await;
-    instance.database.sql("INSERT INTO users (local, domain) VALUES ('dora', 'example.com')").await;
-    until("dora is announced", async || {
-        instance.service.look_up(b"mailboxes dora@example.com").await.text().starts_with("OK")
-    })
-    .await;
-    postfix.session(&fresh("250 ")).await;
-    instance.database.sql("DELETE FROM users WHERE local = 'dora'").await;
-    until("her end is announced", async || {
-        instance.service.look_up(b"mailboxes dora@example.com").await.text().starts_with("NOTFOUND")
-    })
-    .await;
-    postfix.session(&fresh("550 5.1.1 ")).await;
-
-    postfix.stop().await;
-    instance.stop().await;
-}
-
-/// While the database is away, who is known receives, everything else is deferred, and nothing is refused for good.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_5xx_while_the_database_is_away() {
-    let instance = Instance::start(&limits()).await;
-    let postfix = Postfix::start(&instance).await;
-    let to = |recipient, answer| {
-        [("EHLO client.test", "250 "), ("MAIL FROM:<s@foreign.test>", "250 "), (recipient, answer)]
-    };
-    postfix.session(&to("RCPT TO:<alice@example.com>", "250 ")).await;
-    postfix.session(&to("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
-    until("all addresses are in memory", async || instance.parts.directory.kept().is_some()).await;
-    instance.database.take_away().await;
-    until("the loss is noticed", async || {
-        instance.service.look_up(b"mailboxes nobody@example.com").await.text().starts_with("TEMP")
-    })
-    .await;
-    for (recipient, answer) in [
-        ("RCPT TO:<nobody@example.com>", "451 4.3.0 "),
-        ("RCPT TO:<bob@example.com>", "250 "),
-        ("RCPT TO:<boss+x@example.com>", "250 "),
-    ] {
-        postfix.session(&to(recipient, answer)).await;
-    }
-    postfix
-        .session(&[
-            ("EHLO client.test", "250 "),
-            (ALICE, "235 "),
-            ("MAIL FROM:<alice@example.com>", "250 "),
-            ("RCPT TO:<friend@foreign.test>", "250 "),
-            ("DATA", "450 4.3.0 "),
-        ])
-        .await;
-    instance.database.give_back().await;
-    until("it answers again", async || {
-        instance.service.look_up(b"mailboxes nobody@example.com").await.text().starts_with("NOTFOUND")
-    })
-    .await;
-    postfix.session(&to("RCPT TO:<bob@example.com>", "250 ")).await;
-    postfix.session(&to("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
-    postfix.stop().await;
-    instance.stop().await;
-}
-
-/// What the fake DNS knows in the sessions below.
-const ZONE: &str = "2.0.0.127.bl.test A 127.0.0.2
-10.2.0.192.bl.test A 127.0.0.2
-fail.test TXT v=spf1 -all
-pool.test TXT v=spf1 ip4:203.0.112.0/20 -all
-";
-
-/// Every check asked by real SMTP sessions; the client's address and name come by XCLIENT.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_check_decides_in_real_sessions() {
-    let (port, dns) = (free_port(), crate::dns::Dns::serve(ZONE));
-    let settings = format!(
-        "hostname = \"mx.example.com\"\n[postfix-policy.dnsbl]\nlists = [\"bl.test*3\"]\n[postfix-policy.greylist]\nwhen = \"always\"\n\
-         [postfix-policy.stolen-login]\nnetworks = 1\naction = \"hold\"\npostmaster = \"postmaster@example.com\"\nsmtp = \"127.0.0.1:{port}\"\n{}",
-        dns.toml()
-    );
-    let checks = "[\"allow-deny\", \"sender-login\", \"recipient\", \"helo\", \"dnsbl\", \"spf\", \"greylist\", \"rate-limit\", \"stolen-login\"]";
-    let instance = Instance::start(&Setup { settings, checks: Some(checks.into()), schema: true }).await;
-    let policy = format!("check_policy_service unix:{}", instance.socket("policy").display());
-    let more = format!(
-        "smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_sender_restrictions =\nsmtpd_recipient_restrictions = {policy}\n\
-         defer_transports = discard\nsmtpd_delay_reject = yes\n"
-    );
-    let postfix = Postfix::start_on(&instance, port, &more, "").await;
-    // Who comes from where, names itself how, sends as whom to whom, and what he hears.
-    let say = async |client: &str, name: &str, helo: &str, from: &str, to: &str, answer: &str| {
-        let (xclient, ehlo) =
-            (format!("XCLIENT ADDR={client} NAME={name} REVERSE_NAME={name}"), format!("EHLO {helo}"));
-        let (from, to) = (format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>"));
-        postfix
-            .session(&[
-                ("EHLO proxy.test", "250 "),
-                (&xclient, "220 "),
-                (&ehlo, "250 "),
-                (&from, "250 "),
-                (&to, answer),
-                ("QUIT", "221 "),
-            ])
-            .await;
-    };
-    let alice = "alice@example.com";
-    say("192.0.2.10", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", alice, "554 5.7.1 <alice@example.com>: Recipient address rejected: Client host 192.0.2.10 is listed by bl.test").await;
-    say(
-        "192.0.2.7",
-        "mx.foreign.test",
-        "friend",
-        "s@foreign.test",
-        alice,
-        "550 5.7.1 <alice@example.com>: Recipient address rejected: Helo command rejected: friend is no",
-    )
-    .await;
-    say("192.0.2.7", "mx.foreign.test", "mx.foreign.test", "s@fail.test", alice, "550 5.7.23 ").await;
-    say(
-        "192.0.2.7",
-        "mx.foreign.test",
-        "mx.foreign.test",
-        "s@foreign.test",
-        "nobody@example.com",
-        "550 5.1.1 ",
-    )
-    .await;
-    instance.database.sql("INSERT INTO gatepost.quota VALUES ('bob@example.com', 100, 1, 100)").await;
-    say("192.0.2.7", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", "secretary@example.com", "452 4.2.2 <secretary@example.com>: Recipient address rejected: The mailbox of secretary@example.com is full").await;
-    instance.database.sql("DELETE FROM gatepost.quota").await;
-    instance.database.sql("INSERT INTO gatepost.access_rules (kind, value, action) VALUES ('network', '198.51.100.0/24', 'deny')").await;
-    instance.service.forget();
-    say("198.51.100.9", "mx.foreign.test", "mx.foreign.test", "s@foreign.test", alice, "554 5.7.1 ").await;
-    // The relay stays closed, whatever a check says.
-    say(
-        "192.0.2.7",
-        "mx.foreign.test",
-        "mx.foreign.test",
-        "s@foreign.test",
-        "x@elsewhere.test",
-        "554 5.7.1 <x@elsewhere.test>: Relay access denied",
-    )
-    .await;
-
-    // Greylisting: later, then through, from another server of the same pool; each header stands there once.
-    say("203.0.113.1", "unknown", "mx.pool.test", "news@pool.test", alice, "450 4.2.0 <alice@example.com>: Recipient address rejected: Greylisted, please try again in 300 seconds").await;
-    say("203.0.113.2", "unknown", "mx.pool.test", "news@pool.test", "bob@example.com", "450 4.2.0 ").await;
-    instance.database.sql("UPDATE gatepost.greylist SET first_seen = now() - interval '301 seconds'").await;
-    instance.service.forget();
-    postfix
-        .session(&[
-            ("EHLO proxy.test", "250 "),
-            ("XCLIENT ADDR=203.0.114.9 NAME=[UNAVAILABLE] REVERSE_NAME=[UNAVAILABLE]", "220 "),
-            ("EHLO mx.pool.test", "250 "),
-            ("MAIL FROM:<news@pool.test>", "250 "),
-            ("RCPT TO:<alice@example.com>", "250 "),
-            ("RCPT TO:<bob@example.com>", "250 "),
-            ("DATA", "354 "),
-            ("Subject: greylisted\r\n\r\nx\r\n.", "250 2.0.0 "),
-            ("QUIT", "221 "),
-        ])
-        .await;
-    let mut mail = String::new();
-    until("the mail is in the queue", async || {
-        mail = postfix.queued("Subject: greylisted").unwrap_or_default();
-        !mail.is_empty()
-    })
-    .await;
-    assert_eq!(mail.matches("Received-SPF: pass").count(), 1, "{mail}");
-    let greylisted: Vec<&str> =
-        mail.lines().filter_map(|line| line.strip_prefix("X-Greylist: delayed ")).collect();
-    let [greylisted] = greylisted[..] else { panic!("{mail}") };
-    let (seconds, by) = greylisted.split_once(' ').unwrap();
-    assert!((301..400).contains(&seconds.parse().unwrap()), "{greylisted}");
-    assert!(by.starts_with("seconds by gatepost at mx.example.com"), "{greylisted}");
-
-    // A login sends as its own; what is unusual for it waits in the hold queue, and the postmaster hears of it once.
-    let send = |client: &str, from: &str, answer: &str, data: &str| {
-        [
-            ("EHLO proxy.test".to_owned(), "250 ".to_owned()),
-            (format!("XCLIENT ADDR={client} NAME=[UNAVAILABLE]"), "220 ".into()),
-            ("EHLO home.test".into(), "250 ".into()),
-            (ALICE.into(), "235 ".into()),
-            (format!("MAIL FROM:<{from}>"), "250 ".into()),
-            ("RCPT TO:<friend@foreign.test>".into(), answer.to_owned()),
-            ("DATA".into(), data.into()),
-            if data.starts_with('3') {
-                (format!("Subject: from {client}\r\n\r\nx\r\n."), "250 2.0.0 ".into())
-            } else {
-                ("QUIT".into(), "221 ".into())
-            },
-        ]
-    };
-    let play = async |lines: [(String, String); 8]| {
-        let lines: Vec<(&str, &str)> =
-            lines.iter().map(|(send, expected)| (send.as_str(), expected.as_str())).collect();
-        postfix.session(&lines).await;
-    };
-    play(send("192.0.2.50", "bob@example.com", "553 5.7.1 <friend@foreign.test>: Recipient address rejected: Sender address rejected: not owned by user alice@example.com", "5")).await;
-    play(send("192.0.2.50", alice, "250 ", "354 ")).await;
-    instance
-        .database
-        .sql(
-            "UPDATE gatepost.login_habits SET since = since - interval '3 days';
-              UPDATE gatepost.login_places SET first_seen = first_seen - interval '3 days'",
-        )
-        .await;
-    for client in ["198.18.0.7", "198.18.1.7"] {
-        play(send(client, alice, "250 ", "354 ")).await;
-        until("it is held", async || {
-            postfix
-                .log()
-                .lines()
-                .any(|line| line.contains(": hold: ") && line.contains("new networks within an hour"))
-        })
-        .await;
-    }
-    let mut told = String::new();
-    until("the postmaster is told", async || {
-        // A file may move from queue to queue while it is looked at.
-        told = postfix.queued("Subject: Unusual sending from alice@example.com").unwrap_or_default();
-        !told.is_empty()
-    })
-    .await;
-    assert!(
-        told.contains("1 new networks within an hour")
-            && told.contains("gatepost limits show alice@example.com"),
-        "{told}"
-    );
-    // The log tells of it a moment after the queue has it.
-    let notices = || postfix.log().matches("orig_to=<postmaster@example.com>").count();
-    until("the notice is in the log", async || notices() > 0).await;
-    assert_eq!(notices(), 1, "{}", postfix.log());
-    postfix.stop().await;
-    instance.stop().await;
-}
-
-/// While the database is away: who would only be helped by a check passes it, everything else is deferred, nothing is refused for good.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_check_refuses_for_good_while_the_database_is_away() {
-    let dns = crate::dns::Dns::serve("x.test TXT x");
-    let checks = "[\"allow-deny\", \"recipient\", \"helo\", \"spf\", \"greylist\"]";
-    let settings = format!("[postfix-policy.greylist]\nwhen = \"always\"\n{}", dns.toml());
-    let instance = Instance::start(&Setup { settings, checks: Some(checks.into()), schema: true }).await;
-    let policy = format!("check_policy_service unix:{}", instance.socket("policy").display());
-    let more = format!(
-        "smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_sender_restrictions =\nsmtpd_recipient_restrictions = {policy}\n"
-    );
-    let postfix = Postfix::start_with(&instance, &more, "").await;
-    let session = |to: &'static str, answer: &'static str| {
-        [
-            ("EHLO proxy.test", "250 "),
-            ("XCLIENT ADDR=192.0.2.7 NAME=mx.foreign.test", "220 "),
-            ("EHLO mx.foreign.test", "250 "),
-            ("MAIL FROM:<s@foreign.test>", "250 "),
-            (to, answer),
-        ]
-    };
-    postfix.session(&session("RCPT TO:<alice@example.com>", "450 4.2.0 ")).await;
-    instance.database.take_away().await;
-    until("the loss is noticed", async || {
-        instance.service.look_up(b"mailboxes nobody@example.com").await.text().starts_with("TEMP")
-    })
-    .await;
-    for to in ["RCPT TO:<alice@example.com>", "RCPT TO:<nobody@example.com>", "RCPT TO:<boss@example.com>"] {
-        postfix.session(&session(to, "45")).await;
-    }
-    instance.database.give_back().await;
-    let text = "request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address=192.0.2.7\nclient_name=mx.foreign.test\n\
-        helo_name=mx.foreign.test\nsender=s@foreign.test\nrecipient=alice@example.com\ninstance=again.1\n";
-    let question = gatepost_postfix_policy::protocol::policy::Request::parse(text.as_bytes()).unwrap();
-    until("every check answers again", async || {
-        instance.service.judge(0, &question).await.text().starts_with("DEFER_IF_PERMIT 4.2.0")
-            && instance.service.look_up(b"mailboxes nobody@example.com").await.text().starts_with("NOTFOUND")
-    })
-    .await;
-    postfix.session(&session("RCPT TO:<alice@example.com>", "450 4.2.0 ")).await;
-    postfix.session(&session("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
-    instance.database.sql("UPDATE gatepost.greylist SET first_seen = now() - interval '301 seconds'").await;
-    instance.service.forget();
-    postfix.session(&session("RCPT TO:<alice@example.com>", "250 ")).await;
-    postfix.stop().await;
-    instance.stop().await;
-}

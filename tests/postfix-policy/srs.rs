@@ -101,8 +101,7 @@ recipient_canonical_classes = envelope_recipient
 "
     );
     let master = format!(
-        "smtp unix - - n - - smtp
-srs unix - - n - - smtp
+        "srs unix - - n - - smtp
   -o smtp_tls_security_level=none -o smtp_send_xforward_command=yes
 127.0.0.1:{again} inet n - n - - smtpd
   -o cleanup_service_name=srs-cleanup -o smtpd_milters= -o smtpd_tls_security_level=none

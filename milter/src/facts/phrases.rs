@@ -64,53 +64,50 @@ pub struct Words {
 impl Words {
     /// Divides a text into words, at most `limit` of them.
     pub fn of(text: &str, limit: usize) -> Self {
-        let mut words =
-            Self { text: String::with_capacity(text.len()), ends: Vec::with_capacity(text.len() / 6) };
-        let (mut start, mut digits) = (0, true);
-        // Many letters at a time.
-        let text = text.to_ascii_lowercase();
+        let mut words = Cutter {
+            text: Vec::with_capacity(text.len()),
+            ends: Vec::with_capacity(text.len() / 6),
+            start: 0,
+            digits: true,
+        };
         let bytes = text.as_bytes();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            // Most of a text is letters; a run of them is taken at once.
-            if byte.is_ascii_lowercase() {
-                let end = bytes[at..].iter().position(|byte| !byte.is_ascii_lowercase());
-                let end = end.map_or(bytes.len(), |length| at + length);
-                words.text.push_str(&text[at..end]);
-                digits = false;
-                at = end;
+            // Most of a text is letters and digits.
+            let folded = FOLDED[usize::from(byte)];
+            if folded != 0 {
+                words.text.push(folded);
+                words.digits &= folded <= b'9';
+                at += 1;
                 continue;
             }
             let c = if byte.is_ascii() { char::from(byte) } else { text[at..].chars().next().unwrap_or(' ') };
             at += c.len_utf8();
             match c {
-                '0'..='9' => words.text.push(c),
                 // Apostrophes and characters without width are no gaps; separators inside numbers neither.
                 '\'' | '\u{2019}' => {}
-                ',' | '.' if digits && words.text.len() > start => {}
+                ',' | '.' if words.digits && words.text.len() > words.start => {}
                 _ if !c.is_ascii() && super::scripts::is_invisible(c) => {}
                 _ if !c.is_ascii() && c.is_alphanumeric() => {
-                    words.text.extend(c.to_lowercase());
-                    digits = false;
+                    for lower in c.to_lowercase() {
+                        words.text.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
+                    }
+                    words.digits = false;
                 }
                 _ => {
-                    words.close(&mut start, digits);
-                    digits = true;
-                    if matches!(c, '$' | '€' | '£') {
-                        words.text.push('$');
-                        words.close(&mut start, false);
-                    } else if c == '%' {
-                        words.text.push('%');
-                        words.close(&mut start, false);
+                    words.close();
+                    match c {
+                        '$' | '€' | '£' => words.sign(b'$'),
+                        '%' => words.sign(b'%'),
+                        _ => {}
                     }
                     if words.ends.len() >= limit {
-                        return words;
+                        break;
                     }
                 }
             }
         }
-        words.close(&mut start, digits);
-        words
+        words.finish(limit)
     }
 
     /// How many there are.
@@ -137,10 +134,16 @@ impl Words {
 
     /// The phrases that occur, each once.
     pub fn phrases(&self, found: &mut Vec<Phrase>) {
+        let (index, bytes) = (&*INDEX, self.text.as_bytes());
         let mut start = 0;
         for (at, &end) in self.ends.iter().enumerate() {
-            let (word, rest) = (&self.text[start..end], &self.text[start..]);
-            for known in INDEX.get(word).into_iter().flatten() {
+            let begin = std::mem::replace(&mut start, end);
+            // Most words begin no phrase, and are looked at no further.
+            if !bytes.get(begin..end).is_some_and(|word| index.may_know(word)) {
+                continue;
+            }
+            let (word, rest) = (&self.text[begin..end], &self.text[begin..]);
+            for known in index.get(word).into_iter().flatten() {
                 // The letter behind the first word, then all: they rule out nearly all.
                 if known.next.is_none_or(|next| rest.as_bytes().get(word.len()) == Some(&next))
                     && rest.starts_with(&*known.letters)
@@ -148,26 +151,66 @@ impl Words {
                         .ends
                         .iter()
                         .enumerate()
-                        .all(|(word, end)| self.ends.get(at + word) == Some(&(start + end)))
+                        .all(|(word, end)| self.ends.get(at + word) == Some(&(begin + end)))
                     && !found.contains(&known.phrase)
                 {
                     found.push(known.phrase);
                 }
             }
-            start = end;
         }
     }
+}
 
-    fn close(&mut self, start: &mut usize, digits: bool) {
-        if self.text.len() == *start {
-            return;
+/// Letters and digits of ASCII as they stand in words, 0 for every other byte.
+const FOLDED: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            table[byte] = (byte as u8).to_ascii_lowercase();
         }
-        if digits {
-            self.text.truncate(*start);
-            self.text.push('#');
+        byte += 1;
+    }
+    table
+};
+
+/// Words while they are cut out of a text.
+struct Cutter {
+    /// What [`Words::text`] will be: whole characters.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+    /// Where the word under way begins.
+    start: usize,
+    /// Whether it has digits alone so far.
+    digits: bool,
+}
+
+impl Cutter {
+    /// Ends the word under way, if there is one.
+    fn close(&mut self) {
+        if self.text.len() > self.start {
+            if self.digits {
+                self.text.truncate(self.start);
+                self.text.push(b'#');
+            }
+            self.start = self.text.len();
+            self.ends.push(self.start);
         }
-        *start = self.text.len();
-        self.ends.push(*start);
+        self.digits = true;
+    }
+
+    /// A word of one sign.
+    fn sign(&mut self, sign: u8) {
+        self.text.push(sign);
+        self.digits = false;
+        self.close();
+    }
+
+    fn finish(mut self, limit: usize) -> Words {
+        if self.ends.len() < limit {
+            self.close();
+        }
+        Words { text: String::from_utf8(self.text).unwrap_or_default(), ends: self.ends }
     }
 }
 
@@ -215,7 +258,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
     for (theme, texts) in THEMES {
         for text in texts.split(", ") {
             let first = text.split(' ').next().unwrap_or_default();
-            let shape = shape(first);
+            let shape = shape(first.as_bytes());
             if let Some(known) = index.shapes.get_mut(shape / 64) {
                 *known |= 1 << (shape % 64);
             }
@@ -232,18 +275,21 @@ struct Index {
 }
 
 impl Index {
-    fn get(&self, word: &str) -> Option<&Vec<Known>> {
+    /// Whether a phrase may begin with that word.
+    fn may_know(&self, word: &[u8]) -> bool {
         let shape = shape(word);
-        let known = self.shapes.get(shape / 64).is_some_and(|known| known >> (shape % 64) & 1 == 1);
-        if known { self.phrases.get(word) } else { None }
+        self.shapes.get(shape / 64).is_some_and(|known| known >> (shape % 64) & 1 == 1)
+    }
+
+    fn get(&self, word: &str) -> Option<&Vec<Known>> {
+        if self.may_know(word.as_bytes()) { self.phrases.get(word) } else { None }
     }
 }
 
 /// The first three letters of a word, and whether it is a long one: below [`SHAPES`].
-fn shape(word: &str) -> usize {
-    let bytes = word.as_bytes();
-    let letter = |at: usize| bytes.get(at).map_or(0, |byte| usize::from(*byte & 31));
-    letter(0) << 11 | letter(1) << 6 | letter(2) << 1 | usize::from(bytes.len() > 6)
+fn shape(word: &[u8]) -> usize {
+    let letter = |at: usize| word.get(at).map_or(0, |byte| usize::from(*byte & 31));
+    letter(0) << 11 | letter(1) << 6 | letter(2) << 1 | usize::from(word.len() > 6)
 }
 
 /// Five bits of three letters and one of length: 8 KiB, which stay in the processor's nearest memory.

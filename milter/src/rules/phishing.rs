@@ -79,9 +79,7 @@ pub const BRAND_IN_URL_HOST: Rule = Rule {
     why: "www.paypal.com.login.example: the eye stops at the name it knows",
     check: Check::Facts(|facts| {
         facts.urls.iter().filter(|url| url.is_clickable() && url.is_named()).find_map(|url| {
-            let brand = brands::brands()
-                .iter()
-                .find(|brand| names_brand(&url.host, brand) && !brand.owns(&url.site))?;
+            let brand = named(&url.host).find(|brand| !brand.owns(&url.site))?;
             Some(Evidence::new(format_args!("{} in {}", brand.word, url.host)))
         })
     }),
@@ -210,10 +208,10 @@ fn is_newsletter(facts: &Facts) -> bool {
         || facts.headers.has("feedback-id")
 }
 
-/// Whether a host has a brand's word as a label, or as a part of one between hyphens.
-fn names_brand(host: &str, brand: &Brand) -> bool {
+/// The brands whose word a host has as a label, or as a part of one between hyphens.
+fn named(host: &str) -> impl Iterator<Item = &'static Brand> {
     let pieces = host.as_bytes().split(|byte| matches!(byte, b'.' | b'-'));
     // A shorter word is too many other things.
-    let mut long = pieces.filter(|piece| piece.len() >= 4);
-    long.any(|piece| brand.is_spelled(piece))
+    let long = pieces.filter(|piece| piece.len() >= 4);
+    long.flat_map(|piece| brands::brands().iter().filter(move |brand| brand.is_spelled(piece)))
 }

@@ -116,8 +116,7 @@ async fn postfix_delivers_as_dane_and_mta_sts_demand() {
         socketmap(&instance),
         https.authority().display()
     );
-    let master = format!("smtp unix - - n - - smtp\n{servers}");
-    let postfix = Postfix::start_resolving(&instance, &main, &master, &resolv_conf).await;
+    let postfix = Postfix::start_resolving(&instance, &main, &servers, &resolv_conf).await;
     for Destination { domain, .. } in &DESTINATIONS {
         let to = format!("RCPT TO:<friend@{domain}>");
         postfix
