@@ -5,6 +5,9 @@
 //! receive at once. While the database is away, what was found stays found up to `database.stale-limit`, and what was not found
 //! is "unavailable": this directory never turns a dead database into "user unknown".
 //!
+//! What a daemon is asked for most it may know whole (`kept`): all addresses, or who has a mailbox and of whom anything is written down. That
+//! is read when triggers begin to announce, follows them, and answers without a question; it too says "none" only while it is sure.
+//!
 //! Refuses to write, but for shares, which Dovecot's ACL plugin owns.
 
 pub mod access;
