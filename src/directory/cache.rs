@@ -123,6 +123,11 @@ impl Freshness {
         self.notified.load(Ordering::Acquire)
     }
 
+    /// Whether the last question found the database away.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+
     /// Contact to the announcements was made: everything known before may be out of date.
     pub(crate) fn contact_made(&self) {
         self.flush();
@@ -308,7 +313,7 @@ where
         let ttl = if notified { self.freshness.ttl_notified } else { self.ttl };
         entry.at >= self.freshness.since(self.class)
             && entry.at.elapsed() <= ttl
-            && (entry.answer.is_some() || (notified && !self.freshness.away.load(Ordering::Acquire)))
+            && (entry.answer.is_some() || (notified && !self.freshness.is_away()))
     }
 
     fn generation(&self) -> u64 {

@@ -105,7 +105,11 @@ impl Directory {
             (self.0.freshness.stale_limit(), |there: bool| there.then(|| address.clone()));
         // A daemon keeps one of both.
         let by_roll = self.0.roll.ask(address, stale_limit, |roll| found(roll.mailbox(address)));
-        by_roll.or_else(|| self.0.mailboxes_kept.ask(address, stale_limit, |known| found(known.has(address))))
+        by_roll.or_else(|| {
+            let known = self.0.mailboxes_kept.ask(address, stale_limit, |known| found(known.has(address)));
+            // As with every answer: a server that is cut off may go on without us, so that "none" is in doubt as soon as any question fails.
+            if known == Known::Sure(None) && self.0.freshness.is_away() { Known::Nothing } else { known }
+        })
     }
 
     fn known_destinations(&self, address: &Address) -> Known<Arc<[Address]>> {

@@ -200,6 +200,20 @@ async fn while_the_database_is_away_found_stays_found_and_unknown_is_temporary()
     instance.stop().await;
 }
 
+/// Somebody holds the table, or the server is cut off: once a question finds that out, nobody is unknown, and whoever is known still is.
+#[tokio::test]
+async fn nobody_is_unknown_once_a_question_was_not_answered() {
+    let instance = remembering("").await;
+    let held = Held::lock(&instance.database, "public.users").await;
+    assert_eq!(user(&instance, "nobody@example.com").await, UNKNOWN);
+    assert!(log_in(&instance, ALICE, "alice123").await.ends_with("code=temp_fail"));
+    assert!(user(&instance, "nobody@example.com").await.starts_with(LATER));
+    assert_eq!(user(&instance, BOB).await, found(BOB, ""));
+    held.release().await;
+    until("it is answered again", async || user(&instance, "nobody@example.com").await == UNKNOWN).await;
+    instance.stop().await;
+}
+
 /// A trigger that is switched off announces nothing: what it hides counts when memory is read again, at the latest after
 /// `database.cache-ttl-notified`, or when somebody says so.
 #[tokio::test]
