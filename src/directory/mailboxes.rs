@@ -31,7 +31,7 @@ impl Book for Mailboxes {
     }
 
     async fn read(directory: &Directory, reader: &mut Reader) -> Result<Self, ReadError> {
-        let (mut digests, mut spellings) = (Digests::new(), Spellings::default());
+        let (mut digests, mut spellings) = (Digests::with_room(), Spellings::default());
         reader
             .copy(include_str!("queries/roll_mailboxes.sql"), |columns| {
                 spellings.mailbox(columns, |local, domain| {
