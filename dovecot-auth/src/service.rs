@@ -74,6 +74,9 @@ impl Daemon for DovecotAuth {
 
     async fn build(config: &Config<Settings>, parts: &Parts) -> anyhow::Result<Self> {
         let settings = &config.service;
+        // Each login and each delivery asks for a user; beside logins that hash, every answer of the database waits for a processor.
+        parts.directory.keep_users();
+        parts.metrics.register(|registry| registry.register_collector(Box::new(parts.directory.clone())));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::new(HasherLimits {
             threads: if config.limits.threads == 0 { cores } else { config.limits.threads },

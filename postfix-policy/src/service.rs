@@ -73,6 +73,7 @@ impl Daemon for PostfixPolicy {
         let srs = config.service.srs.open()?;
         // Postfix asks thousands of times a minute, mostly for addresses that nobody asked for before.
         parts.directory.keep_roll();
+        parts.metrics.register(|registry| registry.register_collector(Box::new(parts.directory.clone())));
         let resolver = Resolver::new(&config.dns)?;
         let sender_policy = Arc::new(SenderPolicy::new(resolver.clone(), config.service.hostname.as_deref()));
         let tls = Policies::new(resolver.clone(), parts.store.clone(), config.service.tls.clone());

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use super::gather::Answer;
+use super::kept::Known;
+use super::noted::Noted;
 use super::{Directory, Lookup, Scope};
 use crate::config::{Network, Secret};
 use crate::database::Trouble;
@@ -236,6 +238,20 @@ impl fmt::Debug for AppPasswordHash {
 impl Directory {
     /// What is written down about a login, whether or not there is such a login.
     pub async fn account(&self, login: &Address) -> Lookup<Arc<Account>> {
+        let known = self.noted_rules(login);
+        if known == Known::Sure(Some(Noted::Nothing)) {
+            return Lookup::Found(Arc::clone(&self.0.no_account));
+        }
+        match self.account_asked(login).await {
+            // As it was when contact was lost.
+            Lookup::Unavailable(_) if known == Known::Last(Some(Noted::Nothing)) => {
+                Lookup::Found(Arc::clone(&self.0.no_account))
+            }
+            answer => answer,
+        }
+    }
+
+    async fn account_asked(&self, login: &Address) -> Lookup<Arc<Account>> {
         if self.0.accounts_installed.known(&()) == Some(true)
             && let Some(answer) = self.0.accounts.settled(login)
         {
@@ -264,10 +280,9 @@ impl Directory {
             .bind(logins.iter().map(Address::to_string).collect::<Vec<_>>())
             .bind(domains);
         let rows = database.ask(query.fetch_all(database.pool())).await?;
-        // One for all of whom nothing is written down.
-        let nothing = Arc::<Account>::default();
+        let nothing = &self.0.no_account;
         let mut answers: Vec<Answer<Arc<Account>>> =
-            logins.iter().map(|_| Ok(Some(Arc::clone(&nothing)))).collect();
+            logins.iter().map(|_| Ok(Some(Arc::clone(nothing)))).collect();
         for (number, json) in rows {
             let place = usize::try_from(number - 1).ok().filter(|place| *place < logins.len());
             let Some(place) = place else {

@@ -62,7 +62,7 @@ impl Class {
                 Some(Self::Rules)
             }
             "login_rules" | "app_passwords" | "master_users" | "login_locks" | "wide_shares" | "groups"
-            | "quota_limits" | "user_fields" => Some(Self::Accounts),
+            | "quota_limits" | "quota" | "user_fields" => Some(Self::Accounts),
             "login_guesses" => Some(Self::Guesses),
             _ => None,
         }
@@ -121,6 +121,11 @@ impl Freshness {
 
     pub(crate) fn is_notified(&self) -> bool {
         self.notified.load(Ordering::Acquire)
+    }
+
+    /// Whether the last question found the database away.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
     }
 
     /// Contact to the announcements was made: everything known before may be out of date.
@@ -308,7 +313,7 @@ where
         let ttl = if notified { self.freshness.ttl_notified } else { self.ttl };
         entry.at >= self.freshness.since(self.class)
             && entry.at.elapsed() <= ttl
-            && (entry.answer.is_some() || (notified && !self.freshness.away.load(Ordering::Acquire)))
+            && (entry.answer.is_some() || (notified && !self.freshness.is_away()))
     }
 
     fn generation(&self) -> u64 {

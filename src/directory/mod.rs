@@ -5,19 +5,28 @@
 //! receive at once. While the database is away, what was found stays found up to `database.stale-limit`, and what was not found
 //! is "unavailable": this directory never turns a dead database into "user unknown".
 //!
+//! What a daemon is asked for most it may know whole (`kept`): all addresses, or who has a mailbox and of whom anything is written down. That
+//! is read when triggers begin to announce, follows them, and answers without a question; it too says "none" only while it is sure.
+//!
 //! Refuses to write, but for shares, which Dovecot's ACL plugin owns.
 
 pub mod access;
 pub mod account;
 mod cache;
+mod copied;
 mod credentials;
+mod digests;
 mod gather;
 mod hosted;
 mod kept;
 mod lookup;
+mod mailboxes;
+mod memory;
 mod names;
+mod noted;
 mod pattern;
 mod questions;
+mod recipient;
 mod resolve;
 mod roll;
 mod rules;
@@ -31,12 +40,15 @@ pub use lookup::Lookup;
 pub use names::Names;
 pub use pattern::{AliasPattern, PatternKind};
 pub use questions::{Credentials, UsersPlace};
-pub use resolve::{Extensions, Leaf, Place, Recipient, Route, Trace, Via};
+pub use recipient::Recipient;
+pub use resolve::{Extensions, Leaf, Place, Route, Trace, Via};
 pub use rules::Rules;
 pub use scope::Scope;
 
 pub(crate) use cache::{Class, Freshness, Table};
 pub(crate) use gather::{Answer, Gather};
+pub(crate) use kept::Known;
+pub(crate) use noted::Noted;
 
 use std::sync::Arc;
 
@@ -45,6 +57,9 @@ use crate::database::Database;
 use crate::mail::{Address, Domain};
 use crate::password::StoredHash;
 use kept::Kept;
+use mailboxes::Mailboxes;
+use noted::Notes;
+use roll::Roll;
 use shares::Shares;
 use spellings::{Domains, OddLocals};
 
@@ -62,12 +77,16 @@ struct Inner {
     names: Table<Domain, Arc<Names>>,
     aliases: Table<Address, Arc<[Address]>>,
     rules: Table<(), Arc<Rules>>,
-    kept: Kept,
+    roll: Kept<Roll>,
+    mailboxes_kept: Kept<Mailboxes>,
+    notes: Kept<Notes>,
     credentials: Table<Address, (Address, Option<StoredHash>)>,
     hashes_gathered: Gather<questions::Spelled, Option<StoredHash>>,
     usual_hashes: Table<Domain, StoredHash>,
     accounts: Table<Address, Arc<account::Account>>,
     accounts_gathered: Gather<Address, Arc<account::Account>>,
+    /// One for all of whom nothing is written down.
+    no_account: Arc<account::Account>,
     accounts_installed: Table<(), bool>,
     /// Held by whoever asks that: of many logins at once one asks for all.
     accounts_asked: tokio::sync::Mutex<()>,
@@ -89,13 +108,16 @@ impl Directory {
             names: Table::new(Class::Users, names::MAX_DOMAINS, &freshness).with_ttl(names::TTL),
             aliases: Table::new(Class::Aliases, entries, &freshness),
             rules: Table::new(Class::Rules, 1, &freshness),
-            kept: Kept::default(),
+            roll: Kept::default(),
+            mailboxes_kept: Kept::default(),
+            notes: Kept::default(),
             credentials: Table::new(Class::Users, entries, &freshness),
             hashes_gathered: Gather::default(),
             usual_hashes: Table::new(Class::Accounts, account::MAX_DOMAINS, &freshness)
                 .with_ttl(account::USUAL_TTL),
             accounts: Table::new(Class::Accounts, entries, &freshness),
             accounts_gathered: Gather::default(),
+            no_account: Arc::default(),
             accounts_installed: Table::new(Class::Accounts, 1, &freshness).with_ttl(account::INSTALLED_TTL),
             accounts_asked: tokio::sync::Mutex::default(),
             shares: Table::new(Class::Shares, 1, &freshness),
@@ -128,7 +150,7 @@ impl Directory {
         let inner = &self.0;
         let entries = inner.mailboxes.len() + inner.aliases.len() + inner.credentials.len();
         inner.freshness.flush();
-        inner.kept.doubt_all();
+        self.doubt_all();
         entries
     }
 
@@ -143,13 +165,20 @@ impl Directory {
             if class == Class::Aliases {
                 inner.odd_locals.flush();
             }
-            if matches!(class, Class::Users | Class::Aliases) {
-                inner.kept.doubt_all();
+            match class {
+                Class::Users => {
+                    inner.roll.doubt_all();
+                    inner.mailboxes_kept.doubt_all();
+                }
+                Class::Aliases => inner.roll.doubt_all(),
+                Class::Accounts => inner.notes.doubt_all(),
+                _ => {}
             }
             return;
         };
         inner.accounts.forget(class, &address);
         if class == Class::Accounts {
+            inner.notes.doubt(&address);
             return;
         }
         inner.mailboxes.forget(class, &address);
@@ -159,12 +188,20 @@ impl Directory {
         if address.to_string() != key {
             inner.odd_locals.flush();
         }
-        inner.kept.doubt(&address);
+        inner.roll.doubt(&address);
+        if class == Class::Users {
+            inner.mailboxes_kept.doubt(&address);
+        }
     }
 
     /// Listens for changes until the process ends; spawn it once.
     pub async fn watch(self) {
-        tokio::join!(watch::watch(self.clone()), self.keep());
+        tokio::join!(
+            watch::watch(self.clone()),
+            self.keep::<Roll>(),
+            self.keep::<Mailboxes>(),
+            self.keep::<Notes>()
+        );
     }
 
     async fn domain_list(&self) -> Lookup<Arc<Domains>> {

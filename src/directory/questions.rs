@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::gather::Answer;
 use super::hosted::Hosted;
 use super::kept::Known;
-use super::resolve::{Extensions, Recipient, Trace};
+use super::recipient::Recipient;
+use super::resolve::{Extensions, Trace};
 use super::rules::{self, Rules};
 use super::spellings::load_odd_locals;
 use super::{Class, Directory, Lookup};
@@ -100,14 +101,20 @@ impl Directory {
     }
 
     fn known_mailbox(&self, address: &Address) -> Known<Address> {
-        self.0.kept.ask(address, self.0.freshness.stale_limit(), |roll| {
-            roll.mailbox(address).then(|| address.clone())
+        let (stale_limit, found) =
+            (self.0.freshness.stale_limit(), |there: bool| there.then(|| address.clone()));
+        // A daemon keeps one of both.
+        let by_roll = self.0.roll.ask(address, stale_limit, |roll| found(roll.mailbox(address)));
+        by_roll.or_else(|| {
+            let known = self.0.mailboxes_kept.ask(address, stale_limit, |known| found(known.has(address)));
+            // As with every answer: a server that is cut off may go on without us, so that "none" is in doubt as soon as any question fails.
+            if known == Known::Sure(None) && self.0.freshness.is_away() { Known::Nothing } else { known }
         })
     }
 
     fn known_destinations(&self, address: &Address) -> Known<Arc<[Address]>> {
         self.0
-            .kept
+            .roll
             .ask(address, self.0.freshness.stale_limit(), |roll| roll.destinations(address).map(Arc::from))
     }
 

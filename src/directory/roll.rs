@@ -1,13 +1,19 @@
 //! Every mailbox and alias of the directory in memory, compactly: about 50 bytes each.
 //!
-//! For `kept`, which fills it and keeps it true. Names lie one behind the other in one piece of memory; entries of 16 bytes point into it, and
+//! For the policy daemon; `kept` fills it and keeps it true. Names lie one behind the other in one piece of memory; entries of 16 bytes point into it, and
 //! an open-addressing table of 4-byte numbers finds the entry of an address. Entries are never removed: an address that is gone keeps an
 //! entry that says so, until the next whole reading. Refuses to say how certain it is.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
 
+use super::copied::{ReadError, Reader, Spellings};
+use super::kept::{Book, Full, Kept};
+use super::{Directory, questions};
+use crate::database::Trouble;
 use crate::mail::{Address, Domain};
 
 /// The addresses.
@@ -19,6 +25,8 @@ pub(super) struct Roll {
     slots: Vec<u32>,
     domains: HashMap<Domain, u32>,
     hasher: RandomState,
+    /// Entries that are a mailbox or an alias: counted as they change, because the metrics ask.
+    count: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +40,6 @@ struct Entry {
     length: u8,
     mailbox: bool,
 }
-
-/// The roll is full: more names than 32-bit numbers can point into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than 4 GiB of names")]
-pub(super) struct Full;
 
 impl Roll {
     /// An empty roll.
@@ -58,15 +61,13 @@ impl Roll {
 
     /// How many addresses there are, mailboxes and aliases.
     pub(super) fn len(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.mailbox || entry.destinations > 0).count()
+        self.count
     }
 
     /// Notes that there is a mailbox of this name, or none.
     pub(super) fn set_mailbox(&mut self, local: &str, domain: &Domain, there: bool) -> Result<(), Full> {
         let number = self.number(local, domain, there)?;
-        if let Some(entry) = number.and_then(|number| self.entries.get_mut(number)) {
-            entry.mailbox = there;
-        }
+        self.change(number, |entry| entry.mailbox = there);
         Ok(())
     }
 
@@ -89,10 +90,20 @@ impl Roll {
                 self.names.extend(address.domain().as_str().as_bytes());
             }
         }
-        if let Some(entry) = self.entries.get_mut(number) {
-            entry.destinations = at;
-        }
+        self.change(Some(number), |entry| entry.destinations = at);
         Ok(())
+    }
+
+    fn change(&mut self, number: Option<usize>, change: impl FnOnce(&mut Entry)) {
+        let Some(entry) = number.and_then(|number| self.entries.get_mut(number)) else { return };
+        let is_there = |entry: &Entry| entry.mailbox || entry.destinations > 0;
+        let was_there = is_there(entry);
+        change(entry);
+        match (was_there, is_there(entry)) {
+            (false, true) => self.count += 1,
+            (true, false) => self.count -= 1,
+            _ => {}
+        }
     }
 
     /// Gives back memory that growing left over.
@@ -201,6 +212,96 @@ impl Roll {
                 slot = (slot + 1) & mask;
             }
             self.slots[slot] = u32::try_from(number + 1).unwrap_or_default();
+        }
+    }
+}
+
+impl Book for Roll {
+    type Row = (Option<Address>, Option<Arc<[Address]>>);
+
+    fn kept(directory: &Directory) -> &Kept<Self> {
+        &directory.0.roll
+    }
+
+    async fn read(directory: &Directory, reader: &mut Reader) -> Result<Self, ReadError> {
+        let mut reading = Reading { roll: Self::new(), spellings: Spellings::default(), alias: None };
+        let Reading { roll, spellings, .. } = &mut reading;
+        reader
+            .copy(include_str!("queries/roll_mailboxes.sql"), |columns| {
+                spellings.mailbox(columns, |local, domain| roll.set_mailbox(local, domain, true))
+            })
+            .await?;
+        reader.copy(include_str!("queries/roll_aliases.sql"), |columns| reading.alias(columns)).await?;
+        reading.end_alias()?;
+        reading.roll.shrink();
+        // The short lists too, so that all of it is exact should contact be lost before anybody asks.
+        let _ = (directory.rules().await, directory.domain_list().await);
+        Ok(reading.roll)
+    }
+
+    async fn row(directory: &Directory, address: &Address) -> Result<Self::Row, Trouble> {
+        Ok((directory.mailbox_row(address).await?, directory.destination_rows(address).await?))
+    }
+
+    fn note(&mut self, address: &Address, (mailbox, destinations): Self::Row) -> Result<(), Full> {
+        let (local, domain) = (address.local(), address.domain());
+        let to = destinations.as_deref().unwrap_or_default();
+        self.set_mailbox(local, domain, mailbox.is_some())?;
+        self.set_destinations(local, domain, to)
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn size(&self) -> usize {
+        Self::size(self)
+    }
+
+    fn announce(addresses: usize, bytes: usize, took: Duration) {
+        tracing::info!(addresses, bytes, ?took, "all addresses are in memory");
+    }
+}
+
+/// A roll being filled.
+struct Reading {
+    roll: Roll,
+    spellings: Spellings,
+    /// The alias whose rows are passing, in its folded spelling.
+    alias: Option<(Address, Vec<Address>)>,
+}
+
+impl Reading {
+    fn alias(&mut self, columns: &[&str]) -> Result<(), Full> {
+        let [local, domain, destination] = columns else { return Ok(()) };
+        let Some(address) = self.spellings.domain(domain).and_then(|domain| Address::new(local, domain).ok())
+        else {
+            return Ok(());
+        };
+        let Ok(destination) = questions::destination(destination) else { return Ok(()) };
+        match &mut self.alias {
+            Some((current, list)) if *current == address => {
+                if !list.contains(&destination) {
+                    list.push(destination);
+                }
+            }
+            _ => {
+                self.end_alias()?;
+                // Another spelling of the same alias may have passed before.
+                let mut list = self.roll.destinations(&address).unwrap_or_default();
+                if !list.contains(&destination) {
+                    list.push(destination);
+                }
+                self.alias = Some((address, list));
+            }
+        }
+        Ok(())
+    }
+
+    fn end_alias(&mut self) -> Result<(), Full> {
+        match self.alias.take() {
+            Some((address, list)) => self.roll.set_destinations(address.local(), address.domain(), &list),
+            None => Ok(()),
         }
     }
 }

@@ -13,8 +13,7 @@ use crate::database::Trouble;
 
 pub(super) async fn watch(directory: Directory) {
     // Where the one before ended without a word, what it missed is not known.
-    directory.0.freshness.contact_lost();
-    directory.0.kept.contact_lost();
+    directory.contact_lost();
     let mut pause = FIRST_PAUSE;
     let mut last_reason = String::new();
     loop {
@@ -23,8 +22,7 @@ pub(super) async fn watch(directory: Directory) {
             () = silence(&directory) => "the database does not answer".to_owned(),
         };
         if directory.0.freshness.is_notified() {
-            directory.0.freshness.contact_lost();
-            directory.0.kept.contact_lost();
+            directory.contact_lost();
             pause = FIRST_PAUSE;
             tracing::warn!(%reason, "changes are not announced for now; answers count for database.cache-ttl only");
         } else if reason != last_reason {
@@ -64,7 +62,7 @@ async fn try_follow(directory: &Directory) -> Result<String, sqlx::Error> {
         });
     }
     directory.0.freshness.contact_made();
-    directory.0.kept.doubt_all();
+    directory.doubt_all();
     tracing::info!("changes are announced by the database");
     while let Some(notification) = listener.try_recv().await? {
         let (table, key) = notification.payload().split_once(' ').unwrap_or((notification.payload(), "*"));

@@ -49,6 +49,7 @@ use crate::spam::{Lists, Settings};
 pub struct Store(Arc<Inner>);
 
 struct Inner {
+    directory: Directory,
     database: Database,
     freshness: Arc<Freshness>,
     signing_keys: Table<Domain, Arc<Vec<keys::ActiveKey>>>,
@@ -61,7 +62,11 @@ struct Inner {
     spam_lists: Table<(), Arc<Lists>>,
     relations_gathered: Gather<correspondents::Standing, Vec<Relation>>,
     accounts: Table<Address, Arc<Account>>,
-    accounts_gathered: Gather<Address, Arc<Account>>,
+    /// Of those of whom nothing is written down that is their own: by domain, and for all others together.
+    accounts_by_scope: Table<Option<Domain>, Arc<Account>>,
+    accounts_gathered: Gather<account::Whose, Arc<Account>>,
+    /// One for all of whom nothing is written down.
+    no_account: Arc<Account>,
     wide_shares: Table<(), Arc<WideShares>>,
 }
 
@@ -70,6 +75,7 @@ impl Store {
     pub fn new(directory: &Directory) -> Self {
         let signing_keys = Table::new(Class::Keys, MAX_DOMAINS, directory.freshness());
         Self(Arc::new(Inner {
+            directory: directory.clone(),
             database: directory.database().clone(),
             freshness: Arc::clone(directory.freshness()),
             signing_keys,
@@ -81,7 +87,9 @@ impl Store {
             spam_lists: Table::new(Class::Access, 1, directory.freshness()),
             relations_gathered: Gather::default(),
             accounts: Table::new(Class::Accounts, MAX_ACCOUNTS, directory.freshness()),
+            accounts_by_scope: Table::new(Class::Accounts, MAX_DOMAINS, directory.freshness()),
             accounts_gathered: Gather::default(),
+            no_account: Arc::default(),
             wide_shares: Table::new(Class::Accounts, 1, directory.freshness()),
         }))
     }

@@ -16,6 +16,7 @@ mod dovecot_sessions;
 mod failures;
 mod hostile;
 mod instance;
+mod memory;
 mod oauth;
 mod passwords;
 mod peers;

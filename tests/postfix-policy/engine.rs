@@ -105,7 +105,7 @@ async fn compare(schema: bool) {
     let instance = instance(schema).await;
     let (mut runner, strategy) = (TestRunner::default(), key());
     if schema {
-        until("the roll is in force", async || instance.parts.directory.roll().is_some()).await;
+        until("the roll is in force", async || instance.parts.directory.kept().is_some()).await;
         // It may have been read before the rows were there; what came last is announced last.
         let (last, _) = ALIASES[ALIASES.len() - 1];
         until("it has all rows", async || answers(&instance, last).await == model(last)).await;

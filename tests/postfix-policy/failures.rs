@@ -149,7 +149,7 @@ async fn a_check_in_mode_log_only_defers_nothing_even_without_a_database() {
 async fn away_and_back(schema: bool) {
     let instance = Instance::start(&Setup { schema, ..Setup::default() }).await;
     if schema {
-        until("all addresses are in memory", async || instance.parts.directory.roll().is_some()).await;
+        until("all addresses are in memory", async || instance.parts.directory.kept().is_some()).await;
     }
     let known = [
         ("domains", "example.com"),

@@ -153,7 +153,7 @@ impl Scene {
 
     /// Everything answers as it does with a database.
     async fn is_well(&self) {
-        until("the roll is there", async || self.instance.parts.directory.roll().is_some()).await;
+        until("the roll is there", async || self.instance.parts.directory.kept().is_some()).await;
         for map in
             MAPS.iter().filter(|map| !WITHOUT_DATABASE.contains(&map.name) && !map.name.starts_with("srs"))
         {

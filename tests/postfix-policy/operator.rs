@@ -57,7 +57,7 @@ async fn a_reload_changes_limits_and_modes_at_once_and_sockets_not_at_all() {
 async fn an_access_rule_counts_when_it_is_announced() {
     let checks = Some("[\"allow-deny\"]".to_owned());
     let instance = Instance::start(&Setup { checks, schema: true, ..Setup::default() }).await;
-    until("changes are announced", async || instance.parts.directory.roll().is_some()).await;
+    until("changes are announced", async || instance.parts.directory.kept().is_some()).await;
     let text = "request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address=198.51.100.9\nsender=s@foreign.test\nrecipient=alice@example.com\n";
     let request = Request::parse(text.as_bytes()).unwrap();
     let action = async || instance.service.judge(0, &request).await.text();

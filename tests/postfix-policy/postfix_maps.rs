@@ -24,7 +24,7 @@ async fn scene() -> (Instance, Postfix) {
     let instance = Instance::start(&Setup { schema: true, ..Setup::default() }).await;
     instance.database.sql(ROWS).await;
     until("all addresses are in memory", async || {
-        instance.parts.directory.roll().is_some()
+        instance.parts.directory.kept().is_some()
             && instance.service.look_up(b"relay-domains relay.test").await.text() == "OK relay.test"
     })
     .await;

@@ -128,7 +128,7 @@ async fn no_5xx_while_the_database_is_away() {
     };
     postfix.session(&to("RCPT TO:<alice@example.com>", "250 ")).await;
     postfix.session(&to("RCPT TO:<nobody@example.com>", "550 5.1.1 ")).await;
-    until("all addresses are in memory", async || instance.parts.directory.roll().is_some()).await;
+    until("all addresses are in memory", async || instance.parts.directory.kept().is_some()).await;
     instance.database.take_away().await;
     until("the loss is noticed", async || {
         instance.service.look_up(b"mailboxes nobody@example.com").await.text().starts_with("TEMP")

@@ -99,7 +99,7 @@ GRANT SELECT ON gatepost.quota_limits TO gatepost_policy;
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'mail_user') THEN
-        GRANT SELECT ON gatepost.wide_shares, gatepost.groups, gatepost.quota_limits, gatepost.user_fields TO mail_user;
+        GRANT SELECT ON gatepost.wide_shares, gatepost.groups, gatepost.quota_limits, gatepost.quota, gatepost.user_fields TO mail_user;
     END IF;
 END
 $$;
