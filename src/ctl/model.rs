@@ -77,9 +77,9 @@ async fn status(connection: &mut PgConnection, show: terminal::Show) -> anyhow::
     } else {
         summary(connection, [spam, ham, corrections, owners, epoch, last], &oldest).await?;
     }
-    type Host = (String, String, i64, i64, i64, i64, i64, i64, Vec<u8>);
+    type Host = (String, String, i64, i64, i32, i64, i64, i64, i64, Vec<u8>);
     let hosts: Vec<Host> = sqlx::query_as(
-        "SELECT host, to_char(at, 'YYYY-MM-DD HH24:MI:SS'), epoch, position, spam, ham, missed_spam, missed_ham, digest
+        "SELECT host, to_char(at, 'YYYY-MM-DD HH24:MI:SS'), epoch, position, words, spam, ham, missed_spam, missed_ham, digest
          FROM gatepost.models ORDER BY host",
     )
     .fetch_all(&mut *connection)
@@ -89,15 +89,16 @@ async fn status(connection: &mut PgConnection, show: terminal::Show) -> anyhow::
         0 => "-".to_owned(),
         _ => format!("{:.2} %", 100.0 * missed as f64 / of as f64),
     };
-    let rows: Vec<[String; 7]> = hosts
+    let rows: Vec<[String; 8]> = hosts
         .into_iter()
-        .map(|(host, at, epoch, position, spam, ham, missed_spam, missed_ham, digest)| {
+        .map(|(host, at, epoch, position, words, spam, ham, missed_spam, missed_ham, digest)| {
             let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
             let place = format!("{epoch}/{position}");
             [
                 host,
                 at,
                 place,
+                words.to_string(),
                 format!("{spam}+{ham}"),
                 share(missed_spam, spam),
                 share(missed_ham, ham),
@@ -110,6 +111,7 @@ async fn status(connection: &mut PgConnection, show: terminal::Show) -> anyhow::
             "HOST",
             "WRITTEN",
             "EPOCH/POSITION",
+            "WORDS AT FIRST",
             "SPAM+HAM",
             "SPAM MISSED BEFORE LEARNING",
             "HAM WRONG BEFORE LEARNING",

@@ -275,4 +275,5 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/014_training.sql"),
     include_str!("migrations/019_wanted_mail.sql"),
     include_str!("migrations/020_quota_limits.sql"),
+    include_str!("migrations/021_known_words.sql"),
 ];

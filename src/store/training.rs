@@ -135,6 +135,8 @@ pub struct ModelState {
     pub missed: [u64; 2],
     /// SHA-256 of its checkpoint.
     pub digest: [u8; 32],
+    /// How many words it knew before its first sample.
+    pub words: u32,
 }
 
 impl Store {
@@ -255,7 +257,8 @@ impl Store {
             .bind(ham)
             .bind(missed_spam)
             .bind(missed_ham)
-            .bind(model.digest.to_vec());
+            .bind(model.digest.to_vec())
+            .bind(i32::try_from(model.words).unwrap_or(i32::MAX));
         Lookup::from(database.ask(query.execute(database.pool())).await.map(Some)).map(|_| ())
     }
 

@@ -184,3 +184,69 @@ fn what_the_model_sees_does_not_depend_on_the_mailbox() {
     assert_ne!(run(&["features", &stored]).out, seen.out);
     assert_eq!(run(&["features", "/does/not/exist"]).code, Some(70));
 }
+
+/// Three sources that say much the same, each in its own folder.
+fn sources(directory: &Path) -> String {
+    let mut index = String::new();
+    for number in 0..60 {
+        let (label, folder) = (["ham", "spam"][number % 2], ["one", "two", "three"][number / 2 % 3]);
+        let text = match label {
+            "spam" => format!(
+                "Would you like to buy cheap pills? There are more than we had, wrote Robinson from {folder}.example to customer{number}@example.com"
+            ),
+            _ => format!(
+                "Here are the minutes of what we did when you were not there, wrote Robinson from {folder}.example for case{number}"
+            ),
+        };
+        std::fs::create_dir_all(directory.join(folder)).unwrap();
+        let eml = format!("From: Robinson <r@{folder}.example>\nSubject: news\n\n{text}\n");
+        std::fs::write(directory.join(format!("{folder}/{number}.eml")), eml).unwrap();
+        index.push_str(&format!("{label}\t{folder}/{number}.eml\n"));
+    }
+    let path = directory.join("index");
+    std::fs::write(&path, index).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn words_of_several_sources_are_what_a_model_can_begin_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = sources(directory.path());
+    let made = run(&["words", &index]);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    let list: Vec<(&str, f32)> = (made.out.lines())
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_once('\t').map(|(word, weight)| (word, weight.parse().unwrap())).unwrap())
+        .collect();
+    let weight = |word: &str| list.iter().find(|(known, _)| *known == word).map(|(_, weight)| *weight);
+    assert!(weight("pills") > Some(0.0) && weight("minutes") < Some(0.0), "{}", made.out);
+    // Nobody's name, address or host, and no number.
+    for part in ["robinson", "example", "customer", "0", "@"] {
+        assert!(!list.iter().any(|(word, _)| word.contains(part)), "{part}: {}", made.out);
+    }
+    assert!(list.is_sorted_by(|a, b| a.0 < b.0));
+    assert_eq!(run(&["words", &index]).out, made.out, "no chance in it");
+
+    let (words, nothing) = (directory.path().join("words.tsv"), directory.path().join("nothing.tsv"));
+    std::fs::write(&words, &made.out).unwrap();
+    std::fs::write(&nothing, "").unwrap();
+    let first = |words: &Path| -> f64 {
+        let output = directory.path().join("played.tsv");
+        let (words, played) = (words.to_str().unwrap(), output.to_str().unwrap());
+        let answer = run(&["evaluate", &index, "--online", "--words", words, "--output", played]);
+        assert_eq!(answer.code, Some(0), "{}", answer.err);
+        let played = std::fs::read_to_string(&output).unwrap();
+        let line = played.lines().find(|line| line.contains("\tspam\t")).unwrap();
+        line.split('\t').next().unwrap().parse().unwrap()
+    };
+    // The first spam of the stream comes after one ham.
+    assert!(first(&words) > first(&nothing) + 0.1, "{} {}", first(&words), first(&nothing));
+
+    std::fs::write(&words, "free\t1.0\nbank\t1.0\n").unwrap();
+    let broken = run(&["evaluate", &index, "--online", "--words", words.to_str().unwrap()]);
+    assert_eq!(broken.code, Some(70));
+    assert!(broken.err.contains("words.tsv:2: expected each word once, sorted by bytes"), "{}", broken.err);
+    let few = run(&["words", &index, "--sources", "4"]);
+    assert!(few.err.contains("no word is in 20 groups of messages and in 4 sources"), "{}", few.err);
+    assert_eq!(run(&["evaluate", &index, "--words", "x"]).code, Some(64), "there is no model to begin");
+}

@@ -230,8 +230,8 @@ async fn hosts_that_are_taught_at_once_have_the_same_model_to_the_last_bit() {
     late.wait();
     read_on(&database, three.path()).await;
     assert!(model(one.path()) == model(three.path()), "the late one differs");
-    let rows = database.sql("SELECT count(*) FROM gatepost.models").await;
-    assert_eq!(rows.trim(), "1", "one host, one row");
+    let rows = database.sql("SELECT count(*) || ' ' || sum(words) FROM gatepost.models").await;
+    assert_eq!(rows.trim(), "1 2000", "one host, one row, and the words that ship");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,6 +273,43 @@ async fn a_damaged_checkpoint_and_a_new_epoch_make_the_model_anew() {
     database.sql("DELETE FROM gatepost.training_log WHERE label = 'ham'; UPDATE gatepost.training_epoch SET epoch = epoch + 1; NOTIFY gatepost, 'training_log *'").await;
     daemon.wait_for_log("the training log has changed behind us; the model is made anew");
     daemon.wait_for_log("spam=1 ham=0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_began_with_words_is_made_anew_where_it_is_to_begin_with_nothing() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=0 ham=0");
+    say(state.path(), "spam", "bob@example.com", &letter(1, SPAM));
+    say(state.path(), "ham", "bob@example.com", &letter(2, HAM));
+    until("both are written", async || logged(&database).await.contains("ham")).await;
+    daemon.terminate();
+    daemon.wait();
+    drop(daemon);
+    read_on(&database, state.path()).await;
+    let with_words = std::fs::read(state.path().join("model")).unwrap();
+
+    let mut daemon = milter_with(&database, state.path(), "start = \"nothing\"", "");
+    daemon.wait_for_log(
+        "made with another list of words, or another learning.start; the model is made anew from the training log",
+    );
+    daemon.wait_for_log("the model is made spam=1 ham=1");
+    daemon.wait_for_log("words=0");
+    daemon.terminate();
+    daemon.wait();
+    assert!(
+        std::fs::read(state.path().join("model")).unwrap() != with_words,
+        "another model of the same log"
+    );
+    drop(daemon);
+
+    // And back: the same model, to the last bit.
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("made with another list of words");
+    daemon.wait_for_log("the model is made spam=1 ham=1");
+    daemon.terminate();
+    daemon.wait();
+    assert!(std::fs::read(state.path().join("model")).unwrap() == with_words);
 }
 
 #[tokio::test(flavor = "multi_thread")]

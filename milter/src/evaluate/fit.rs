@@ -40,19 +40,22 @@ pub struct Fit {
     index: PathBuf,
     /// In how many parts the corpus is divided to test the weights; with fewer groups each group is a part
     #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..=100))]
-    folds: u64,
+    pub(super) folds: u64,
     /// How much ham may be marked as spam, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.1)]
     ham_error: f64,
     /// Also write one line for each message: label, path, and its score by weights that were fitted without its fold; tabs between them
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
-    /// Play the corpus in its order to a model that knows nothing, and fit the points of what it thinks (BAYES_...); the rules' weights stay
+    /// Play the corpus in its order to a model that knows words of the other folds and nothing else, and fit the points of what it thinks (BAYES_...); the rules' weights stay
     #[arg(long)]
     online: bool,
     /// With --online: tell the model what a message was only after that many more
     #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "online")]
-    delay: usize,
+    pub(super) delay: usize,
+    /// With --online: begin with the words of this file instead; an empty one: with nothing
+    #[arg(long, value_name = "FILE", requires = "online")]
+    pub(super) words: Option<PathBuf>,
     /// How many messages are judged at once; as many as the machine has cores if not given
     #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     threads: usize,
@@ -66,7 +69,7 @@ pub(super) async fn fit(config: &Milter, arguments: Fit) -> anyhow::Result<ExitC
     }
     let index = Index::read(&arguments.index)?;
     if arguments.online {
-        return together(config, index, &arguments, ham_error).await;
+        return together(config, index, arguments, ham_error).await;
     }
     let mut samples = Vec::with_capacity(index.entries.len());
     let mut paths = Vec::with_capacity(index.entries.len());
@@ -111,21 +114,15 @@ pub(super) async fn fit(config: &Milter, arguments: Fit) -> anyhow::Result<ExitC
 }
 
 /// `--online`.
-async fn together(
-    config: &Milter,
-    index: Index,
-    arguments: &Fit,
-    ham_error: f64,
-) -> anyhow::Result<ExitCode> {
+async fn together(config: &Milter, index: Index, arguments: Fit, ham_error: f64) -> anyhow::Result<ExitCode> {
     let judge = Judge::new(Weights::default(), Thresholds::default(), config.bounds().rules_body);
-    let (delay, folds) = (arguments.delay, arguments.folds);
-    let start = start(config);
+    let (start, config) = (start(config), config.clone());
     let work = move || {
         let mut unread = 0;
-        let stream = online::play(&index, &judge, delay, &mut unread);
-        (joint::report(&stream, &start, &model::present(), folds, ham_error), unread)
+        let stream = online::play(&config, &index, &judge, &arguments, &mut unread)?;
+        anyhow::Ok((joint::report(&stream, &start, &model::present(), arguments.folds, ham_error), unread))
     };
-    let (text, unread) = Pool::new(1).run(work).await?;
+    let (text, unread) = Pool::new(1).run(work).await??;
     super::print(&text)?;
     Ok(super::outcome(unread))
 }

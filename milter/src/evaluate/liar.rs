@@ -11,22 +11,24 @@ use anyhow::bail;
 use super::Evaluate;
 use super::index::{Index, Label};
 use super::online;
+use crate::config::Milter;
 use crate::learning::stream::{Figures, Outcome};
-use crate::learning::{Extractor, Model, Owner};
+use crate::learning::{Extractor, Lexicon, Model, Owner};
 
 /// Plays twice.
 ///
 /// # Errors
 /// An index that cannot be read, or has only one kind of mail.
-pub(super) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
+pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitCode> {
     let index = Index::read(&arguments.index)?;
+    let lexicon = online::lexicon(config, arguments.words.as_deref())?;
     let mut out = format!(
         "{} owners, one of whom calls up to {} of his messages what they are not; the others' mail:\n",
         arguments.owners, arguments.liar
     );
     let mut unread = 0;
     for (name, lies) in [("honest", 0), ("lied to", arguments.liar)] {
-        let Some(figures) = Figures::of(&play(&index, arguments.owners, lies, &mut unread)) else {
+        let Some(figures) = Figures::of(&play(&index, &lexicon, arguments.owners, lies, &mut unread)) else {
             bail!(
                 "{}: it takes both spam and ham to tell how well they are told apart",
                 arguments.index.display()
@@ -45,8 +47,9 @@ pub(super) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
 }
 
 /// What the others were told of their messages.
-fn play(index: &Index, owners: u64, lies: usize, unread: &mut usize) -> Vec<Outcome> {
-    let (mut model, mut extractor, mut outcomes) = (Model::default(), Extractor::default(), Vec::new());
+fn play(index: &Index, lexicon: &Lexicon, owners: u64, lies: usize, unread: &mut usize) -> Vec<Outcome> {
+    let (mut model, mut extractor, mut outcomes) =
+        (Model::beginning(lexicon), Extractor::default(), Vec::new());
     let mut left = lies;
     for ((message, label), turn) in online::messages(index, unread).zip((0..owners).cycle()) {
         let owner = Owner::new(&format!("owner{turn}@example.com"));

@@ -8,18 +8,21 @@
 //! - [`tally`]: what came of it, counted and printed.
 //! - [`online`]: the model that learns, played a stream in its order; alone and together with the rules.
 //! - [`liar`]: what one user who says the opposite can do to the others.
-//! - [`portrait`]: what the model sees of a message.
+//! - [`portrait`]: what the model sees of a message; [`words`]: the list of words that a new model begins with; [`language`]: which may be in it; [`regression`]: their weights.
 //! - [`fit`]: weights from it; [`model`]: the arithmetic; [`joint`]: points for what the model thinks.
 
 pub mod fit;
 pub mod index;
 pub mod joint;
 pub mod judge;
+pub mod language;
 pub mod liar;
 pub mod model;
 pub mod online;
 pub mod portrait;
+pub mod regression;
 pub mod tally;
+pub mod words;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -43,6 +46,8 @@ pub enum Verb {
     Fit(fit::Fit),
     /// Print what the model that learns sees of a message: how many features, and a digest of them
     Features(portrait::Features),
+    /// Print the words of spam and of wanted mail in labelled corpora, with weights: the list that a new model begins with
+    Words(words::Words),
 }
 
 /// The arguments of `evaluate`.
@@ -69,6 +74,9 @@ pub struct Evaluate {
     /// With --online: learn from this corpus and from no other, and judge INDEX by that
     #[arg(long, value_name = "INDEX", requires = "online", conflicts_with_all = ["delay", "partial"])]
     train: Option<PathBuf>,
+    /// With --online: begin with the words of this file, as `words` prints them, instead of what `learning.start` says; an empty file: with nothing
+    #[arg(long, value_name = "FILE", requires = "online")]
+    words: Option<PathBuf>,
     /// With --online: deal the messages out to so many owners, of whom one lies, and print what that does to the others
     #[arg(long, value_name = "NUMBER", default_value_t = 10, requires = "liar", value_parser = clap::value_parser!(u64).range(2..=100_000))]
     owners: u64,
@@ -88,12 +96,13 @@ pub async fn run(source: ConfigSource, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Evaluate(evaluate) => self::evaluate(&config, evaluate).await,
         Verb::Fit(fit) => fit::fit(&config, fit).await,
         Verb::Features(features) => portrait::run(&features),
+        Verb::Words(words) => words::run(&words),
     }
 }
 
 async fn evaluate(config: &Milter, arguments: Evaluate) -> anyhow::Result<ExitCode> {
     if arguments.liar > 0 {
-        return liar::run(&arguments);
+        return liar::run(config, &arguments);
     }
     if arguments.online {
         return online::run(config, &arguments);

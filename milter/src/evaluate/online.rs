@@ -3,23 +3,27 @@
 //!
 //! Two results: the model alone, with the figures of the TREC spam track, and rules and model together at the configured thresholds.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 use super::Evaluate;
+use super::fit::{Fit, divide};
 use super::index::Index;
 use super::joint::Played;
 use super::judge::{self, Judge};
 use super::model::Sample;
 use super::tally::Tally;
+use super::words::{Corpora, Wanted};
 use crate::config::Milter;
 use crate::facts::Learned;
 use crate::learning::stream::{Figures, Outcome, Player, Playing};
-use crate::learning::{Judgement, Kind, Label};
+use crate::learning::{Extractor, Judgement, Kind, Label, Lexicon};
 use crate::message::Message;
 use crate::score::Weights;
 
@@ -31,7 +35,8 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
     let index = Index::read(&arguments.index)?;
     let thresholds = config.view().thresholds;
     let judge = Judge::new(Weights::new(&config.weights.0), thresholds, config.bounds().rules_body);
-    let mut player = Player::new(Playing { delay: arguments.delay, partial: arguments.partial });
+    let lexicon = lexicon(config, arguments.words.as_deref())?;
+    let mut player = Player::new(Playing { delay: arguments.delay, partial: arguments.partial }, &lexicon);
     let mut unread = 0;
     if let Some(train) = &arguments.train {
         let train = Index::read(train)?;
@@ -87,22 +92,65 @@ pub(super) fn run(config: &Milter, arguments: &Evaluate) -> anyhow::Result<ExitC
     Ok(super::outcome(unread))
 }
 
-/// Plays a stream for `fit`: what the rules say of each message, and what the model thought before it learned it.
-pub(super) fn play(index: &Index, judge: &Judge, delay: usize, unread: &mut usize) -> Vec<Played> {
-    let mut player = Player::new(Playing { delay, partial: false });
-    let mut stream = Vec::with_capacity(index.entries.len());
+/// What a model begins with: the words of a file, or what the configuration says.
+///
+/// # Errors
+/// The file cannot be read, or has a broken line.
+pub(super) fn lexicon(config: &Milter, words: Option<&Path>) -> anyhow::Result<Lexicon> {
+    let Some(path) = words else { return Ok(config.learning.lexicon()) };
+    let mut text = String::new();
+    let open = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+    open.take(MAX_WORDS).read_to_string(&mut text).with_context(|| path.display().to_string())?;
+    Lexicon::parse(&text).map_err(|wrong| anyhow::anyhow!("{}:{wrong}", path.display()))
+}
+
+/// Plays a stream for `fit`: what the rules say of each message, and what the model thought before it learned it. Unless `words` names what it
+/// begins with, it begins with words that were chosen and weighed without the fold of the message: once for each fold.
+///
+/// # Errors
+/// `words` cannot be read, or a message that could be read a moment ago.
+pub(super) fn play(
+    config: &Milter,
+    index: &Index,
+    judge: &Judge,
+    fit: &Fit,
+    unread: &mut usize,
+) -> anyhow::Result<Vec<Played>> {
+    let (mut corpora, mut extractor) = (Corpora::default(), Extractor::default());
+    let (mut entries, mut samples) = (Vec::new(), Vec::new());
     for entry in &index.entries {
         let Some(message) = message(index, entry, unread) else { continue };
-        let (judged, is_heard) = (player.look(&message), player.is_heard());
-        player.tell(entry.label);
-        let sample = Sample {
+        if fit.words.is_none() {
+            corpora.read(index, entry, &message, &mut extractor);
+        }
+        entries.push(entry);
+        samples.push(Sample {
             spam: entry.label == Label::Spam,
             group: index.group_of(entry).to_owned(),
             hits: judge.message(message, None).factors,
-        };
-        stream.push(Played { sample, learned: is_heard.then(|| learned(&judged)) });
+        });
     }
-    stream
+    let folds: Vec<BTreeSet<usize>> = match fit.words {
+        Some(_) => vec![(0..entries.len()).collect()],
+        None => divide(&samples, fit.folds).into_values().collect(),
+    };
+    let mut thought: Vec<Option<Learned>> = vec![None; entries.len()];
+    for fold in folds {
+        let lexicon = match &fit.words {
+            Some(path) => lexicon(config, Some(path))?,
+            None => corpora.lexicon(&Wanted::default(), |place| !fold.contains(&place))?,
+        };
+        let mut player = Player::new(Playing { delay: fit.delay, partial: false }, &lexicon);
+        for (place, entry) in entries.iter().enumerate() {
+            let raw = judge::read(&index.file_of(entry)).with_context(|| index.place_of(entry))?;
+            let (judged, is_heard) = (player.look(&Message::from_eml(&raw)), player.is_heard());
+            player.tell(entry.label);
+            if is_heard && fold.contains(&place) {
+                thought[place] = Some(learned(&judged));
+            }
+        }
+    }
+    Ok(samples.into_iter().zip(thought).map(|(sample, learned)| Played { sample, learned }).collect())
 }
 
 /// What the rules hear of a judgement; no evidence, which takes longer than judging.
@@ -119,7 +167,7 @@ pub(super) fn messages<'a>(
     index.entries.iter().filter_map(move |entry| Some((message(index, entry, unread)?, entry.label)))
 }
 
-fn message(index: &Index, entry: &super::index::Entry, unread: &mut usize) -> Option<Message> {
+pub(super) fn message(index: &Index, entry: &super::index::Entry, unread: &mut usize) -> Option<Message> {
     match judge::read(&index.file_of(entry)) {
         Ok(raw) => Some(Message::from_eml(&raw)),
         Err(why) => {
@@ -129,6 +177,9 @@ fn message(index: &Index, entry: &super::index::Entry, unread: &mut usize) -> Op
         }
     }
 }
+
+/// A list of words is some tens of kilobytes.
+const MAX_WORDS: u64 = 16 << 20;
 
 fn render(figures: &Figures, each: f64) -> String {
     let mut out = String::new();

@@ -55,9 +55,11 @@ pub fn is_free_hosting(host: &str) -> bool {
     FREE_HOSTING.iter().any(|suffix| is_under(host, suffix))
 }
 
-/// Whether that top-level domain is mostly seen in unwanted mail.
-pub fn is_suspicious_top_level(label: &str) -> bool {
-    SUSPICIOUS_TOP_LEVEL.binary_search(&label).is_ok()
+/// Whether a canonical name is under a top-level domain that is mostly seen in unwanted mail, or under one of the zones that are sold
+/// like one.
+pub fn is_in_suspicious_zone(name: &str) -> bool {
+    SUSPICIOUS_TOP_LEVEL.binary_search(&top_level(name)).is_ok()
+        || RESOLD.iter().any(|zone| name != *zone && is_under(name, zone))
 }
 
 /// Whether a provider gives that domain to every new tenant, who is to take one of his own.
@@ -210,6 +212,10 @@ const SUSPICIOUS_TOP_LEVEL: &[&str] = &[
     "xyz", "zip",
 ];
 
+/// Domains of a registry that sells names below them as others do below top-level domains (the public suffix list has them in its private
+/// section, CentralNic), and cheaply: seen in spam alone.
+const RESOLD: &[&str] = &["ru.com", "sa.com", "za.com"];
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -220,6 +226,17 @@ mod tests {
         for list in [FREEMAIL, SHORTENERS, SUSPICIOUS_TOP_LEVEL] {
             assert!(list.is_sorted(), "{list:?}");
         }
+    }
+
+    #[test]
+    fn a_zone_that_is_sold_like_a_top_level_domain_is_none_itself() {
+        for name in ["cheap.top", "cheap.sa.com", "mail.cheap.ru.com"] {
+            assert!(is_in_suspicious_zone(name), "{name}");
+        }
+        for name in ["sa.com", "example.com", "visa.com", "cheap-sa.com"] {
+            assert!(!is_in_suspicious_zone(name), "{name}");
+        }
+        assert_eq!(site("mail.cheap.sa.com"), "cheap.sa.com", "each name there is somebody else's");
     }
 
     #[test]

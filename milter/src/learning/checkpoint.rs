@@ -4,7 +4,7 @@
 //! or of another epoch is thrown away and the model is made anew from the log.
 //!
 //! ```text
-//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64   rows u64
+//! "GATEPOST MODEL\n"   FORM u32   epoch i64   position i64   rows u64   digest of the words it began with u64
 //! shown 2×u64   missed 2×u64   slope f64   offset f64   steps u64
 //! of each kind of mail: offset f64, samples u64
 //! owners u32, each: hash u64, samples u64, contrary u64
@@ -22,6 +22,7 @@ use aws_lc_rs::digest;
 
 use super::features::{Features, TABLE_BITS};
 use super::kind::Kind;
+use super::lexicon::Lexicon;
 use super::model::{Label, Model};
 use super::owners::{MAX_OWNERS, Owner, Taught};
 use super::replay::{self, Errors, Sample};
@@ -51,22 +52,25 @@ pub enum Unusable {
     /// It is of a program that sees messages differently.
     #[error("written by another version of gatepost-milter")]
     OtherForm,
+    /// It began with other words.
+    #[error("made with another list of words, or another learning.start")]
+    OtherWords,
     /// Cut or changed.
     #[error("damaged")]
     Damaged,
 }
 
 impl Checkpoint {
-    /// A model that has read nothing of that epoch.
-    pub fn new(epoch: i64) -> Self {
-        Self { epoch, position: 0, rows: 0, model: Model::default() }
+    /// A model that has read nothing of that epoch, and knows the words of that list.
+    pub fn new(epoch: i64, lexicon: &Lexicon) -> Self {
+        Self { epoch, position: 0, rows: 0, model: Model::beginning(lexicon) }
     }
 
-    /// Reads a checkpoint.
+    /// Reads a checkpoint of a model that began with that list.
     ///
     /// # Errors
     /// It cannot be used; the model must be made anew.
-    pub fn read(path: &Path) -> Result<Self, Unusable> {
+    pub fn read(path: &Path, lexicon: &Lexicon) -> Result<Self, Unusable> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
@@ -74,7 +78,7 @@ impl Checkpoint {
         };
         let mut bytes = Vec::with_capacity(LONGEST + 1);
         (&mut file).take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
-        Self::parse(&bytes)
+        Self::parse(&bytes, lexicon)
     }
 
     /// The bytes of the file, but for the digest at their end, for which [`seal`] has time when nobody waits for the model.
@@ -87,6 +91,7 @@ impl Checkpoint {
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.position.to_le_bytes());
         out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&model.began.to_le_bytes());
         for count in model.shown.iter().chain(&model.missed) {
             out.extend_from_slice(&count.to_le_bytes());
         }
@@ -110,7 +115,7 @@ impl Checkpoint {
         out
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+    fn parse(bytes: &[u8], lexicon: &Lexicon) -> Result<Self, Unusable> {
         let head = bytes.strip_prefix(MAGIC).ok_or(Unusable::Damaged)?;
         if !head.starts_with(&FORM.to_le_bytes()) {
             return Err(Unusable::OtherForm);
@@ -123,7 +128,11 @@ impl Checkpoint {
         let mut rest = Rest(content.get(MAGIC.len() + 4..).ok_or(Unusable::Damaged)?);
         let (epoch, position) = (i64::from_le_bytes(rest.take()?), i64::from_le_bytes(rest.take()?));
         let rows = u64::from_le_bytes(rest.take()?);
-        let mut model = Model::default();
+        let began = u64::from_le_bytes(rest.take()?);
+        if began != lexicon.digest() {
+            return Err(Unusable::OtherWords);
+        }
+        let mut model = Model { began, ..Model::default() };
         for count in model.shown.iter_mut().chain(&mut model.missed) {
             *count = u64::from_le_bytes(rest.take()?);
         }
@@ -240,7 +249,7 @@ impl Rest<'_> {
 
 const MAGIC: &[u8] = b"GATEPOST MODEL\n";
 /// Grows with every change of what the model sees or how it learns.
-const FORM: u32 = 4;
+const FORM: u32 = 5;
 /// No checkpoint is longer.
 const LONGEST: usize =
     (1 << TABLE_BITS) * 6 + 24 * (MAX_OWNERS + 1) + 4 * replay::MOST_FEATURES + 32 * replay::MOST + 512;
@@ -261,8 +270,12 @@ mod tests {
         }
     }
 
+    fn words() -> Lexicon {
+        Lexicon::parse("pills\t5.0\n").unwrap()
+    }
+
     fn checkpoint() -> Checkpoint {
-        let mut model = Model::default();
+        let mut model = Model::beginning(&words());
         let features =
             Extractor::default().read(&Message::from_eml(b"Subject: pills\n\nbuy pills\n")).features;
         let ann = Some(Owner::new("Ann@Example.org"));
@@ -275,9 +288,9 @@ mod tests {
     fn comes_back_to_the_last_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
-        assert!(matches!(Checkpoint::read(&path), Err(Unusable::Missing)));
+        assert!(matches!(Checkpoint::read(&path, &words()), Err(Unusable::Missing)));
         write(&path, &checkpoint().to_bytes()).unwrap();
-        assert!(Checkpoint::read(&path).unwrap() == checkpoint());
+        assert!(Checkpoint::read(&path, &words()).unwrap() == checkpoint());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
@@ -286,16 +299,29 @@ mod tests {
         let good = checkpoint().to_bytes();
         for cut in [0, 1, MAGIC.len(), MAGIC.len() + 3, 100, good.len() / 2, good.len() - 1] {
             assert!(
-                matches!(Checkpoint::parse(&good[..cut]), Err(Unusable::Damaged | Unusable::OtherForm)),
+                matches!(
+                    Checkpoint::parse(&good[..cut], &words()),
+                    Err(Unusable::Damaged | Unusable::OtherForm)
+                ),
                 "{cut}"
             );
         }
         let mut changed = good.clone();
         changed[1_000] ^= 1;
-        assert!(matches!(Checkpoint::parse(&changed), Err(Unusable::Damaged)));
+        assert!(matches!(Checkpoint::parse(&changed, &words()), Err(Unusable::Damaged)));
         let mut newer = good;
         newer[MAGIC.len()] += 1;
-        assert!(matches!(Checkpoint::parse(&newer), Err(Unusable::OtherForm)));
+        assert!(matches!(Checkpoint::parse(&newer, &words()), Err(Unusable::OtherForm)));
+    }
+
+    #[test]
+    fn of_a_model_that_began_with_other_words_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        write(&path, &checkpoint().to_bytes()).unwrap();
+        for other in [Lexicon::default(), Lexicon::parse("pills\t5.1\n").unwrap(), Lexicon::shipped()] {
+            assert!(matches!(Checkpoint::read(&path, &other), Err(Unusable::OtherWords)));
+        }
     }
 
     #[test]
@@ -307,6 +333,6 @@ mod tests {
         fs::create_dir(path.with_extension("new")).unwrap();
         let newer = Checkpoint { position: 18, ..checkpoint() };
         assert!(write(&path, &newer.to_bytes()).is_err());
-        assert_eq!(Checkpoint::read(&path).unwrap().position, 17);
+        assert_eq!(Checkpoint::read(&path, &words()).unwrap().position, 17);
     }
 }

@@ -25,7 +25,7 @@ use mail_parser::PartKind;
 
 use super::kind::Kind;
 use super::owners::Owner;
-use super::words::{self, Context, Source, Words};
+use super::words::{self, Context, Key, Source, Words};
 use crate::facts;
 use crate::facts::parts::MAX_PARTS;
 use crate::message::{Header, Message};
@@ -100,9 +100,18 @@ impl Portrait {
     /// The text behind some features of the view `words`, sorted, for the evidence of a verdict: each as it stands first in the message,
     /// which is the one that was read.
     pub fn texts(&self, message: &Message, wanted: &[u32]) -> Vec<(u32, String)> {
+        self.words.texts(wanted, |source| self.source(message, source))
+    }
+
+    /// The keys of the view `words`, for a list of words: what each feature is.
+    pub fn keys(&self, message: &Message) -> Vec<Key> {
+        self.words.keys(|source| self.source(message, source))
+    }
+
+    fn source<'a>(&'a self, message: &'a Message, source: Source) -> Option<(&'a [u8], Cow<'a, [u8]>)> {
         let fields = self.fields.as_ref().unwrap_or(&message.headers);
         let nameless = |text| Some((b"".as_slice(), Cow::Borrowed(text)));
-        self.words.texts(wanted, |source| match source {
+        match source {
             Source::Field(number) => {
                 let field = fields.get(number)?;
                 Some((field.name.as_slice(), Cow::Owned(value(field))))
@@ -111,7 +120,7 @@ impl Portrait {
             Source::Name(number) => nameless(self.texts.get(number)?.name.as_ref()?.as_bytes()),
             Source::Tag(number, at) => nameless(self.texts.get(number)?.html.as_ref()?.get(at..)?),
             Source::Visible(number) => nameless(self.texts.get(number)?.visible.as_ref()?),
-        })
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::checkpoint::{self, Checkpoint, Unusable};
 use super::features::Portrait;
-use super::{Extractor, Features, Judgement, Kind, Label, Model, Owner};
+use super::{Extractor, Features, Judgement, Kind, Label, Lexicon, Model, Owner};
 use crate::facts::Learned;
 use crate::message::Message;
 
@@ -162,6 +162,8 @@ pub struct Follower {
     store: Store,
     current: Current,
     checkpoint: Option<PathBuf>,
+    /// What a model begins with.
+    lexicon: Arc<Lexicon>,
     /// A model under way, while the old one judges on.
     beside: Option<Checkpoint>,
     /// Whether the log was seen to be the one that the model has read, lately.
@@ -186,8 +188,18 @@ enum Step {
 
 impl Follower {
     /// A follower that has read nothing yet.
-    pub fn new(store: Store, current: Current, checkpoint: Option<PathBuf>) -> Self {
-        Self { store, current, checkpoint, beside: None, compared: false, written: (0, 0), trouble: None }
+    pub fn new(store: Store, current: Current, checkpoint: Option<PathBuf>, lexicon: Lexicon) -> Self {
+        let lexicon = Arc::new(lexicon);
+        Self {
+            store,
+            current,
+            checkpoint,
+            lexicon,
+            beside: None,
+            compared: false,
+            written: (0, 0),
+            trouble: None,
+        }
     }
 
     /// Reads the checkpoint and then the log, row by row as it grows.
@@ -233,7 +245,8 @@ impl Follower {
         if self.current.place() == self.written {
             return;
         }
-        let (path, current) = (self.checkpoint.clone(), self.current.clone());
+        let (path, current, words) =
+            (self.checkpoint.clone(), self.current.clone(), self.lexicon.len() as u32);
         let work = move || {
             let _alone = current.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let (mut bytes, known) = {
@@ -252,7 +265,7 @@ impl Follower {
                 );
             }
             let (epoch, position, shown, missed) = known;
-            Some(ModelState { epoch, position, shown, missed, digest })
+            Some(ModelState { epoch, position, shown, missed, digest, words })
         };
         let Ok(Some(state)) = tokio::task::spawn_blocking(work).await else { return };
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
@@ -266,7 +279,8 @@ impl Follower {
     async fn start(&mut self) {
         let Some(path) = self.checkpoint.clone() else { return };
         let shown = path.display().to_string();
-        match tokio::task::spawn_blocking(move || Checkpoint::read(&path)).await {
+        let lexicon = Arc::clone(&self.lexicon);
+        match tokio::task::spawn_blocking(move || Checkpoint::read(&path, &lexicon)).await {
             Ok(Ok(checkpoint)) => {
                 info!(
                     epoch = checkpoint.epoch,
@@ -297,7 +311,7 @@ impl Follower {
             if known_epoch != 0 {
                 info!(epoch, "the training log has changed behind us; the model is made anew");
             }
-            self.beside = Some(Checkpoint::new(epoch));
+            self.beside = Some(Checkpoint::new(epoch, &self.lexicon));
             return Step::More;
         }
         if let Some(step) = self.compare(epoch).await {
@@ -312,7 +326,8 @@ impl Follower {
         }
         if let Some(made) = self.beside.take() {
             let [spam, ham] = made.model.shown();
-            info!(spam, ham, position = made.position, "the model is made");
+            let words = self.lexicon.len();
+            info!(spam, ham, position = made.position, words, "the model is made");
             self.current.change(|known| *known = Some(made));
         }
         Step::CaughtUp
@@ -332,7 +347,7 @@ impl Follower {
                     position,
                     "the training log has {found} rows up to where this model has read {rows}: rows are gone or came back; the model is made anew"
                 );
-                self.beside = Some(Checkpoint::new(epoch));
+                self.beside = Some(Checkpoint::new(epoch, &self.lexicon));
                 self.compared = true;
                 return Some(Step::More);
             }

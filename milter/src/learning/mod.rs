@@ -5,7 +5,7 @@
 //! - [`features`]: a message as three sets of numbers: its header, its body, its words; `words` cuts the words.
 //! - [`model`]: online logistic regression over each set; one probability, and what spoke for it;
 //!   `calibration` makes it honest, by the `kind` of mail too, `replay` shows again what was judged wrong, and `owners`
-//!   knows who teaches.
+//!   knows who teaches. It begins with the words of [`lexicon`].
 //! - [`stream`]: how good it is: a labelled stream played in order, with the figures of the TREC spam track.
 //! - [`follower`]: the model of this host, made from the training log and kept up with it; [`checkpoint`]: its copy on disk.
 //! - [`pipe`]: where Dovecot's Sieve says what a message is; [`writer`]: how that gets into the log.
@@ -19,6 +19,7 @@ pub mod checkpoint;
 pub mod features;
 pub mod follower;
 mod kind;
+pub mod lexicon;
 pub mod model;
 mod owners;
 pub mod pipe;
@@ -38,9 +39,11 @@ use tracing::{debug, info};
 pub use features::{Extractor, Features, Portrait};
 pub use follower::{Current, Words};
 pub use kind::Kind;
+pub use lexicon::Lexicon;
 pub use model::{Judgement, Label, Model};
 pub use owners::Owner;
-pub use settings::Settings;
+pub use settings::{Settings, Start};
+pub use words::Key;
 pub use writer::Desk;
 
 use follower::Follower;
@@ -61,7 +64,8 @@ impl Learning {
     pub fn new(settings: &Settings, store: &Store) -> Self {
         let current = Current::default();
         let (writer, desk) = Writer::new(store.clone(), settings);
-        let follower = Follower::new(store.clone(), current.clone(), settings.checkpoint());
+        let follower =
+            Follower::new(store.clone(), current.clone(), settings.checkpoint(), settings.lexicon());
         Self {
             settings: settings.clone(),
             store: store.clone(),

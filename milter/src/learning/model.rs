@@ -22,6 +22,8 @@
 //!
 //! What was judged wrong is kept for a while and shown again ([`replay`](super::replay)).
 //!
+//! It begins with the words of a list ([`lexicon`](super::lexicon)): where a list gives a word a weight, that is where its weight begins.
+//!
 //! A mailbox owner has a fourth view of his own: the words, hashed together with his address. It counts [`OWN`] times, so that what he said himself
 //! stands against what all others say. His samples teach the common views too; but once he has said [`FAIR`] times as much as the others on
 //! average, only what his own view does not know yet, and in steps that are as much smaller as he is louder; and his steps shrink with the share of
@@ -33,6 +35,7 @@
 use super::calibration::Calibration;
 use super::features::{Features, TABLE_BITS, of_owner};
 use super::kind::Kind;
+use super::lexicon::Lexicon;
 use super::owners::{Owner, Owners, RELIABLE};
 use super::replay::{self, Errors};
 
@@ -106,6 +109,8 @@ pub struct Judgement {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     pub(super) weights: Vec<f32>,
+    /// The digest of the list that it began with.
+    pub(super) began: u64,
     pub(super) curvature: Vec<u16>,
     pub(super) calibration: Calibration,
     /// What was judged wrong last.
@@ -119,10 +124,12 @@ pub struct Model {
 }
 
 impl Default for Model {
+    /// A model that knows nothing.
     fn default() -> Self {
         let size = 1 << TABLE_BITS;
         Self {
             weights: vec![0.0; size],
+            began: 0,
             curvature: vec![0; size],
             calibration: Calibration::default(),
             errors: Errors::default(),
@@ -134,6 +141,17 @@ impl Default for Model {
 }
 
 impl Model {
+    /// A model that knows the words of a list and has been taught nothing.
+    pub fn beginning(lexicon: &Lexicon) -> Self {
+        let mut model = Self { began: lexicon.digest(), ..Self::default() };
+        for (feature, known) in lexicon.weights() {
+            if let Some(weight) = model.weights.get_mut(feature as usize) {
+                *weight += known;
+            }
+        }
+        model
+    }
+
     /// Judges for an owner, or for nobody in particular; changes nothing.
     pub fn judge(&self, features: &Features, owner: Option<Owner>) -> Judgement {
         let [header, body, words] = views(features).map(|view| self.logit(view.iter().copied()));

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use gatepost::config::{ListenAddress, Seconds};
 use serde::Deserialize;
 
+use super::Lexicon;
+
 /// `[milter.learning]`: what people say of messages, and what is made of it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -17,6 +19,8 @@ pub struct Settings {
     /// The file that spares a start the reading of the whole log; by default `model` in the directory that systemd gives
     /// (`StateDirectory=`), and none without systemd.
     pub checkpoint: Option<PathBuf>,
+    /// What the model knows before anybody has taught it.
+    pub start: Start,
     /// Whether mail that a login answers is learned as wanted, for him who answers it.
     pub ham_from_replies: bool,
     /// Whether mail from those whom a login has written to, proven by SPF, DKIM or DMARC, is learned as wanted by him: as long as less ham
@@ -28,12 +32,24 @@ pub struct Settings {
     pub retention: Seconds,
 }
 
+/// What a model begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// The words of spam and of wanted mail that ship with the program.
+    #[default]
+    Words,
+    /// Nothing.
+    Nothing,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             enabled: true,
             listen: Vec::new(),
             checkpoint: None,
+            start: Start::Words,
             ham_from_replies: false,
             ham_from_correspondents: false,
             keep_judged: Seconds::new(14 * DAY),
@@ -65,6 +81,14 @@ impl Settings {
     /// Where to listen: nowhere when nothing is to be learned.
     pub fn listens(&self) -> Vec<ListenAddress> {
         if self.enabled { self.listen.clone() } else { Vec::new() }
+    }
+
+    /// The words that the model begins with.
+    pub fn lexicon(&self) -> Lexicon {
+        match self.start {
+            Start::Words => Lexicon::shipped(),
+            Start::Nothing => Lexicon::default(),
+        }
     }
 
     /// Where the checkpoint is.

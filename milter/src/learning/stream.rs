@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Extractor, Features, Judgement, Label, Model};
+use super::{Extractor, Features, Judgement, Label, Lexicon, Model};
 use crate::message::Message;
 
 /// How a stream is played.
@@ -29,9 +29,9 @@ pub struct Player {
 }
 
 impl Player {
-    /// A model that knows nothing.
-    pub fn new(playing: Playing) -> Self {
-        Self { playing, ..Self::default() }
+    /// A model that knows the words of a list.
+    pub fn new(playing: Playing, lexicon: &Lexicon) -> Self {
+        Self { model: Model::beginning(lexicon), playing, ..Self::default() }
     }
 
     /// Judges a message, and learns what is due.
@@ -286,7 +286,7 @@ mod tests {
         let spam = Message::from_eml(b"Subject: cheap pills\n\nbuy cheap pills\n");
         let ham = Message::from_eml(b"Subject: minutes\n\nof the meeting\n");
         let shown = |playing, rounds: usize| {
-            let mut player = Player::new(playing);
+            let mut player = Player::new(playing, &Lexicon::default());
             for _ in 0..rounds {
                 player.next(&spam, Label::Spam);
                 player.next(&ham, Label::Ham);

@@ -5,9 +5,14 @@
 //! alone and as a pair with the word before; parts of names and addresses (`mail.example.com`) also count alone. Text without spaces, such
 //! as Chinese, has no words here; the 5-grams see it.
 
+mod keys;
+
 use std::borrow::Cow;
 
 use super::features::feature;
+
+pub use keys::Key;
+pub(super) use keys::of_key;
 
 /// Words longer than this are encoded data.
 const MAX_WORD: usize = 60;
@@ -173,8 +178,7 @@ impl Words {
             let this = end(this);
             self.put(this, first, word.len(), Shape::Word);
             if let Some(before) = before {
-                let pair = this.wrapping_mul(31).wrapping_add(before.rotate_left(7));
-                self.put(pair, first, word.len(), Shape::Pair);
+                self.put(pair(before, this), first, word.len(), Shape::Pair);
             }
             if kinds & PARTED != 0 {
                 let mut from = first;
@@ -248,6 +252,10 @@ impl Found {
             (Shape::Order, _) => format!("order up to {lower}"),
         })
     }
+}
+
+fn pair(before: u64, this: u64) -> u64 {
+    this.wrapping_mul(31).wrapping_add(before.rotate_left(7))
 }
 
 /// The name and the attributes of a tag, from behind its `<`; it ends there.

@@ -215,11 +215,11 @@ pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
     symbol: "FROM_SUSPICIOUS_TLD",
     group: Group::Sender,
     weight: 1.8,
-    summary: "the author's domain is under a top-level domain that is mostly seen in unwanted mail",
+    summary: "the author's domain is in a zone (.top, .sa.com) that is mostly seen in unwanted mail",
     why: "cheap or free registration, thrown away after a day; honest owners as well, hence few points, and none on lists",
     check: Check::Facts(|facts| {
         let author = facts.people.author()?;
-        let suspicious = hosts::is_suspicious_top_level(hosts::top_level(&author.domain));
+        let suspicious = hosts::is_in_suspicious_zone(&author.domain);
         (suspicious && !is_list(&facts.headers)).then(|| Evidence::new(&author.domain))
     }),
 };

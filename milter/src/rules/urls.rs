@@ -131,15 +131,11 @@ pub const URL_SUSPICIOUS_TLD: Rule = Rule {
     symbol: "URL_SUSPICIOUS_TLD",
     group: Group::Urls,
     weight: 1.4,
-    summary: "a link to a top-level domain that is mostly seen in unwanted mail",
+    summary: "a link into a zone (.top, .sa.com) that is mostly seen in unwanted mail",
     why: "cheap or free registration; every one has honest owners, and mail whose author is there is not made worse by it (Rspamd: 3)",
     check: Check::Facts(|facts| {
         let author = facts.people.author().map_or("", |author| author.site.as_str());
-        found(facts, |url| {
-            url.is_named()
-                && url.site != author
-                && hosts::is_suspicious_top_level(hosts::top_level(&url.host))
-        })
+        found(facts, |url| url.is_named() && url.site != author && hosts::is_in_suspicious_zone(&url.host))
     }),
 };
 
