@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 /// Of what language a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// English.
+    /// Plainly English.
     English,
-    /// Another, or one that is not known here.
+    /// Another, or not plainly English: words of other languages are half as many as those of English, or more.
     Other,
     /// Too few words to tell.
     Unknown,
@@ -150,7 +150,7 @@ mod tests {
     fn english_is_told_from_others() {
         for (text, language) in [
             (
-                "Dear Bob, shall we meet on Thursday at noon, where we met the last time? The soup there was very good, and I have not seen you.",
+                "Dear Bob, shall we meet on Thursday, where they had such good soup? I have not seen you for far too long, and there is much that would interest you about the mountains.",
                 Language::English,
             ),
             (

@@ -87,7 +87,7 @@ pub const BAYES_SPAM_50: Rule = Rule {
 pub const BAYES_SPAM_80: Rule = Rule {
     symbol: "BAYES_SPAM_80",
     group: Group::Learned,
-    weight: 5.5,
+    weight: 6.0,
     summary: "what people have shown says spam: 80 to 95 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 6)),
