@@ -76,7 +76,7 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
             Err(error) => return Err(Unusable::Unreadable(error)),
         };
-        let mut bytes = Vec::with_capacity(LONGEST + 1);
+        let mut bytes = Vec::with_capacity(APART);
         (&mut file).take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
         Self::parse(&bytes, lexicon)
     }
@@ -85,7 +85,7 @@ impl Checkpoint {
     pub(super) fn unsealed(&self) -> Vec<u8> {
         let model = &self.model;
         // It never grows, which would be a second copy; what is not used of it takes no memory.
-        let mut out = Vec::with_capacity(LONGEST);
+        let mut out = Vec::with_capacity(APART);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORM.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
@@ -250,6 +250,9 @@ impl Rest<'_> {
 const MAGIC: &[u8] = b"GATEPOST MODEL\n";
 /// Grows with every change of what the model sees or how it learns.
 const FORM: u32 = 5;
+/// Room for a checkpoint, and more than glibc's heap ever takes in one piece (mallopt(3), `M_MMAP_THRESHOLD`): it goes back to the system whole, where
+/// the heap would keep it for the next one.
+const APART: usize = 33 * 1024 * 1024;
 /// No checkpoint is longer.
 const LONGEST: usize =
     (1 << TABLE_BITS) * 6 + 24 * (MAX_OWNERS + 1) + 4 * replay::MOST_FEATURES + 32 * replay::MOST + 512;
@@ -264,7 +267,7 @@ mod tests {
     impl Checkpoint {
         fn to_bytes(&self) -> Vec<u8> {
             let mut bytes = self.unsealed();
-            assert!(bytes.capacity() == LONGEST && bytes.len() + digest::SHA256_OUTPUT_LEN <= LONGEST);
+            assert!(bytes.capacity() == APART && bytes.len() + digest::SHA256_OUTPUT_LEN <= LONGEST);
             seal(&mut bytes);
             bytes
         }
