@@ -99,6 +99,11 @@ impl Database {
         &self.0.connections
     }
 
+    /// How long a question may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
     /// A pool of one connection to the server that is asked now, for `LISTEN`.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Error};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::config::SessionAttrs;
 
@@ -30,6 +30,8 @@ pub(crate) struct Servers {
     chosen: ArcSwap<Chosen>,
     doubted: AtomicBool,
     choosing: Mutex<()>,
+    /// Tells that another was chosen.
+    moved: Notify,
 }
 
 /// One server.
@@ -76,6 +78,7 @@ impl Servers {
             chosen: ArcSwap::from_pointee(Chosen { place: 0, turn: 0, pool }),
             doubted,
             choosing: Mutex::new(()),
+            moved: Notify::new(),
         }
     }
 
@@ -113,6 +116,18 @@ impl Servers {
         }
     }
 
+    /// Waits until another than the one of that turn is asked.
+    pub(crate) async fn moved_from(&self, turn: u64) {
+        loop {
+            // Before the look, so that nothing between the two is missed.
+            let moved = self.moved.notified();
+            if self.current().turn != turn {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// Whether the server must be one that can be written to.
     pub(crate) fn must_be_writable(&self) -> bool {
         self.needs == SessionAttrs::ReadWrite
@@ -132,6 +147,7 @@ impl Servers {
         );
         let pool = self.pool_options.clone().connect_lazy_with(server.options.clone());
         self.chosen.store(Arc::new(Chosen { place, turn: former.turn + 1, pool }));
+        self.moved.notify_waiters();
         // Marked as closed at once; its connections end as they come back, and none of them is waited for.
         drop(former.pool.close());
     }

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use sqlx::Executor;
 use sqlx::postgres::PgListener;
 
 use super::{Class, Directory};
-use crate::database::Trouble;
 
 pub(super) async fn watch(directory: Directory) {
     // Where the one before ended without a word, what it missed is not known.
@@ -17,10 +17,7 @@ pub(super) async fn watch(directory: Directory) {
     let mut pause = FIRST_PAUSE;
     let mut last_reason = String::new();
     loop {
-        let reason = tokio::select! {
-            reason = follow(&directory) => reason,
-            () = silence(&directory) => "the database does not answer".to_owned(),
-        };
+        let reason = follow(&directory).await;
         if directory.0.freshness.is_notified() {
             directory.contact_lost();
             pause = FIRST_PAUSE;
@@ -43,6 +40,16 @@ async fn follow(directory: &Directory) -> String {
 }
 
 async fn try_follow(directory: &Directory) -> Result<String, sqlx::Error> {
+    let servers = directory.0.database.pool().servers();
+    let turn = servers.chosen().await?.turn;
+    tokio::select! {
+        reason = try_listen(directory) => reason,
+        // What is asked there is not announced here, and the former one may live on.
+        () = servers.moved_from(turn) => Ok("another database server is asked".into()),
+    }
+}
+
+async fn try_listen(directory: &Directory) -> Result<String, sqlx::Error> {
     // Anew each time: another server may be asked by now.
     let mut listener = PgListener::connect_with(&directory.0.database.listener_pool().await?).await?;
     listener.eager_reconnect(false);
@@ -64,28 +71,22 @@ async fn try_follow(directory: &Directory) -> Result<String, sqlx::Error> {
     directory.0.freshness.contact_made();
     directory.doubt_all();
     tracing::info!("changes are announced by the database");
-    while let Some(notification) = listener.try_recv().await? {
+    loop {
+        let Ok(received) = tokio::time::timeout(HEARTBEAT, listener.try_recv()).await else {
+            // Asked of this very connection: a host that has died closes none, and others may by now lead to another host of its name.
+            let beat = tokio::time::timeout(directory.0.database.timeout(), listener.execute("SELECT 1"));
+            match beat.await {
+                Ok(answer) => answer?,
+                Err(_) => return Ok("the database does not answer".into()),
+            };
+            continue;
+        };
+        let Some(notification) = received? else { return Ok("the connection was lost".into()) };
         let (table, key) = notification.payload().split_once(' ').unwrap_or((notification.payload(), "*"));
         match Class::of_table(table) {
             Some(class) => directory.changed(class, key),
             None if table == "schema" => return Ok("the schema has changed".into()),
             None => tracing::debug!(table, "announcement of another table"),
-        }
-    }
-    Ok("the connection was lost".into())
-}
-
-/// Ends when the database leaves a heartbeat unanswered: a dead host closes no connection.
-async fn silence(directory: &Directory) {
-    loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        let database = &directory.0.database;
-        let beat = database.ask(sqlx::query("SELECT 1").execute(database.pool())).await;
-        if let Err(Trouble::Away(why)) = beat
-            && directory.0.freshness.is_notified()
-        {
-            tracing::debug!(%why, "no heartbeat");
-            return;
         }
     }
 }

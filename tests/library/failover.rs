@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gatepost::config::{self, DatabaseHosts, Seconds, SessionAttrs};
 use gatepost::database::{Database, Trouble};
+use gatepost::directory::{Directory, Lookup};
+use gatepost::mail::Address;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
@@ -20,6 +22,8 @@ enum Line {
     Cut,
     /// Accepted, never answered; who was connected hears no more either.
     Silent,
+    /// Another host has the name by now: who was connected to the former one hears no more, and who connects is led.
+    Moved,
 }
 
 /// One server.
@@ -44,15 +48,15 @@ impl Server {
                 let (socket, mut seen) = (socket.clone(), seen.clone());
                 tokio::spawn(async move {
                     let first = *seen.borrow_and_update();
-                    let server =
-                        if first == Line::Leads { UnixStream::connect(&socket).await.ok() } else { None };
+                    let is_led = matches!(first, Line::Leads | Line::Moved);
+                    let server = if is_led { UnixStream::connect(&socket).await.ok() } else { None };
                     if let Some(mut server) = server {
                         tokio::select! {
                             _ = copy_bidirectional(&mut client, &mut server) => return,
                             _ = seen.changed() => {}
                         }
                     }
-                    while *seen.borrow_and_update() == Line::Silent {
+                    while matches!(*seen.borrow_and_update(), Line::Silent | Line::Moved) {
                         if seen.changed().await.is_err() {
                             return;
                         }
@@ -186,4 +190,49 @@ async fn many_at_once_choose_once() {
         assert_eq!(task.await.unwrap(), Ok(1));
     }
     assert_eq!(dead.accepted(), 1, "every caller looked for a server of its own");
+}
+
+/// The host of the primary dies without a word: its connections stay open and say nothing, the one that listens too. Questions find the next server
+/// long before anything else would notice, and from then on only what the next server announces counts.
+#[tokio::test]
+async fn the_listening_moves_along_when_a_server_falls_silent() {
+    let cluster = postgres::Database::create().await;
+    cluster.install(true).await;
+    let (first, second) =
+        (Server::start(&cluster, Line::Leads).await, Server::start(&cluster, Line::Leads).await);
+    let database = database(&cluster, &[&first, &second], SessionAttrs::ReadWrite);
+    let directory = Directory::new(database.clone(), &config::Database::default());
+    directory.keep_roll();
+    let watch = tokio::spawn(directory.clone().watch());
+    until("all addresses are in memory", async || directory.kept().is_some()).await;
+    let dora = Address::parse("dora@example.com").unwrap();
+    assert_eq!(directory.mailbox(&dora).await, Lookup::None);
+    first.become_(Line::Silent);
+    until("the second is asked", async || asked(&database).await == Ok(1)).await;
+    cluster.sql("INSERT INTO users (domain, local) VALUES ('example.com', 'dora')").await;
+    until("what the second announces counts", async || directory.mailbox(&dora).await.is_found()).await;
+    until("all addresses are in memory again", async || directory.kept().is_some()).await;
+    cluster.sql("DELETE FROM users WHERE local = 'dora'").await;
+    until("and goes on to count", async || directory.mailbox(&dora).await.is_none()).await;
+    watch.abort();
+}
+
+/// The same where one name leads to another host from then on, as a floating address does: there is no other server to move to.
+#[tokio::test]
+async fn the_listening_begins_anew_when_its_own_connection_is_dead() {
+    let cluster = postgres::Database::create().await;
+    cluster.install(true).await;
+    let server = Server::start(&cluster, Line::Leads).await;
+    let database = database(&cluster, &[&server], SessionAttrs::Any);
+    let directory = Directory::new(database.clone(), &config::Database::default());
+    directory.keep_roll();
+    let watch = tokio::spawn(directory.clone().watch());
+    until("all addresses are in memory", async || directory.kept().is_some()).await;
+    let dora = Address::parse("dora@example.com").unwrap();
+    assert_eq!(directory.mailbox(&dora).await, Lookup::None);
+    server.become_(Line::Moved);
+    until("the other host is asked", async || asked(&database).await == Ok(1)).await;
+    cluster.sql("INSERT INTO users (domain, local) VALUES ('example.com', 'dora')").await;
+    until("what the other host announces counts", async || directory.mailbox(&dora).await.is_found()).await;
+    watch.abort();
 }
