@@ -50,6 +50,7 @@ conversations! {
     rate_limit_reject
     recipient
     sender_login
+    sender_login_shared
     relay_and_transport
     send_as
     senders

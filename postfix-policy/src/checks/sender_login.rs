@@ -4,7 +4,7 @@
 //! answers automatically needs it. Without a login it has no opinion unless `unauthenticated` asks for it: then nobody from outside may send
 //! as an address that is hosted here, which refuses lists and forwarders that keep the sender.
 
-use gatepost::directory::Lookup;
+use gatepost::directory::{Lookup, Recipient, Trace};
 use gatepost::mail::{Address, SmtpReply};
 use serde::Deserialize;
 
@@ -38,11 +38,15 @@ fn judge<'a>(circumstances: Circumstances<'a>, request: &'a Request) -> Opinion<
         if without && (!circumstances.config.sender_login.unauthenticated || circumstances.is_ours(request)) {
             return Lookup::None;
         }
-        let Ok(sender) = Address::parse(&request.sender) else {
+        let Some(sender) = Recipient::parse(&request.sender) else {
             // "alice" without a domain: Postfix completes it after this question, and nobody owns what is no address.
             return if without { Lookup::None } else { Lookup::Found(refuse("not owned by user", request)) };
         };
-        let owners = circumstances.sources.directory.owners(&sender).await;
+        // The same as the map `senders` asks, by the same settings.
+        let directory = &circumstances.sources.directory;
+        let settings = &circumstances.config.addresses;
+        let (extensions, shared) = (settings.extensions(directory), settings.shared_mailboxes_may_send);
+        let owners = directory.may_send(&sender, extensions, shared, &mut Trace::default()).await;
         if without {
             return match owners {
                 Lookup::Found(_) => Lookup::Found(refuse("not logged in", request)),
