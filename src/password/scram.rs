@@ -111,6 +111,18 @@ impl ScramVerifier {
         Zeroizing::new(format!("{},{},{},{}", self.iterations, *salt, *stored, *server))
     }
 
+    /// What PostgreSQL keeps of a role's password (pg_authid.rolpassword), to be given to `ALTER ROLE … PASSWORD` instead of it: the statement may be
+    /// logged. As PostgreSQL does, a password that SASLprep forbids is taken as it is.
+    pub fn for_postgresql(password: &str) -> Zeroizing<String> {
+        let prepared = Zeroizing::new(stringprep::saslprep(password).map_or(password.to_owned(), Into::into));
+        let mut salt = [0; 16];
+        rand::fill(&mut salt);
+        let verifier = Self::derive(ScramHash::Sha256, &prepared, salt.to_vec(), POSTGRESQL_ITERATIONS);
+        let [salt, stored, server] = [&verifier.salt, &verifier.stored_key, &verifier.server_key]
+            .map(|bytes| Zeroizing::new(STANDARD.encode(bytes.as_slice())));
+        Zeroizing::new(format!("SCRAM-SHA-256${POSTGRESQL_ITERATIONS}:{}${}:{}", *salt, *stored, *server))
+    }
+
     /// What somebody who is not there is asked for: the salt is the same each time, by a secret of this installation, and looks like any
     /// other; no proof is right.
     pub fn of_nobody(kind: ScramHash, secret: &[u8], login: &str) -> Self {
@@ -179,6 +191,12 @@ impl std::fmt::Debug for ScramVerifier {
 
 /// More than the least of RFC 7677 (4096), and still nothing that a telephone notices.
 const NEW_ITERATIONS: NonZeroU32 = match NonZeroU32::new(10_000) {
+    Some(iterations) => iterations,
+    None => NonZeroU32::MIN,
+};
+
+/// PostgreSQL's own number (scram_iterations).
+const POSTGRESQL_ITERATIONS: NonZeroU32 = match NonZeroU32::new(4096) {
     Some(iterations) => iterations,
     None => NonZeroU32::MIN,
 };

@@ -6,6 +6,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::config::Secret;
+use crate::password::ScramVerifier;
 
 /// What an installation found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +92,9 @@ async fn try_install(
     .execute(&mut *transaction)
     .await?;
     for (role, password) in passwords {
-        let statement =
-            format!("ALTER ROLE {} PASSWORD {}", quote(role, '"'), quote(password.expose(), '\''));
+        // Never the password itself: the server's log may have every statement.
+        let verifier = ScramVerifier::for_postgresql(password.expose());
+        let statement = format!("ALTER ROLE {} PASSWORD {}", quote(role, '"'), quote(&verifier, '\''));
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *transaction).await?;
     }
     sqlx::raw_sql("NOTIFY gatepost, 'schema *'").execute(&mut *transaction).await?;

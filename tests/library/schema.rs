@@ -99,6 +99,22 @@ async fn each_role_may_what_its_daemon_needs_and_no_more() {
     }
 }
 
+/// With `log_statement = ddl`, which many have on, the server's log has each ALTER ROLE as it came.
+#[tokio::test]
+async fn a_roles_password_is_not_in_the_servers_log() {
+    let database = Database::create().await;
+    database.sql(&format!("ALTER DATABASE {} SET log_statement = 'ddl'", database.name())).await;
+    let passwords = schema::ROLES.map(|role| (role, Secret::new(role.to_owned())));
+    schema::install(&mut connect(&database, "postgres").await, true, &passwords).await.unwrap();
+    let log = std::fs::read_to_string(database.socket().join("server.log")).unwrap();
+    for role in schema::ROLES {
+        assert!(log.contains(&format!("ALTER ROLE \"{role}\" PASSWORD 'SCRAM-SHA-256$4096:")), "{log}");
+        assert!(!log.contains(&format!("PASSWORD '{role}'")), "the password of {role} is in the log");
+        // And it is the right one.
+        sqlx::query("SELECT 1").execute(&mut connect(&database, role).await).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_failed_installation_changes_nothing() {
     let database = Database::create().await;
