@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use gatepost::config;
 use gatepost::directory::NextHop;
 use gatepost::mail::Domain;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::connection::{explain, has_schema, require_schema, violates};
 use super::{domain_dns, terminal};
@@ -163,18 +163,21 @@ async fn remove(connection: &mut PgConnection, domain: &Domain) -> anyhow::Resul
     let Some(kind) = kind_of(connection, domain).await? else {
         bail!("{domain} is not hosted here; `gatepost domain list`")
     };
+    // Of a domain that is in both tables one row less would make another kind of it.
+    let mut transaction = connection.begin().await.map_err(explain)?;
     if kind != "local" {
         sqlx::query("DELETE FROM gatepost.hosted_domains WHERE domain = $1")
             .bind(domain.as_str().to_owned())
-            .execute(&mut *connection)
+            .execute(&mut *transaction)
             .await
             .map_err(explain)?;
     }
-    if let Some(name) = stored(connection, domain).await? {
-        sqlx::query("DELETE FROM public.domains WHERE domain = $1").bind(name).execute(connection).await.map_err(|error| {
+    if let Some(name) = stored(&mut transaction, domain).await? {
+        sqlx::query("DELETE FROM public.domains WHERE domain = $1").bind(name).execute(&mut *transaction).await.map_err(|error| {
             if violates(&error, "23503") { anyhow!("{domain} still has users or aliases; remove those first (`gatepost user list {domain}`, `gatepost alias list {domain}`)") } else { explain(error) }
         })?;
     }
+    transaction.commit().await.map_err(explain)?;
     println!("{domain} removed");
     Ok(())
 }

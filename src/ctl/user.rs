@@ -5,7 +5,7 @@ use clap::Subcommand;
 use gatepost::config::{Seconds, Secret};
 use gatepost::mail::{Address, Domain};
 use gatepost::password::StoredHash;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::connection::{explain, violates};
 use super::{account, domain, scram, terminal};
@@ -157,13 +157,16 @@ async fn remove(connection: &mut PgConnection, address: &Address, yes: bool) -> 
         &format!("Remove {address}, {aliases} alias(es) that lead to it, and its shares?"),
         yes,
     )?;
+    // Both or neither: whoever gets the address next must not find what was of this one.
+    let mut transaction = connection.begin().await.map_err(explain)?;
     sqlx::query("DELETE FROM public.users WHERE domain = $1 AND local = $2")
         .bind(domain)
         .bind(local)
-        .execute(&mut *connection)
+        .execute(&mut *transaction)
         .await
         .map_err(explain)?;
-    account::forget(connection, address).await?;
+    account::forget(&mut transaction, address).await?;
+    transaction.commit().await.map_err(explain)?;
     println!("{address} removed, with {aliases} alias(es); its mail on disk stays");
     Ok(())
 }

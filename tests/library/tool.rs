@@ -159,6 +159,28 @@ async fn what_cannot_be_had_back_is_asked_about_first() {
     }
 }
 
+/// What takes several statements is done as a whole or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_removed_wholly_stays_whole() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    tool.ok("schema install");
+    tool.ok("apppassword add alice@example.com phone");
+    database
+        .sql("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not now'; END $$;
+              CREATE TRIGGER no BEFORE DELETE ON gatepost.app_passwords FOR EACH ROW EXECUTE FUNCTION no()")
+        .await;
+    assert!(tool.refused("user remove alice@example.com --yes").contains("not now"));
+    assert_eq!(database.sql("SELECT count(*) FROM users WHERE local = 'alice'").await, "1");
+    // Somebody made a relay domain of one that has mailboxes: without its row it would be a local domain again.
+    database.sql("INSERT INTO gatepost.hosted_domains (domain, kind, next_hop) VALUES ('123qwe.com', 'relay', 'a.test')").await;
+    assert!(tool.refused("domain remove 123qwe.com").contains("still has users"));
+    assert_eq!(
+        database.sql("SELECT kind FROM gatepost.hosted_domains WHERE domain = '123qwe.com'").await,
+        "relay"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_installed_is_said_to_programs_too() {
     let database = Database::create().await;
