@@ -31,12 +31,10 @@ pub enum Service {
 /// How a login proved who it is.
 #[derive(Clone, Copy, Debug)]
 pub enum Proof<'a> {
-    /// With its main password.
+    /// With its main password, or what counts as that: a token, a certificate.
     Main,
     /// With an app password.
     App(&'a AppPassword),
-    /// With what somebody else vouches for: a token, a certificate.
-    Vouched,
     /// A master, with its own main password, by that right.
     Master(&'a Mastery),
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::dovecot::{Dovecot, release};
-use crate::instance::{Instance, Lines};
+use crate::instance::{Instance, Lines, until};
 
 /// Who gives tokens out.
 struct Issuer {
@@ -47,6 +47,11 @@ impl Issuer {
 
     /// A token for alice, but for `change`.
     fn token(&self, change: Value) -> String {
+        self.token_by("k1", change)
+    }
+
+    /// The same, signed by a key that the issuer calls so.
+    fn token_by(&self, key_id: &str, change: Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = json!({"iss": "https://id.example", "aud": ["mail"], "exp": now + 300, "email": "alice@example.com"});
         for (name, value) in change.as_object().unwrap() {
@@ -54,7 +59,7 @@ impl Issuer {
             let is_time = matches!(name.as_str(), "exp" | "nbf");
             claims[name] = if is_time { json!(now as i64 + value.as_i64().unwrap()) } else { value.clone() };
         }
-        let header = json!({"alg": "RS256", "kid": "k1", "typ": "JWT"});
+        let header = json!({"alg": "RS256", "kid": key_id, "typ": "JWT"});
         let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let key = self.directory.path().join("key");
         let signature = openssl(&["dgst", "-sha256", "-sign", key.to_str().unwrap()], signed.as_bytes());
@@ -253,6 +258,35 @@ async fn keys_are_fetched_once_and_an_issuer_that_is_away_makes_no_token_bad() {
         }
         instance.stop().await;
     }
+}
+
+/// Whether a key that was not there when the keys were last read is one of the issuer's, only the issuer knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_key_of_an_issuer_that_is_away_makes_no_token_bad() {
+    let issuer = Issuer::new();
+    let jwks = issuer.jwks.to_string();
+    let asked = AtomicU32::new(0);
+    let (port, _) = http(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => ("200 OK", jwks.clone()),
+        _ => ("503 Service Unavailable", String::new()),
+    })
+    .await;
+    let instance = Instance::start(&format!(
+        "{MECHANISMS}\n[dovecot-auth.oauth]\njwks-url = \"http://127.0.0.1:{port}/certs\"\nissuer = \"https://id.example\"\naudience = \"mail\""
+    ))
+    .await;
+    let mut lines = instance.lines("login").await;
+    lines.handshake(1).await;
+    let (mechanism, old) = &messages("alice@example.com", &issuer.token(json!({})))[0];
+    assert_eq!(log_in(&mut lines, mechanism, old).await.0, "OK\tuser=alice@example.com");
+    let (mechanism, new) = &messages("alice@example.com", &issuer.token_by("k2", json!({})))[0];
+    // The issuer was just asked, and knew no such key; soon it is asked again, and does not answer.
+    let away = "FAIL\tuser=alice@example.com\tcode=temp_fail";
+    until("nobody can say", async || log_in(&mut lines, mechanism, new).await.0 == away).await;
+    // What the last keys say is still said.
+    assert_eq!(log_in(&mut lines, mechanism, old).await.0, "OK\tuser=alice@example.com");
+    assert_eq!(log_in(&mut lines, mechanism, new).await.0, away);
+    instance.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

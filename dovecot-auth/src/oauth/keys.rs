@@ -31,7 +31,7 @@ struct State {
     set: Option<Arc<KeySet>>,
     read_at: Option<Instant>,
     tried_at: Option<Instant>,
-    /// Why there are none.
+    /// Why they could not be read the last time; empty where they could.
     trouble: String,
 }
 
@@ -58,11 +58,11 @@ impl Keys {
         state.answer()
     }
 
-    /// The keys as they are now, if they were not looked at a moment ago.
+    /// The keys as they are now, if they were not looked at a moment ago. While the issuer cannot be reached, nobody can say: it may have others by now.
     pub(super) async fn newer(&self) -> Lookup<Arc<KeySet>> {
         let mut state = self.state.lock().await;
         self.refresh(&mut state).await;
-        state.answer()
+        if state.trouble.is_empty() { state.answer() } else { state.unavailable() }
     }
 
     async fn refresh(&self, state: &mut State) {
@@ -78,6 +78,7 @@ impl Keys {
             Ok(set) => {
                 state.set = Some(Arc::new(set));
                 state.read_at = Some(Instant::now());
+                state.trouble.clear();
             }
             Err(why) => {
                 tracing::warn!(%why, "the issuer's keys cannot be read; the last ones count");
@@ -91,8 +92,12 @@ impl State {
     fn answer(&self) -> Lookup<Arc<KeySet>> {
         match &self.set {
             Some(set) => Lookup::Found(Arc::clone(set)),
-            None => Lookup::Unavailable(format!("the issuer's keys: {}", self.trouble)),
+            None => self.unavailable(),
         }
+    }
+
+    fn unavailable(&self) -> Lookup<Arc<KeySet>> {
+        Lookup::Unavailable(format!("the issuer's keys: {}", self.trouble))
     }
 }
 
