@@ -113,9 +113,15 @@ impl Directory {
     }
 
     fn known_destinations(&self, address: &Address) -> Known<Arc<[Address]>> {
-        self.0
-            .roll
-            .ask(address, self.0.freshness.stale_limit(), |roll| roll.destinations(address).map(Arc::from))
+        let stale_limit = self.0.freshness.stale_limit();
+        let known = self.0.roll.ask(address, stale_limit, |roll| roll.destinations(address));
+        match known {
+            // There is an alias, and a destination that is no address: never "none".
+            Known::Sure(Some(list)) | Known::Last(Some(list)) if list.is_empty() => Known::Nothing,
+            Known::Sure(list) => Known::Sure(list.map(Arc::from)),
+            Known::Last(list) => Known::Last(list.map(Arc::from)),
+            Known::Nothing => Known::Nothing,
+        }
     }
 
     /// The mailbox, asked of the database.

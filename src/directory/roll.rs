@@ -33,7 +33,7 @@ pub(super) struct Roll {
 struct Entry {
     /// Where the folded local part begins in `names`.
     local: u32,
-    /// Where the destinations of the alias begin in `names`; 0 if it is none.
+    /// Where the destinations of the alias begin in `names`; 0 if it is none, [`UNREADABLE`] if one of them is no address.
     destinations: u32,
     domain: u32,
     /// How long the local part is: at most 64.
@@ -53,10 +53,14 @@ impl Roll {
         self.entry(address).is_some_and(|entry| entry.mailbox)
     }
 
-    /// Where the alias of this address leads.
+    /// Where the alias of this address leads; an empty list if one of its destinations is no address, which the database is to be asked about.
     pub(super) fn destinations(&self, address: &Address) -> Option<Vec<Address>> {
         let entry = self.entry(address).filter(|entry| entry.destinations > 0)?;
-        Some(self.listed(entry.destinations as usize))
+        Some(if entry.destinations == UNREADABLE {
+            Vec::new()
+        } else {
+            self.listed(entry.destinations as usize)
+        })
     }
 
     /// How many addresses there are, mailboxes and aliases.
@@ -80,6 +84,9 @@ impl Roll {
     ) -> Result<(), Full> {
         let Some(number) = self.number(local, domain, !to.is_empty())? else { return Ok(()) };
         let at = if to.is_empty() { 0 } else { u32::try_from(self.names.len()).map_err(|_| Full)? };
+        if at == UNREADABLE {
+            return Err(Full);
+        }
         if !to.is_empty() {
             let list = &to[..to.len().min(MAX_DESTINATIONS)];
             self.names.extend(u16::try_from(list.len()).map_err(|_| Full)?.to_le_bytes());
@@ -91,6 +98,13 @@ impl Roll {
             }
         }
         self.change(Some(number), |entry| entry.destinations = at);
+        Ok(())
+    }
+
+    /// Notes that one of the alias's destinations is no address.
+    fn set_unreadable(&mut self, local: &str, domain: &Domain) -> Result<(), Full> {
+        let number = self.number(local, domain, true)?;
+        self.change(number, |entry| entry.destinations = UNREADABLE);
         Ok(())
     }
 
@@ -267,8 +281,8 @@ impl Book for Roll {
 struct Reading {
     roll: Roll,
     spellings: Spellings,
-    /// The alias whose rows are passing, in its folded spelling.
-    alias: Option<(Address, Vec<Address>)>,
+    /// The alias whose rows are passing, in its folded spelling; an empty list as with [`Roll::destinations`].
+    alias: Option<(Address, Option<Vec<Address>>)>,
 }
 
 impl Reading {
@@ -278,34 +292,38 @@ impl Reading {
         else {
             return Ok(());
         };
-        let Ok(destination) = questions::destination(destination) else { return Ok(()) };
-        match &mut self.alias {
-            Some((current, list)) if *current == address => {
-                if !list.contains(&destination) {
-                    list.push(destination);
-                }
-            }
-            _ => {
-                self.end_alias()?;
-                // Another spelling of the same alias may have passed before.
-                let mut list = self.roll.destinations(&address).unwrap_or_default();
-                if !list.contains(&destination) {
-                    list.push(destination);
-                }
-                self.alias = Some((address, list));
-            }
+        if self.alias.as_ref().is_none_or(|(current, _)| *current != address) {
+            self.end_alias()?;
+        }
+        // Another spelling of the same alias may have passed before.
+        let (_, list) = self.alias.get_or_insert_with(|| {
+            let before = self.roll.destinations(&address);
+            (address, before)
+        });
+        match (list, questions::destination(destination)) {
+            (list, Err(_)) => *list = Some(Vec::new()),
+            (Some(list), _) if list.is_empty() => {}
+            (Some(list), Ok(destination)) if list.contains(&destination) => {}
+            (list, Ok(destination)) => list.get_or_insert_default().push(destination),
         }
         Ok(())
     }
 
     fn end_alias(&mut self) -> Result<(), Full> {
         match self.alias.take() {
-            Some((address, list)) => self.roll.set_destinations(address.local(), address.domain(), &list),
+            Some((address, Some(list))) if list.is_empty() => {
+                self.roll.set_unreadable(address.local(), address.domain())
+            }
+            Some((address, list)) => {
+                self.roll.set_destinations(address.local(), address.domain(), &list.unwrap_or_default())
+            }
             None => Ok(()),
         }
     }
 }
 
+/// For an offset; `names` never grows so long.
+const UNREADABLE: u32 = u32::MAX;
 /// More than the engine follows.
 const MAX_DESTINATIONS: usize = 2000;
 

@@ -299,3 +299,28 @@ async fn every_question_of_a_key_uses_an_index() {
         }
     }
 }
+
+/// A row that somebody wrote by hand. Mail for the alias waits until it is put right, from memory as from the database.
+#[tokio::test]
+async fn an_alias_whose_destination_is_no_address_is_never_unknown() {
+    let database = Database::create().await;
+    database.install(true).await;
+    database.sql("INSERT INTO gatepost.aliases VALUES ('broken', 'example.com', 'a b@c d'), ('half', 'example.com', 'alice@example.com'), ('half', 'example.com', 'zoe@c d')").await;
+    let directory = directory(&database.config());
+    let asked = async |local: &str| directory.destinations(&address(&format!("{local}@example.com"))).await;
+    let is_broken =
+        |answer: &Lookup<_>| matches!(answer, Lookup::Misconfigured(why) if why.contains("no address"));
+    for local in ["broken", "half"] {
+        assert!(is_broken(&asked(local).await), "{local}, by the database");
+    }
+    directory.keep_roll();
+    tokio::spawn(directory.clone().watch());
+    until("all addresses are in memory", async || directory.kept().is_some()).await;
+    for local in ["broken", "half"] {
+        assert!(is_broken(&asked(local).await), "{local}, from memory: {:?}", asked(local).await);
+    }
+    assert_eq!(asked("nobody").await, Lookup::None);
+    database.sql("DELETE FROM gatepost.aliases WHERE destination LIKE '% d'").await;
+    until("it is put right", async || asked("half").await.is_found() && asked("broken").await.is_none())
+        .await;
+}
