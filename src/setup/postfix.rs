@@ -94,6 +94,10 @@ fn value(treated: &Treated, facts: &Facts, postfix: &PostfixFacts, wish: &Wish, 
         How::Switch => Some(example.to_owned()),
         How::Milters => Some(milters(treated.parameter, there, example)),
         How::Table => Some(table(there.unwrap_or_default(), example)),
+        How::AliasDomains => Some(alias_domains(
+            there.unwrap_or("$virtual_alias_maps"),
+            postfix.settings.get("virtual_alias_maps").map(String::as_str).unwrap_or_default(),
+        )),
         How::Restrictions => Some(restrictions(there.unwrap_or_default(), example)),
         // Debian writes some of them at installation; on a new server the example counts.
         How::New => new.then(|| example.to_owned()),
@@ -131,13 +135,43 @@ fn milters(parameter: &str, there: Option<&str>, example: &str) -> String {
     [ours.to_owned()].into_iter().chain(kept).collect::<Vec<_>>().join(", ")
 }
 
-/// What was there, then ours.
+/// What was there, with ours in the place of tables whose work it does now, or behind: mail for an alias that stands in a file of the admin's is
+/// not to bounce.
 fn table(there: &str, example: &str) -> String {
-    let mut tables = words(there);
-    if !tables.iter().any(|one| squeezed(one) == squeezed(example)) {
+    let mut tables: Vec<String> = Vec::new();
+    for one in words(there) {
+        let one = if is_replaced_table(&one) { example.to_owned() } else { one };
+        if !tables.contains(&one) {
+            tables.push(one);
+        }
+    }
+    // `tls-tlsrpt` is the map `tls` in another form.
+    if !tables.iter().any(|one| squeezed(one).starts_with(&squeezed(example))) {
         tables.push(example.to_owned());
     }
     tables.join(", ")
+}
+
+/// The tables of aliases that stay may name domains too (virtual(5)); ours does not.
+fn alias_domains(there: &str, alias_maps: &str) -> String {
+    let ours = example::parameter("virtual_alias_maps").unwrap_or_default();
+    let mut tables: Vec<String> = Vec::new();
+    for one in words(there) {
+        let of_aliases = matches!(one.as_str(), "$virtual_alias_maps" | "${virtual_alias_maps}");
+        let meant = if of_aliases { words(alias_maps) } else { vec![one] };
+        for one in meant {
+            if !is_replaced_table(&one) && one != ours && !tables.contains(&one) {
+                tables.push(one);
+            }
+        }
+    }
+    tables.join(", ")
+}
+
+/// The tutorial's SQL, and tables of programs whose work is ours now.
+fn is_replaced_table(table: &str) -> bool {
+    let table = table.strip_prefix("proxy:").unwrap_or(table);
+    table.starts_with("pgsql:") || is_replaced_milter(table).is_some()
 }
 
 /// Ours, then what was there.
@@ -169,6 +203,7 @@ fn services(postfix: &PostfixFacts, plan: &mut Plan) {
         let Some(example) = example::parameter(parameter) else { continue };
         let wanted = match treated.how {
             How::Switch if !value.is_empty() => example.to_owned(),
+            How::Table if !value.is_empty() => table(value, example),
             How::Milters if !value.is_empty() => {
                 milters("smtpd_milters", Some(value), example::parameter("smtpd_milters").unwrap_or(example))
             }
@@ -359,6 +394,28 @@ mod tests {
             ("pcre:/etc/postfix/out", format!("pcre:/etc/postfix/out, {checks}")),
         ] {
             assert_eq!(table(there, checks), expected);
+        }
+        let ours = "socketmap:unix:run/gatepost/socketmap.sock:tls";
+        for (there, expected) in [
+            ("", ours.to_owned()),
+            ("pgsql:/a.cf, proxy:pgsql:/b.cf", ours.to_owned()),
+            ("socketmap:inet:127.0.0.1:8461:postfix", ours.to_owned()),
+            ("hash:/a pgsql:/b.cf hash:/c", format!("hash:/a, {ours}, hash:/c")),
+            ("hash:/a", format!("hash:/a, {ours}")),
+            (ours, ours.to_owned()),
+            (&format!("{ours}-tlsrpt"), format!("{ours}-tlsrpt")),
+        ] {
+            assert_eq!(table(there, ours), expected, "{there}");
+        }
+        let aliases = "socketmap:unix:run/gatepost/socketmap.sock:aliases";
+        for (there, maps, expected) in [
+            ("$virtual_alias_maps", "pgsql:/a.cf", ""),
+            ("$virtual_alias_maps", "hash:/a, pgsql:/b.cf", "hash:/a"),
+            ("list.test ${virtual_alias_maps}", &format!("hash:/a, {aliases}"), "list.test, hash:/a"),
+            ("", "hash:/a", ""),
+            ("hash:/d", "pgsql:/a.cf", "hash:/d"),
+        ] {
+            assert_eq!(alias_domains(there, maps), expected, "{there} {maps}");
         }
         let example = example::parameter("smtpd_data_restrictions").unwrap();
         assert_eq!(restrictions("", example), example);

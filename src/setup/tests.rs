@@ -440,3 +440,37 @@ fn what_stood_beside_the_tutorials_server_is_known() {
     // Every step has its reason and its way back.
     assert!(plan.steps.iter().all(|planned| !planned.why.is_empty() && !planned.undo.is_empty()));
 }
+
+/// Whoever has aliases in a file beside the tutorial's SQL would see mail for them bounce.
+#[test]
+fn tables_of_the_admins_own_stay() {
+    let mut facts = tutorial();
+    let postfix = facts.postfix.as_mut().unwrap();
+    for (parameter, value) in [
+        ("virtual_alias_maps", "hash:/etc/postfix/virtual, pgsql:/etc/postfix/pgsql-virtual-alias-maps.cf"),
+        ("virtual_mailbox_domains", "lists.test pgsql:/etc/postfix/pgsql-virtual-mailbox-domains.cf"),
+        ("smtp_tls_policy_maps", "hash:/etc/postfix/tls_policy"),
+    ] {
+        postfix.settings.insert(parameter.to_owned(), value.to_owned());
+    }
+    let plan = plan(&facts, &Wish::default());
+    let settings = settings(&plan);
+    let set = |parameter: &str| {
+        settings.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str())
+    };
+    let ours = |map: &str| format!("socketmap:unix:run/gatepost/socketmap.sock:{map}");
+    assert_eq!(set("virtual_alias_maps"), Some(&*format!("hash:/etc/postfix/virtual, {}", ours("aliases"))));
+    assert_eq!(set("virtual_alias_domains"), Some("hash:/etc/postfix/virtual"));
+    assert_eq!(set("virtual_mailbox_domains"), Some(&*format!("lists.test, {}", ours("domains"))));
+    assert_eq!(set("virtual_mailbox_maps"), Some(&*ours("mailboxes")));
+    assert_eq!(set("smtp_tls_policy_maps"), Some(&*format!("hash:/etc/postfix/tls_policy, {}", ours("tls"))));
+    // Once more: there is nothing left to do.
+    let postfix = facts.postfix.as_mut().unwrap();
+    postfix.settings.extend(settings.iter().cloned());
+    let again = super::plan(&facts, &Wish::default());
+    let left = self::settings(&again);
+    assert!(
+        !left.iter().any(|(name, _)| name.starts_with("virtual_") || name.starts_with("smtp_")),
+        "{left:?}"
+    );
+}

@@ -13,8 +13,10 @@ pub(super) enum How {
     Switch,
     /// Set on every server; milters of others stay behind ours.
     Milters,
-    /// A table of ours behind those that are there.
+    /// A table of ours in the place of the tutorial's SQL, or behind; others that are there stay.
     Table,
+    /// Domains that have aliases alone: those of tables that stay.
+    AliasDomains,
     /// Ours come in front of the restrictions that are there, those of replaced programs go.
     Restrictions,
     /// Set on a new server, or where main.cf does not set it and the default would harm.
@@ -62,19 +64,19 @@ pub(super) const PARAMETERS: &[Treated] = &[
     Treated { parameter: "smtp_tls_CApath", how: How::New, why: "whom MTA-STS is proven by" },
     Treated {
         parameter: "smtp_tls_policy_maps",
-        how: How::Switch,
+        how: How::Table,
         why: "DANE and MTA-STS of those we deliver to",
     },
     Treated {
         parameter: "virtual_mailbox_domains",
-        how: How::Switch,
+        how: How::Table,
         why: "who is here: gatepost-postfix-policy, from memory",
     },
-    Treated { parameter: "virtual_mailbox_maps", how: How::Switch, why: "who is here" },
-    Treated { parameter: "virtual_alias_maps", how: How::Switch, why: "who is somebody else" },
+    Treated { parameter: "virtual_mailbox_maps", how: How::Table, why: "who is here" },
+    Treated { parameter: "virtual_alias_maps", how: How::Table, why: "who is somebody else" },
     Treated {
         parameter: "virtual_alias_domains",
-        how: How::Switch,
+        how: How::AliasDomains,
         why: "its default would ask the aliases for every domain, in vain",
     },
     Treated { parameter: "virtual_transport", how: How::New, why: "Dovecot delivers" },
@@ -83,7 +85,7 @@ pub(super) const PARAMETERS: &[Treated] = &[
         how: How::Switch,
         why: "Dovecot 2.4 takes no more than 10 deliveries to one user at once",
     },
-    Treated { parameter: "smtpd_sender_login_maps", how: How::Switch, why: "who may send as whom" },
+    Treated { parameter: "smtpd_sender_login_maps", how: How::Table, why: "who may send as whom" },
     Treated {
         parameter: "smtpd_data_restrictions",
         how: How::Restrictions,
