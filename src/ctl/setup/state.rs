@@ -154,10 +154,14 @@ impl State {
         put(&self.directory.join(FILE), serde_json::to_string_pretty(self)?.as_bytes(), 0o600, None)
     }
 
-    /// The files whose contents are not what they were given.
+    /// The files whose contents are neither what they were given nor, where an `--undo` stopped in the middle, what they were before.
     fn strangers(&self) -> Vec<&Path> {
-        let differs =
-            |file: &&Changed| std::fs::read(&file.path).ok().map(|contents| digest(&contents)) != file.given;
+        let read = |path: &Path| std::fs::read(path).ok().map(|contents| digest(&contents));
+        let differs = |file: &&Changed| {
+            let now = read(&file.path);
+            let before = file.copy.as_ref().and_then(|copy| read(&self.directory.join(copy)));
+            now != file.given && now != before
+        };
         self.files.iter().filter(differs).map(|file| file.path.as_path()).collect()
     }
 }
@@ -288,3 +292,30 @@ async fn reload(host: &Host, where_: &Where) -> anyhow::Result<()> {
 }
 
 const FILE: &str = "state.json";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    /// PostgreSQL may be away when it is to read its files again: then `--undo` ends in the middle, and is called once more.
+    #[test]
+    fn what_was_put_back_already_is_nobody_elses_change() {
+        let place = tempfile::tempdir().unwrap();
+        let (old, new) = (place.path().join("main.cf"), place.path().join("99-gatepost.conf"));
+        std::fs::write(&old, "before").unwrap();
+        let mut state = State::open(&place.path().join("state")).unwrap();
+        for path in [&old, &new] {
+            state.keep(path).unwrap();
+            put(path, b"ours", 0o644, None).unwrap();
+            state.changed(path).unwrap();
+        }
+        assert!(state.strangers().is_empty());
+        std::fs::write(&old, "before").unwrap();
+        std::fs::remove_file(&new).unwrap();
+        assert_eq!(state.strangers(), Vec::<&Path>::new());
+        std::fs::write(&old, "theirs").unwrap();
+        std::fs::write(&new, "theirs").unwrap();
+        assert_eq!(state.strangers(), [old.as_path(), new.as_path()]);
+    }
+}
