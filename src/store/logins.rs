@@ -9,6 +9,7 @@ use super::Store;
 use crate::config::Network;
 use crate::database::Trouble;
 use crate::directory::{Class, Lookup};
+use crate::mail::Address;
 
 /// One login that succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -201,11 +202,40 @@ impl Store {
             .map(|rows| rows.iter().filter_map(|(network,)| network.parse().ok()).collect())
     }
 
-    /// Forgets what is old. Call it now and then.
+    /// Forgets what is old, and lets the app passwords of users that are gone expire. Call it now and then.
     pub async fn forget_logins(&self) -> Lookup<()> {
         let query = sqlx::query(include_str!("queries/forget_logins.sql"));
         let database = &self.0.database;
-        Lookup::from(database.ask(query.execute(database.pool())).await.map(|_| Some(())))
+        match database.ask(query.execute(database.pool())).await {
+            Ok(_) => Lookup::from(self.expire_app_passwords().await.map(Some)),
+            Err(trouble) => trouble.into(),
+        }
+    }
+
+    /// Only of whoever is certainly not there: a domain may stand in the database in another form than in a login.
+    async fn expire_app_passwords(&self) -> Result<(), Trouble> {
+        let database = &self.0.database;
+        let mut last = String::new();
+        loop {
+            let query = sqlx::query_scalar::<_, String>(include_str!("queries/app_passwords_of_nobody.sql"))
+                .bind(last)
+                .bind(PAGE);
+            let logins = database.ask(query.fetch_all(database.pool())).await?;
+            let Some(end) = logins.last() else { return Ok(()) };
+            last = end.clone();
+            let mut gone = Vec::new();
+            for login in logins {
+                let is_gone = match Address::parse(&login) {
+                    Ok(address) => self.0.directory.mailbox(&address).await.is_none(),
+                    Err(_) => true,
+                };
+                gone.extend(is_gone.then_some(login));
+            }
+            if !gone.is_empty() {
+                let query = sqlx::query(include_str!("queries/expire_app_passwords.sql")).bind(gone);
+                database.ask(query.execute(database.pool())).await?;
+            }
+        }
     }
 
     /// Waits until another daemon may have written wrong passwords down; for one follower.
@@ -218,5 +248,7 @@ fn text(address: Option<IpAddr>) -> Option<String> {
     address.map(|address| address.to_canonical().to_string())
 }
 
+/// Logins that are looked at together.
+const PAGE: i64 = 500;
 /// An address that nobody logs in from.
 const NOWHERE: &str = "0.0.0.0";
