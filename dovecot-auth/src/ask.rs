@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use gatepost::config::Secret;
+use gatepost::daemon::print_line;
 use gatepost::directory::Lookup;
 
 use crate::attempt::Circumstances;
@@ -161,7 +162,9 @@ fn code_of<T>(answer: &Lookup<T>) -> u8 {
 }
 
 fn print(out: &[u8], code: u8) -> ExitCode {
-    print!("{}", String::from_utf8_lossy(out));
+    if let Some(lines) = String::from_utf8_lossy(out).strip_suffix('\n') {
+        print_line(lines);
+    }
     code.into()
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use gatepost::daemon::print_line;
 use gatepost::directory::Trace;
 
 use crate::protocol::{policy, socketmap};
@@ -44,9 +45,9 @@ impl Ask {
         let mut trace = if explain { Trace::on() } else { Trace::default() };
         let reply = service.look_up_traced(question.as_bytes(), &mut trace).await;
         for step in trace.steps() {
-            println!("  {step}");
+            print_line(&format!("  {step}"));
         }
-        println!("{}", reply.text().trim_end());
+        print_line(reply.text().trim_end());
         Ok(match reply {
             socketmap::Reply::Found(_) => ExitCode::SUCCESS,
             socketmap::Reply::NotFound => ExitCode::FAILURE,
@@ -65,7 +66,7 @@ impl Ask {
         let request =
             policy::Request::parse(format!("{}\n\n", lines.join("\n")).as_bytes()).context("ask policy")?;
         let endpoint = self.endpoint.checked_sub(1).context("endpoints are counted from 1")?;
-        println!("action={}", service.judge(endpoint, &request).await.text());
+        print_line(&format!("action={}", service.judge(endpoint, &request).await.text()));
         Ok(ExitCode::SUCCESS)
     }
 }

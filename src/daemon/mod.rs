@@ -249,18 +249,18 @@ async fn check<D: Daemon>(source: ConfigSource) -> anyhow::Result<ExitCode> {
         .path
         .as_ref()
         .map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
-    println!("{}: {origin} is good", D::NAME);
+    print_line(&format!("{}: {origin} is good", D::NAME));
     for endpoint in daemon.endpoints(&config.service) {
         for address in endpoint.listen() {
-            println!("  {:<10} {address}", endpoint.name());
+            print_line(&format!("  {:<10} {address}", endpoint.name()));
         }
     }
-    println!("{:#?}\n{:#?}\n{:#?}", config.database, config.dns, config.dkim);
-    println!("{:#?}\n{:#?}\n{:#?}", config.log, config.limits, config.service);
+    print_line(&format!("{:#?}\n{:#?}\n{:#?}", config.database, config.dns, config.dkim));
+    print_line(&format!("{:#?}\n{:#?}\n{:#?}", config.log, config.limits, config.service));
     let database = parts.directory.database();
     if let Err(trouble) = database.ask(sqlx::query("SELECT 1").execute(database.pool())).await {
         // The daemon starts all the same, and answers "try later" until the database is there.
-        println!("{}: note: {trouble}", D::NAME);
+        print_line(&format!("{}: note: {trouble}", D::NAME));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -303,10 +303,16 @@ pub fn print_page(program: &str, page: &Path, regions: &[manual::Region]) -> Exi
     }
 }
 
-/// Prints a line; a reader that went away (`| head`) is no failure.
+/// Prints a line. A reader that went away (`| head`) is no failure; a disk that is full ends the program with [`SOFTWARE`].
 pub fn print_line(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{line}");
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("cannot write to standard output: {error}");
+            std::process::exit(SOFTWARE.into());
+        }
+        _ => {}
+    }
 }
 
 /// Starts logging for `ask` and the like: warnings on stderr.

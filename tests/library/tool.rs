@@ -181,6 +181,29 @@ async fn what_cannot_be_removed_wholly_stays_whole() {
     );
 }
 
+/// `| head -1` is no failure of what was done; a full disk is one of what was to be written.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_no_further_is_no_failure_and_a_full_disk_is_one() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    let run = |arguments: &str, stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        command.arg("--config").arg(tool.dir().join("gatepost.toml")).args(arguments.split_whitespace());
+        let output = command.stdout(stdout).stderr(Stdio::piped()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in
+        ["schema install", "schema status", "schema print", "domain list", "domain add x.example"]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(arguments, writer.into()), (0, String::new()), "{arguments}");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = run(&arguments.replace("x.example", "y.example"), full.into());
+        assert!(code == 70 && said.contains("cannot write to standard output"), "{arguments}: {code} {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_installed_is_said_to_programs_too() {
     let database = Database::create().await;
