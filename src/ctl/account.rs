@@ -3,7 +3,7 @@
 use anyhow::bail;
 use gatepost::config::Seconds;
 use gatepost::mail::Address;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::connection::{explain, require_schema};
 use super::{apppassword, logins, terminal, user};
@@ -94,24 +94,40 @@ pub(super) async fn show(
     Ok(())
 }
 
-/// Whoever gets the address next inherits nothing.
+/// Whoever gets the address next inherits nothing: no way in, no right, and nothing to read.
 pub(super) async fn forget(connection: &mut PgConnection, login: &Address) -> anyhow::Result<()> {
-    let (there,): (bool,) = sqlx::query_as("SELECT to_regclass('gatepost.app_passwords') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(explain)?;
-    if !there {
-        return Ok(());
-    }
-    for statement in [
-        "DELETE FROM gatepost.app_passwords WHERE login = $1",
-        "DELETE FROM gatepost.login_rules WHERE scope = $1",
-        "DELETE FROM gatepost.login_locks WHERE login = $1",
-        "DELETE FROM gatepost.master_users WHERE $1 IN (master, scope)",
-        "DELETE FROM gatepost.last_logins WHERE login = $1",
-        "DELETE FROM gatepost.known_networks WHERE login = $1",
-    ] {
-        sqlx::query(statement).bind(login.to_string()).execute(&mut *connection).await.map_err(explain)?;
+    for (table, condition) in OF_A_LOGIN {
+        let (there,): (bool,) = sqlx::query_as("SELECT to_regclass('gatepost.' || $1) IS NOT NULL")
+            .bind(table)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(explain)?;
+        if there {
+            let statement = format!("DELETE FROM gatepost.{table} WHERE {condition}");
+            sqlx::query(AssertSqlSafe(statement))
+                .bind(login.to_string())
+                .execute(&mut *connection)
+                .await
+                .map_err(explain)?;
+        }
     }
     Ok(())
 }
+
+/// What stands under a login's name; a schema that was not upgraded has not all of it.
+const OF_A_LOGIN: [(&str, &str); 14] = [
+    ("app_passwords", "login = $1"),
+    ("scram_verifiers", "login = $1"),
+    ("login_rules", "scope = $1"),
+    ("login_locks", "login = $1"),
+    ("master_users", "$1 IN (master, scope)"),
+    ("last_logins", "login = $1"),
+    ("known_networks", "login = $1"),
+    ("send_as", "$1 IN (address, login)"),
+    ("groups", "member = $1"),
+    ("wide_shares", "owner = $1"),
+    ("user_fields", "scope = $1"),
+    ("quota_limits", "scope = $1"),
+    ("quota", "login = $1"),
+    ("dict_values", "owner = $1"),
+];

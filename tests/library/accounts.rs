@@ -190,3 +190,39 @@ async fn what_is_old_is_forgotten_and_nobody_inherits_an_app_password() {
     let bob = gatepost::mail::Address::parse("bob@example.com").unwrap();
     assert!(directory.account(&bob).await.is_found());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_an_address_next_inherits_nothing() {
+    let (database, tool) = installed().await;
+    for line in [
+        "apppassword add bob@example.com phone",
+        "sendas add info@example.com bob@example.com",
+        "sendas add bob@example.com alice@example.com",
+        "group add staff bob@example.com",
+        "quota set bob@example.com --bytes 1GiB",
+        "master add bob@example.com *",
+        "user lock bob@example.com",
+    ] {
+        tool.ok(line);
+    }
+    database
+        .sql(
+            "INSERT INTO gatepost.user_fields VALUES ('bob@example.com', 'home', '/elsewhere');
+             INSERT INTO gatepost.wide_shares VALUES ('bob@example.com', 'group', 'staff');
+             INSERT INTO gatepost.quota (login, bytes) VALUES ('bob@example.com', 5);
+             INSERT INTO gatepost.dict_values (dict, owner, key, value, writer) VALUES ('metadata', 'bob@example.com', 'priv/comment', 'private', 'bob@example.com');
+             INSERT INTO gatepost.scram_verifiers (login, mechanism, verifier, hash_mark) VALUES ('bob@example.com', 'SCRAM-SHA-256', 'x', sha256('x'))",
+        )
+        .await;
+    let everything = "SELECT string_agg(name, ' ') FROM (
+            SELECT 'app_passwords' AS name, row(t.*)::text AS row FROM gatepost.app_passwords t UNION ALL SELECT 'send_as', row(t.*)::text FROM gatepost.send_as t
+            UNION ALL SELECT 'groups', row(t.*)::text FROM gatepost.groups t UNION ALL SELECT 'quota_limits', row(t.*)::text FROM gatepost.quota_limits t
+            UNION ALL SELECT 'quota', row(t.*)::text FROM gatepost.quota t UNION ALL SELECT 'master_users', row(t.*)::text FROM gatepost.master_users t
+            UNION ALL SELECT 'login_locks', row(t.*)::text FROM gatepost.login_locks t UNION ALL SELECT 'user_fields', row(t.*)::text FROM gatepost.user_fields t
+            UNION ALL SELECT 'wide_shares', row(t.*)::text FROM gatepost.wide_shares t UNION ALL SELECT 'dict_values', row(t.*)::text FROM gatepost.dict_values t
+            UNION ALL SELECT 'scram_verifiers', row(t.*)::text FROM gatepost.scram_verifiers t
+        ) AS rows WHERE row LIKE '%bob@example.com%'";
+    assert!(!database.sql(everything).await.is_empty());
+    tool.ok("user remove bob@example.com --yes");
+    assert_eq!(database.sql(everything).await, "");
+}
