@@ -58,7 +58,7 @@ async fn no_password_stays_in_memory() {
     }
     let config = here.join("gatepost.toml");
     std::fs::write(&config, configuration(here, &database.toml(), "weak-schemes = [\"MD5-CRYPT\"]")).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost-dovecot-auth"))
+    let child = Command::new(env!("CARGO_BIN_EXE_gatepost-dovecot-auth"))
         .arg("--config")
         .arg(&config)
         .arg("run")
