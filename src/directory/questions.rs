@@ -46,7 +46,7 @@ impl Directory {
             Err(failure) => return failure,
         };
         if let Some(hosted) = rules.hosted(domain) {
-            return Lookup::Found(hosted.clone());
+            return hosted;
         }
         match self.spellings_of(domain).await {
             Lookup::None => {}
@@ -56,7 +56,7 @@ impl Directory {
             return Lookup::None;
         }
         match self.0.rules.refresh((), rules::load(&self.0.database)).await {
-            Lookup::Found(rules) => rules.hosted(domain).cloned().map_or(Lookup::None, Lookup::Found),
+            Lookup::Found(rules) => rules.hosted(domain).unwrap_or(Lookup::None),
             failure => failure.map(|_| Hosted::Local),
         }
     }

@@ -413,7 +413,8 @@ impl Walk<'_> {
             }
             None => {
                 trace.note(|| format!("{}: no catch-all", recipient.exact));
-                Lookup::None
+                let unread = rules.unread_pattern(recipient.exact.domain());
+                unread.map_or(Lookup::None, |why| Lookup::Misconfigured(why.to_owned()))
             }
         }
     }

@@ -1,13 +1,14 @@
 //! The short tables of schema `gatepost` that say more about addresses than the tutorial's: held whole, read in one round trip.
 //!
 //! Where the schema is not installed they are empty, and nothing is missing. A row that says nothing (written by hand, as the tool refuses
-//! it) is left out, with a warning once per reading.
+//! it) is left out, with a warning once per reading; where it would have said that a domain or an address is there, nobody can say that it is not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::access::{AccessAction, AccessPattern, AccessRules, Subject};
 use super::hosted::{Hosted, Recipients, Transport};
+use super::lookup::Lookup;
 use super::pattern::{AliasPattern, PatternKind};
 use super::scope::Scope;
 use crate::database::{Database, NO_SCHEMA, Trouble};
@@ -26,12 +27,21 @@ pub struct Rules {
     sender_bcc: HashMap<Scope, Address>,
     recipient_bcc: HashMap<Scope, Address>,
     transports: HashMap<Scope, Transport>,
+    /// Rows that were left out, by the domain that they are about: whether it is hosted, and who is there, nobody can say then.
+    unread_hosted: HashMap<Domain, String>,
+    unread_patterns: HashMap<Domain, String>,
 }
 
 impl Rules {
-    /// The kind of a domain that is not plainly local.
-    pub(super) fn hosted(&self, domain: &Domain) -> Option<&Hosted> {
-        self.hosted.get(domain)
+    /// The kind of a domain that is not plainly local; `None` where the table has nothing about it.
+    pub(super) fn hosted(&self, domain: &Domain) -> Option<Lookup<Hosted>> {
+        let unread = || self.unread_hosted.get(domain).cloned().map(Lookup::Misconfigured);
+        self.hosted.get(domain).cloned().map(Lookup::Found).or_else(unread)
+    }
+
+    /// Why it is not known whether an address of a domain that fits no pattern is there.
+    pub(super) fn unread_pattern(&self, domain: &Domain) -> Option<&str> {
+        self.unread_patterns.get(domain).map(String::as_str)
     }
 
     /// The patterns of a domain, in the order in which they are tried.
@@ -79,7 +89,8 @@ impl Rules {
                 self.hosted.insert(domain(&a)?, hosted);
             }
             "pattern" if b == "catch-all" => {
-                self.catch_alls.entry(domain(&a)?).or_default().push(address(d.unwrap_or_default())?);
+                let to = address(d.unwrap_or_default())?;
+                self.catch_alls.entry(domain(&a)?).or_default().push(to);
             }
             "pattern" => {
                 let kind = if b == "regex" { PatternKind::Regex } else { PatternKind::Wildcard };
@@ -171,6 +182,17 @@ pub(super) async fn load(database: &Database) -> Result<Option<Arc<Rules>>, Trou
         let (table, key) = (row.table.clone(), row.a.clone());
         if let Err(reason) = rules.add(row) {
             tracing::warn!(table, key = %key.escape_debug(), %reason, "row of schema gatepost left out");
+            let (unread, name) = match table.as_str() {
+                "hosted" => (&mut rules.unread_hosted, "hosted_domains"),
+                "pattern" => (&mut rules.unread_patterns, "alias_patterns"),
+                _ => continue,
+            };
+            if let Ok(domain) = Domain::parse(&key) {
+                unread.insert(
+                    domain,
+                    format!("gatepost.{name} has a row of {key} that cannot be read: {reason}"),
+                );
+            }
         }
     }
     Ok(Some(Arc::new(rules)))

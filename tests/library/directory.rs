@@ -324,3 +324,30 @@ async fn an_alias_whose_destination_is_no_address_is_never_unknown() {
     until("it is put right", async || asked("half").await.is_found() && asked("broken").await.is_none())
         .await;
 }
+
+/// The same for a relay domain and a catch-all: neither "relay access denied" nor "user unknown" is certain.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_makes_no_domain_foreign_and_nobody_unknown() {
+    let database = Database::create().await;
+    database.install(true).await;
+    database
+        .sql(
+            "INSERT INTO gatepost.hosted_domains (domain, kind, next_hop) VALUES ('relay.test', 'relay', 'mail.test port 25');
+             INSERT INTO gatepost.alias_patterns (domain, kind, destination) VALUES ('example.com', 'catch-all', 'a b@c d')",
+        )
+        .await;
+    let directory = directory(&database.config());
+    let domain = |name: &str| Domain::parse(name).unwrap();
+    let hosted = directory.hosts(&domain("relay.test")).await;
+    assert!(
+        matches!(&hosted, Lookup::Misconfigured(why) if why.contains("hosted_domains has a row of relay.test")),
+        "{hosted:?}"
+    );
+    assert_eq!(directory.hosts(&domain("foreign.test")).await, Lookup::None);
+    let owners = async |text: &str| directory.owners(&address(text)).await;
+    assert!(owners("alice@example.com").await.is_found());
+    assert!(
+        matches!(owners("nobody@example.com").await, Lookup::Misconfigured(why) if why.contains("alias_patterns"))
+    );
+    assert_eq!(owners("nobody@123qwe.com").await, Lookup::None);
+}
