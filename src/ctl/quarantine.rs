@@ -108,7 +108,7 @@ struct Recipient {
 
 /// Runs a verb.
 pub(super) async fn run(verb: Verb, settings: &Settings) -> anyhow::Result<()> {
-    let mut connection = connect(settings).await?;
+    let mut connection = settings.connect().await?;
     require_schema(&mut connection).await?;
     match verb {
         Verb::List { postfix, show } => list(&postfix, &mut connection, show).await,
@@ -143,20 +143,6 @@ pub(super) async fn run(verb: Verb, settings: &Settings) -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-/// As root the database is asked as its owner: `peer` in pg_hba.conf looks at who connects, and at nothing later.
-async fn connect(settings: &Settings) -> anyhow::Result<sqlx::pool::PoolConnection<sqlx::Postgres>> {
-    use nix::unistd::{User, geteuid, seteuid};
-    let owner = match geteuid().is_root() && settings.config.database.user.is_none() {
-        true => User::from_name("postgres").ok().flatten(),
-        false => None,
-    };
-    let Some(owner) = owner else { return settings.connect().await };
-    seteuid(owner.uid).context("cannot connect as postgres")?;
-    let connection = settings.connect().await;
-    seteuid(nix::unistd::Uid::from_raw(0)).context("cannot become root again")?;
-    connection
 }
 
 impl Postfix {
@@ -208,7 +194,7 @@ impl Postfix {
     }
 }
 
-type Row = (String, String, String, String, Vec<String>, String, f64, String);
+type Row = (String, String, String, String, Vec<String>, String, f64, bool);
 
 /// Rows of every host, and what is on hold here without one; rows of this host whose message is gone are cleared away.
 async fn list(postfix: &Postfix, connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
@@ -221,20 +207,23 @@ async fn list(postfix: &Postfix, connection: &mut PgConnection, show: terminal::
         }
     };
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT host, queue_id, to_char(held_at, 'YYYY-MM-DD HH24:MI'), sender, recipients, subject, score, why
+        "SELECT host, queue_id, to_char(held_at, 'YYYY-MM-DD HH24:MI'), sender, recipients, subject, score, held_at > now() - $1::interval
          FROM gatepost.quarantine ORDER BY held_at",
     )
+    .bind(ON_ITS_WAY)
     .fetch_all(&mut *connection)
     .await
     .map_err(explain)?;
     let mut table: Vec<[String; 7]> = Vec::new();
     let mut known: Vec<String> = Vec::new();
-    for (host, queue_id, held_at, sender, recipients, subject, score, _) in rows {
+    for (host, queue_id, held_at, sender, recipients, subject, score, is_young) in rows {
         if let Some((this, queue)) = &here
             && *this == host
         {
             if queue.get(&queue_id).is_none_or(|queued| queued.queue_name != HOLD) {
-                forget(postfix, connection, &queue_id).await?;
+                if !is_young {
+                    forget(postfix, connection, &queue_id).await?;
+                }
                 continue;
             }
             known.push(queue_id.clone());
@@ -287,6 +276,8 @@ async fn forget(postfix: &Postfix, connection: &mut PgConnection, queue_id: &str
     Ok(())
 }
 
+/// The milter writes its row before Postfix has put the message where it is looked for.
+const ON_ITS_WAY: &str = "5 minutes";
 /// Postfix's name of the queue.
 const HOLD: &str = "hold";
 

@@ -181,6 +181,37 @@ async fn what_cannot_be_removed_wholly_stays_whole() {
     );
 }
 
+/// The milter's row is there a moment before its message is on hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_quarantine_goes_only_when_its_message_has_gone() {
+    use std::os::unix::fs::PermissionsExt;
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    tool.ok("schema install");
+    database
+        .sql(
+            "INSERT INTO gatepost.quarantine (host, queue_id, held_at, sender, recipients, subject, score, why)
+             SELECT 'mx.test', id, now() - age, 's@x.test', '{alice@example.com}', '', 9, ''
+             FROM (VALUES ('ABCDE1', interval '1 second'), ('ABCDE2', interval '1 hour')) AS r (id, age)",
+        )
+        .await;
+    for (program, says) in [("postconf", "echo mx.test"), ("postqueue", ":")] {
+        let path = tool.dir().join(program);
+        std::fs::write(&path, format!("#!/bin/sh\n{says}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", tool.dir().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    command
+        .env("PATH", path)
+        .arg("--config")
+        .arg(tool.dir().join("gatepost.toml"))
+        .args(["quarantine", "list"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(database.sql("SELECT queue_id FROM gatepost.quarantine").await, "ABCDE1");
+}
+
 /// `| head -1` is no failure of what was done; a full disk is one of what was to be written.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_no_further_is_no_failure_and_a_full_disk_is_one() {
