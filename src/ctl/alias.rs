@@ -275,13 +275,30 @@ async fn remove(connection: &mut PgConnection, source: Kind, destinations: &[Str
     let (domain, kind, pattern) = match &source {
         Kind::Exact(address) => {
             if let Some(spelling) = domain::stored(connection, address.domain()).await? {
+                // Both as they were typed; what is wanted is in one form.
+                let rows: Vec<(String, String, String)> = sqlx::query_as(
+                    "SELECT source_local::text, destination_local::text, destination_domain::text FROM public.aliases
+                     WHERE source_domain = $1 AND lower(source_local) = $2",
+                )
+                .bind(&spelling)
+                .bind(address.local().to_owned())
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(explain)?;
+                let is_wanted = |local: &str, domain: &str| {
+                    let to = Domain::parse(domain).and_then(|domain| Address::new(local, domain));
+                    wanted.is_empty() || to.is_ok_and(|to| wanted.contains(&to.written()))
+                };
+                let sources: Vec<String> = rows
+                    .into_iter()
+                    .filter(|(_, local, domain)| is_wanted(local, domain))
+                    .map(|(source, ..)| source)
+                    .collect();
                 let done = sqlx::query(
-                    "DELETE FROM public.aliases WHERE source_domain = $1 AND lower(source_local) = $2
-                     AND (cardinality($3::text[]) = 0 OR lower(destination_local || '@' || destination_domain) = ANY ($3))",
+                    "DELETE FROM public.aliases WHERE source_domain = $1 AND source_local = ANY ($2)",
                 )
                 .bind(spelling)
-                .bind(address.local().to_owned())
-                .bind(wanted.clone())
+                .bind(sources)
                 .execute(&mut *connection)
                 .await
                 .map_err(explain)?;

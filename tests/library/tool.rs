@@ -181,6 +181,31 @@ async fn what_cannot_be_removed_wholly_stays_whole() {
     );
 }
 
+/// The tutorial's tables have international domains as somebody typed them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_in_letters_is_the_one_of_dns() {
+    let database = Database::create().await;
+    let tool = Tool::new(&database);
+    tool.ok("schema install");
+    database
+        .sql(
+            "INSERT INTO domains VALUES ('bücher.example');
+             INSERT INTO users (domain, local) VALUES ('bücher.example', 'dora');
+             INSERT INTO gatepost.dkim_keys (domain, selector, algorithm, private_key, public_key, state, published_at, activated_at) VALUES ('xn--bcher-kva.example', 's', 'rsa-sha256', 'x', 'y', 'active', now(), now())",
+        )
+        .await;
+    tool.ok("alias add sales@example.com dora@bücher.example");
+    assert!(tool.refused("alias remove sales@example.com bob@example.com").contains("to that"));
+    tool.ok("alias remove sales@example.com dora@bücher.example");
+    assert_eq!(database.sql("SELECT count(*) FROM aliases WHERE source_local = 'sales'").await, "0");
+    let (_, said, _) = tool.run("check --offline", "");
+    assert!(
+        said.contains("mail of example.com is not signed")
+            && !said.contains("mail of bücher.example is not signed"),
+        "{said}"
+    );
+}
+
 /// The milter's row is there a moment before its message is on hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_of_quarantine_goes_only_when_its_message_has_gone() {

@@ -1,5 +1,6 @@
 //! Our schema: its version, the triggers, who signs, and what each role may.
 
+use gatepost::mail::Domain;
 use gatepost::store::schema::{self, Status, TRIGGERS, VERSION};
 use sqlx::PgConnection;
 
@@ -45,14 +46,19 @@ pub(super) async fn keys(
     if status.version.is_none() {
         return Ok(());
     }
-    let unsigned: Vec<(String,)> = sqlx::query_as(
-        "SELECT d.domain::text FROM public.domains d
-         WHERE NOT EXISTS (SELECT FROM gatepost.dkim_keys k WHERE k.domain = lower(d.domain) AND k.state = 'active') ORDER BY 1",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(explain)?;
-    for (domain,) in unsigned {
+    let domains: Vec<(String,)> = sqlx::query_as("SELECT domain::text FROM public.domains ORDER BY 1")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(explain)?;
+    let signed: Vec<(String,)> =
+        sqlx::query_as("SELECT DISTINCT domain FROM gatepost.dkim_keys WHERE state = 'active'")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(explain)?;
+    // A key's domain is in the form of DNS, the tutorial's as it was typed.
+    let is_signed =
+        |name: &str| Domain::parse(name).is_ok_and(|of| signed.iter().any(|(key,)| key == of.as_str()));
+    for (domain,) in domains.into_iter().filter(|(name,)| !is_signed(name)) {
         report.warn(&format!(
             "mail of {domain} is not signed: no active key; `gatepost dkim generate {domain}`"
         ));
