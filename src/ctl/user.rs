@@ -23,7 +23,7 @@ pub(super) enum Verb {
         #[arg(long)]
         no_password: bool,
     },
-    /// Remove a mailbox from the database, with the aliases that lead to it and its shares; mail on disk stays
+    /// Remove a mailbox from the database, with the aliases that lead to it, its shares, rights, groups and app passwords; mail on disk stays
     Remove {
         /// The address
         address: Address,
