@@ -36,8 +36,9 @@ impl Label {
 
 /// Shows mail to the milters: `gatepost learn spam /var/vmail/example.com/ann/Maildir/.Junk`
 ///
-/// A path is one message, an mbox (it begins with `From `), a Maildir or any other directory, which is read with all below it. What was
-/// learned already is not learned again. Messages that this server has judged are learned as they were judged.
+/// A path is one message, an mbox (it begins with `From `), a Maildir or any other directory, which is read with all below it: for an Inbox
+/// without the folders beside it, such as Junk, give its `cur`. What was learned already is not learned again. Messages that this server has
+/// judged are learned as they were judged.
 #[derive(Args)]
 pub(super) struct Learn {
     /// What the messages are
