@@ -54,7 +54,10 @@ async fn a_file_a_maildir_an_mbox_and_stdin_are_learned_once() {
         (format!("learn ham {}", place("one.eml")), "1 of 1 messages learned as ham, 0 known already"),
         (format!("learn ham {}", place("one.eml")), "0 of 1 messages learned as ham, 1 known already"),
         (format!("learn --dry-run ham {}", place("Maildir")), "3 messages in 3 files; nothing was learned"),
-        (format!("learn --dry-run ham {}", place("Maildir/cur")), "1 messages in 1 files; nothing was learned"),
+        (
+            format!("learn --dry-run ham {}", place("Maildir/cur")),
+            "1 messages in 1 files; nothing was learned",
+        ),
         (format!("learn ham --user Bob@Example.com {}", place("Maildir")), "3 of 3 messages learned as ham"),
         (format!("learn spam {}", place("Junk.mbox")), "3 of 3 messages learned as spam"),
         (
