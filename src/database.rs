@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use tokio::sync::Semaphore;
@@ -125,7 +126,15 @@ impl Database {
     ///
     /// # Errors
     /// [`Trouble`]; never later than the timeout.
-    pub async fn ask<T>(&self, question: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Trouble> {
+    // In a box, which only a question that is really put needs: what is answered from memory has no room for it in its futures.
+    pub fn ask<'a, T: Send + 'a>(
+        &'a self,
+        question: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Trouble>> {
+        Box::pin(self.put(question))
+    }
+
+    async fn put<T>(&self, question: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Trouble> {
         let Some(_probe) = self.admit() else {
             return Err(Trouble::Away("the last try failed a moment ago".into()));
         };

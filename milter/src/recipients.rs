@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::{Directory, Extensions, Lookup, Place, Recipient, Trace};
 use gatepost::mail::{Address, Domain};
@@ -152,9 +153,12 @@ fn acquainted(relations: Vec<Relation>, colleagues: Vec<Option<String>>) -> Vec<
 }
 
 /// An answer, if it comes before the time is over.
-pub(crate) async fn in_time<T>(end: Instant, question: impl Future<Output = Lookup<T>>) -> Lookup<T> {
+pub(crate) fn in_time<T>(
+    end: Instant,
+    question: impl Future<Output = Lookup<T>>,
+) -> impl Future<Output = Lookup<T>> {
     let late = |_| Lookup::Unavailable("the database did not answer within milter.deadline".to_owned());
-    timeout_at(end, question).await.unwrap_or_else(late)
+    timeout_at(end, question).map(move |answer| answer.unwrap_or_else(late))
 }
 
 /// The mailboxes behind the recipients, within [`MAX_DELIVERIES`] and until `end`; beyond it each recipient stands for itself.

@@ -85,7 +85,7 @@ impl Store {
         &self,
         batch: &str,
         tallies: &[Tally],
-        due: impl Fn(&str, Date) -> Duration + Sync,
+        due: impl Fn(&str, Date) -> Duration + Send + Sync,
     ) -> Lookup<Collected> {
         let database = &self.0.database;
         let question = async {
@@ -221,7 +221,7 @@ type Transaction<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
 async fn open_reports(
     transaction: &mut Transaction<'_>,
     tallies: &[Tally],
-    due: impl Fn(&str, Date) -> Duration,
+    due: impl Fn(&str, Date) -> Duration + Send,
 ) -> Result<std::collections::HashSet<(Date, String)>, sqlx::Error> {
     // The last one seen of each counts.
     let records: BTreeMap<(Date, &str), &Published> = tallies
