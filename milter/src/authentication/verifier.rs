@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use gatepost::config;
 use gatepost::dns::{Resolver, SetupError};
 use gatepost::spf::{self, Client};
-use mail_auth::AuthenticatedMessage;
 use tokio::time::{Instant, timeout_at};
 
+use super::authors::authors;
 use super::dkim::Digests;
 use super::dmarc::Identifier;
 use super::keys::Keys;
@@ -24,7 +24,7 @@ use super::{
     SpfResult, arc, dkim, dmarc, iprev,
 };
 use crate::arc::sets;
-use crate::dkim::{Canonicalization, Parts};
+use crate::dkim::Parts;
 use crate::pool::Pool;
 
 /// What verification of one message may cost.
@@ -170,16 +170,6 @@ impl Verifier {
         };
         Signatures { dkim, arc }
     }
-}
-
-/// The addresses of all From fields, as the library reads them.
-fn authors(parts: &Parts<'_>) -> Vec<String> {
-    let mut header = Vec::new();
-    for field in parts.fields.iter().filter(|field| field.is(b"From")) {
-        Canonicalization::Simple.header(field, &mut header);
-    }
-    header.extend_from_slice(b"X:\r\n\r\n");
-    AuthenticatedMessage::parse(&header).map_or_else(Vec::new, |message| message.from_addresses().to_vec())
 }
 
 /// What a signature gives DMARC: its domain, if it passed or if DNS could not answer.

@@ -127,11 +127,26 @@ fn author_domains(from: &[String]) -> Vec<String> {
 
 fn author_domain(address: &str) -> Option<String> {
     let (_, domain) = address.rsplit_once('@')?;
-    let domain = domain.trim().trim_end_matches('.');
+    let domain = as_read(domain);
+    let domain = domain.trim_matches('.');
     let domain =
         if domain.is_ascii() { domain.to_ascii_lowercase() } else { idna::domain_to_ascii(domain).ok()? };
     let labels = domain.split('.').all(|label| (1..=63).contains(&label.len()));
     (labels && domain.len() <= 253 && !domain.starts_with('[')).then_some(domain)
+}
+
+/// A domain as people and their programs read it: white space around its dots is none (RFC 5322, 4.4), and what no domain has ends it.
+fn as_read(domain: &str) -> String {
+    let mut read = String::with_capacity(domain.len());
+    for word in domain.split_whitespace() {
+        if !(read.is_empty() || read.ends_with('.') || word.starts_with('.')) {
+            break;
+        }
+        read.push_str(word);
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') || !c.is_ascii();
+    read.truncate(read.find(|c| !is_part(c)).unwrap_or(read.len()));
+    read
 }
 
 /// DNS could not say.
@@ -363,6 +378,7 @@ mod tests {
         assert_eq!(authors(&["a@bücher.test"]), ["xn--bcher-kva.test"]);
         assert_eq!(authors(&["nobody", "a@x.test", "b@x..test", "c@", "d@[192.0.2.1]"]), ["x.test"]);
         assert_eq!(authors(&["a@x.test", "b@y.test"]), ["x.test", "y.test"]);
+        assert_eq!(authors(&["a@ x .\r\n test y", "b@x.test;", "c@.x.test>", "d@x.test\u{a0}"]), ["x.test"]);
     }
 
     proptest::proptest! {
