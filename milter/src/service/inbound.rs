@@ -7,7 +7,7 @@ use std::time::Duration;
 use gatepost::config::Network;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::Lookup;
-use gatepost::mail::Address;
+use gatepost::mail::{Address, SmtpReply};
 use gatepost::store::training::MessageKey;
 use gatepost::store::{Held, Store};
 use gatepost::telemetry::printable;
@@ -36,7 +36,7 @@ use crate::protocol::{Edit, Reply};
 use crate::recipients::{Delivery, Knowledge, in_time};
 use crate::report::ReportContext;
 use crate::sealing::Passing;
-use crate::transaction::Received;
+use crate::transaction::{MAX_FIELDS, MAX_HEADER_BYTES, Received};
 use crate::verdict::Action;
 use crate::{antivirus, enforcement, greylisting, report, sealing};
 
@@ -61,6 +61,11 @@ impl Service {
             abilities,
             ..
         } = received;
+        if !headers_complete {
+            // Behind what is looked at may stand what we let nobody say: our own results, another author.
+            let note = "header block too long".to_owned();
+            return Decision::new(Vec::new(), Reply::Smtp(too_long()), "reject").note(note);
+        }
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
@@ -128,7 +133,7 @@ impl Service {
         }
         let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
         let passing = settings.sealing.is_some().then(|| {
-            let body_hash = body_hash.filter(|_| headers_complete)?;
+            let body_hash = body_hash?;
             let validation = sealing::validation(&authentication)?;
             let headers = message.headers.clone();
             Some(Passing { headers, body_hash, validation, results: results.clone() })
@@ -385,6 +390,12 @@ fn judged(settings: &Settings, facts: &Facts, knowledge: &Knowledge) -> Option<J
     let judge = || Judgement::new(facts, knowledge, &settings.view);
     let judged = catch_unwind(AssertUnwindSafe(judge)).map_err(|_| Panicked);
     judged.inspect_err(|panicked| error!(%panicked, "judging failed; the message passes unjudged")).ok()
+}
+
+/// Longer than whatever anybody writes. Sendmail refuses 32 KiB (`MaxHeadersLength`) in these words.
+fn too_long() -> SmtpReply {
+    let bounds = format!("more than {MAX_FIELDS} fields or {MAX_HEADER_BYTES} bytes");
+    SmtpReply::new(552, "5.3.4", format!("The header block is too long: {bounds}"))
 }
 
 /// The subject as it stands in the header; none without one.
