@@ -117,7 +117,6 @@ impl Service {
         }
 
         let enforcement = self.enforce(settings, &authentication, &envelope, &message, end).await;
-        self.observe(settings, &authentication, &envelope, &enforcement);
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let received_spf = settings
             .verification
@@ -170,6 +169,10 @@ impl Service {
             if let Ok(Some(reply)) = timeout_at(end, asked).await {
                 judged.verdict.action = Action::Defer(reply);
             }
+        }
+        // What is to come again counts when it has come.
+        if !matches!(judged.verdict.action, Action::Defer(_)) {
+            self.observe(settings, &authentication, &envelope, &enforcement);
         }
         let mut verdict = judged.verdict.clone();
         if verdict.action == Action::Quarantine && (!abilities.hold || held.queue_id.is_empty()) {
