@@ -137,8 +137,7 @@ impl Service {
             let headers = message.headers.clone();
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
-        let sealed = Box::pin(self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here, end));
-        let seal = sealed.await;
+        let mut passing = passing.flatten();
         if let Some(why) = &knowledge.doubt {
             self.complain(why, || warn!("settings and lists cannot be read now: {why}"));
         }
@@ -206,7 +205,11 @@ impl Service {
             }
             Action::Discard => return decided(Vec::new(), Reply::Discard, note),
             Action::RewriteSubject(template) => {
-                edits.push(rewrite_subject(subject.as_deref(), template));
+                let edit = rewrite_subject(subject.as_deref(), template);
+                if let Some(passing) = &mut passing {
+                    passing.take_over(&edit);
+                }
+                edits.push(edit);
             }
             Action::Quarantine => {
                 edits.push(Edit::Quarantine(format!("spam, score {:.2}", verdict.score)));
@@ -223,6 +226,7 @@ impl Service {
         if is_judged && let Some(key) = kept {
             self.expect(&message, key, &judged, &knowledge);
         }
+        let seal = Box::pin(self.seal(settings, passing, &envelope.recipients, !stays_here, end)).await;
         // Each insertion goes on top of the one before: the topmost header comes last.
         if settings.explain && is_judged {
             for (name, value) in report::headers(&verdict, &context).into_iter().rev() {
