@@ -151,8 +151,6 @@ impl Service {
             ..Held::default()
         };
         let subject = subject(&message);
-        let sample = sample.filter(|_| settings.rules);
-        let kept = sample.and_then(|sample| self.keep(&message, sample, &knowledge));
         let learned = portrait.and_then(|portrait| self.learned(&message, &portrait, &mut knowledge));
         let judged = facts.and_then(|facts| judged(settings, &facts.with_learned(learned), &knowledge));
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
@@ -223,6 +221,9 @@ impl Service {
             }
             Action::AddHeader | Action::NoAction => {}
         }
+        // Only what is delivered, now or when it is released, will somebody call spam or ham.
+        let sample = sample.filter(|_| settings.rules);
+        let kept = sample.and_then(|sample| self.keep(&message, sample, &knowledge));
         if is_judged && let Some(key) = kept {
             self.expect(&message, key, &judged, &knowledge);
         }
