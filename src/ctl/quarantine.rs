@@ -212,6 +212,14 @@ type Row = (String, String, String, String, Vec<String>, String, f64, String);
 
 /// Rows of every host, and what is on hold here without one; rows of this host whose message is gone are cleared away.
 async fn list(postfix: &Postfix, connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
+    // Rows first: what is put on hold after the queue was looked at must not look as if it had left it.
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT host, queue_id, to_char(held_at, 'YYYY-MM-DD HH24:MI'), sender, recipients, subject, score, why
+         FROM gatepost.quarantine ORDER BY held_at",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(explain)?;
     // Where there is no Postfix, the rows are all there is to see.
     let here = match (postfix.host(), postfix.queue()) {
         (Ok(host), Ok(queue)) => Some((host, queue)),
@@ -220,13 +228,6 @@ async fn list(postfix: &Postfix, connection: &mut PgConnection, show: terminal::
             None
         }
     };
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT host, queue_id, to_char(held_at, 'YYYY-MM-DD HH24:MI'), sender, recipients, subject, score, why
-         FROM gatepost.quarantine ORDER BY held_at",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(explain)?;
     let mut table: Vec<[String; 7]> = Vec::new();
     let mut known: Vec<String> = Vec::new();
     for (host, queue_id, held_at, sender, recipients, subject, score, _) in rows {

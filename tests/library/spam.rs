@@ -99,6 +99,46 @@ async fn a_row_that_cannot_be_understood_undoes_no_other() {
     assert_eq!((lists.len(), lists.matching(&seen, &audience(&[alice()])).len()), (1, 1));
 }
 
+/// Postfix's programs are scripts here: the queue is asked for, and before it is told a message is put on hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_on_hold_while_the_queue_is_listed_keeps_its_row() {
+    let world = World::new().await;
+    let tool = Tool::new(&world.database);
+    let place = |name: &str| tool.dir().join(name);
+    for (program, script) in [
+        ("postconf", "echo mx.example.com"),
+        ("postqueue", "touch \"${0%/*}/asked\"; until [ -e \"${0%/*}/go\" ]; do sleep 0.05; done"),
+    ] {
+        std::fs::write(place(program), format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(place(program), mode).unwrap();
+    }
+    let mut list = quarantine_list(&tool).spawn().unwrap();
+    until("the queue is asked for", async || place("asked").exists()).await;
+    world
+        .database
+        .sql(
+            "INSERT INTO gatepost.quarantine (host, queue_id, sender, recipients, subject, score, why)
+             VALUES ('mx.example.com', '4XqT1z', 'a@b.test', '{alice@example.com}', 'x', 7, '')",
+        )
+        .await;
+    std::fs::write(place("go"), "").unwrap();
+    assert!(list.wait().unwrap().success());
+    assert_eq!(world.database.sql("SELECT count(*) FROM gatepost.quarantine").await, "1");
+    // One whose message is gone is cleared away the next time.
+    assert!(quarantine_list(&tool).status().unwrap().success());
+    assert_eq!(world.database.sql("SELECT count(*) FROM gatepost.quarantine").await, "0");
+}
+
+/// `gatepost quarantine list`, with Postfix's programs from its own directory.
+fn quarantine_list(tool: &Tool) -> std::process::Command {
+    let path = format!("{}:{}", tool.dir().display(), std::env::var("PATH").unwrap());
+    let mut list = std::process::Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    list.arg("--config").arg(tool.dir().join("gatepost.toml")).args(["quarantine", "list"]);
+    list.env("PATH", path).stdout(std::process::Stdio::null());
+    list
+}
+
 #[tokio::test]
 async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
     let world = World::new().await;
