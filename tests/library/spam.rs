@@ -157,6 +157,18 @@ async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
     assert_eq!(tool.ok("deny add *.ISO --kind attachment"), "deny: attachment *.iso\n");
     assert_eq!(tool.ok("allow add a@b.test --unauthenticated"), "allow: address a@b.test, proven or not\n");
     assert!(tool.ok("allow list").contains("proven or not"));
+    // What refuses for now does not refuse for good as well, nor the other way round.
+    for (add, listed, not) in [
+        ("deny add 198.51.100.7", "deny ", "defer "),
+        ("deny add 198.51.100.7 --defer", "defer ", "deny "),
+        ("deny add 198.51.100.7", "deny ", "defer "),
+    ] {
+        tool.ok(add);
+        let list = tool.ok("deny list");
+        let rows: Vec<&str> = list.lines().filter(|line| line.contains("198.51.100.7")).collect();
+        assert!(rows.len() == 1 && rows[0].starts_with(listed) && !rows[0].contains(not), "{add}: {list}");
+    }
+    tool.ok("deny remove 198.51.100.7");
     for (command, sentence) in [
         ("score add a.test", "--points 3"),
         ("score add a.test --points 1e9", "beyond ±1000"),
