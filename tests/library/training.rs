@@ -109,6 +109,8 @@ async fn the_log_goes_out_and_comes_in_as_it_was_and_bad_lines_import_nothing() 
     learn("ham", "--user bob@example.com", "two");
     learn("spam", "--user bob@example.com", "two");
     tool.ok(&format!("model export {}", file.display()));
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap());
+    assert_eq!(mode & 0o077, 0, "people's mail is nobody's to read");
     let content = "SELECT string_agg(concat_ws(' ', label, owner, encode(message, 'hex'), encode(sample, 'hex')), E'\\n' ORDER BY position) FROM gatepost.training_log";
     let (other, there) = self::tool().await;
     let out = there.ok(&format!("model import {}", file.display()));
