@@ -208,15 +208,17 @@ impl Service {
     ) -> Decision {
         let started = Instant::now();
         let settings = self.settings.load_full();
-        let host = settings.authserv_id.clone().or(host).unwrap_or_else(|| "localhost".to_owned());
+        // Who we are to others, and who Postfix is: the former may be several hosts.
+        let mx = host.unwrap_or_else(|| "localhost".to_owned());
+        let host = settings.authserv_id.clone().unwrap_or_else(|| mx.clone());
         let (direction, queue_id) = (envelope.direction, envelope.queue_id.clone());
         let described = described(&envelope);
         let recipients = envelope.recipients.len();
         let wanted = self.journal.as_ref().and_then(|journal| Some((journal, journal.wants()?)));
         let record =
-            wanted.map(|(journal, wanted)| (journal, draft(&received.message, &envelope, &host, wanted)));
+            wanted.map(|(journal, wanted)| (journal, draft(&received.message, &envelope, &mx, wanted)));
         let mut decision = match direction {
-            Direction::Inbound => Box::pin(self.inbound(&settings, received, envelope, host)).await,
+            Direction::Inbound => Box::pin(self.inbound(&settings, received, envelope, host, mx)).await,
             Direction::Submitted | Direction::Local => {
                 Box::pin(self.outgoing(&settings, received, envelope, &host)).await
             }

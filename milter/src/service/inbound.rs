@@ -41,13 +41,14 @@ use crate::verdict::Action;
 use crate::{antivirus, enforcement, greylisting, report, sealing};
 
 impl Service {
-    /// Mail from outside: verified, judged, marked.
+    /// Mail from outside: verified, judged, marked. `host` is the name under which we write results, `mx` Postfix's `myhostname`.
     pub(super) async fn inbound(
         &self,
         settings: &Settings,
         received: Received,
         envelope: Envelope,
         host: String,
+        mx: String,
     ) -> Decision {
         let Received {
             message,
@@ -130,7 +131,7 @@ impl Service {
         if received_spf.is_some() {
             remove(&mut edits, &message, RECEIVED_SPF, |value| names(value, &host));
         }
-        let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
+        let context = ReportContext { host: mx.clone(), queue_id: envelope.queue_id.clone() };
         let passing = settings.sealing.is_some().then(|| {
             let body_hash = body_hash?;
             let validation = sealing::validation(&authentication)?;
@@ -144,7 +145,7 @@ impl Service {
         let sender = greylisting::Sender::of(&envelope, authentication.spf.as_ref().map(|spf| spf.result));
         let network = envelope.client_address.map(Network::neighbourhood);
         let held = Held {
-            host: host.clone(),
+            host: mx,
             queue_id: envelope.queue_id.clone().unwrap_or_default(),
             sender: envelope.reverse_path.clone(),
             recipients: envelope.recipients.iter().map(ToString::to_string).collect(),
