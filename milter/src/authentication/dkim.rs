@@ -195,7 +195,7 @@ impl<'f, 'a> Understood<'f, 'a> {
             Ok(tags) => tags,
             Err(error) => return Self { field, signature: Err(error.into()), said: Said::default() },
         };
-        let text = |name| tags.get(name).unwrap_or_default().to_owned();
+        let text = |name| tags.get(name).unwrap_or_default().chars().take(MAX_SAID).collect();
         let start: String = tags
             .get("b")
             .unwrap_or_default()
@@ -300,3 +300,23 @@ impl<'f, 'a> Understood<'f, 'a> {
 
 /// As many characters of `b=` as RFC 6008 asks for.
 const SIGNATURE_START: usize = 8;
+
+/// What is kept of a tag that says what it cannot say; a domain name has 253 characters.
+const MAX_SAID: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kept for each kind of message that a report tells of, while the database is away, and in its rows.
+    #[test]
+    fn what_a_malformed_signature_says_is_cut() {
+        let long = "x".repeat(50_000);
+        let value = format!(" v=1; a=rsa-sha256; d={long}; s={long}; i=@{long}; h=from; bh=AAAA; b=AAAA");
+        let field = Field { name: NAME, value: value.as_bytes() };
+        let understood = Understood::of(&field, 0);
+        let outcome = understood.outcome(DkimResult::Neutral, "");
+        assert!([&outcome.domain, &outcome.selector, &outcome.identity].iter().all(|text| text.len() <= 255));
+        assert!(!outcome.domain.is_empty());
+    }
+}
