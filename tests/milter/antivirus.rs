@@ -212,6 +212,20 @@ fn clamd_away_is_what_the_operator_says() {
     }
 }
 
+/// Two outages at once are each said once, and not with every message in turn.
+#[test]
+fn the_log_of_two_outages_is_short() {
+    let daemon = daemon(Path::new("/nonexistent/clamd.sock"), "", "on-unavailable = \"continue\"");
+    for _ in 0..8 {
+        assert_eq!(answer(&mut daemon.connect(), &[], b"hello\r\n").last().map(String::as_str), Some("c"));
+    }
+    let log = daemon.log();
+    let said = |what: &str| log.lines().filter(|line| line.contains(" WARN ") && line.contains(what)).count();
+    assert_eq!(said("cannot scan for viruses now"), 1, "{log}");
+    // Whoever tries the database hears another reason than those who do not.
+    assert!((1..4).contains(&said("settings and lists cannot be read now")), "{log}");
+}
+
 /// A socket that is no clamd, one that says nothing, one that closes: never clean, never a refusal.
 #[test]
 fn whatever_is_no_answer_is_an_absence() {
