@@ -190,6 +190,10 @@ impl Extras {
             action == "allow" || !new.unauthenticated,
             "--unauthenticated belongs to `gatepost allow`"
         );
+        anyhow::ensure!(
+            !matches!(action, "score" | "tag") || new.which.kind != Some(Kind::Login),
+            "the milter does not judge by logins: --kind login belongs to `gatepost allow` and `deny`"
+        );
         match (action, new.points) {
             ("score", None) => bail!("say how many points: --points 3"),
             ("score", Some(points)) if !points.is_finite() || points.abs() > 1000.0 => {

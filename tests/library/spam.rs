@@ -175,6 +175,14 @@ async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
         ("tag add a.test", "--as newsletter"),
         ("tag add a.test --as two;words", "a word of letters"),
         ("deny add a.test --points 3", "belongs to `gatepost score`"),
+        (
+            "score add ann@example.com --kind login --points 3",
+            "--kind login belongs to `gatepost allow` and `deny`",
+        ),
+        (
+            "tag add ann@example.com --kind login --as vip",
+            "--kind login belongs to `gatepost allow` and `deny`",
+        ),
         ("deny add a.test --unauthenticated", "belongs to `gatepost allow`"),
         ("deny add Subject --kind header", "expected a header field and a regular expression"),
         ("settings set * reject -5", "no number of points"),
