@@ -144,6 +144,44 @@ async fn a_silent_dns_leaves_everything_open() {
     assert!(late.spf.is_none() && late.dmarc.is_none());
 }
 
+/// Whoever forges x.test keeps his own domains slow: what can never be aligned leaves nothing open, and what may be leaves DMARC open.
+#[tokio::test]
+async fn a_slow_domain_of_the_forgers_hides_no_failure() {
+    let zone = "_dmarc.x.test TXT v=DMARC1; p=reject\nslow.test TXT DROP\ns._domainkey.slow.test TXT DROP\n\
+                _dmarc.slow.test TXT DROP\nx.test TXT v=spf1 -all\n";
+    let signed = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=slow.test; s=s; h=from; \
+                  bh=Ck5SoRNWUpSR4X0COv7R5ub2pUTtl6xz4dTFz++ji4M=; b=AAAA\r\n";
+    let verified = async |sender: &str, raw: String, zone: &str| {
+        let dns = Dns::serve(zone);
+        let patience = Seconds(Duration::from_secs(60));
+        let config =
+            config::Dns { servers: vec![dns.address()], timeout: patience, ..config::Dns::default() };
+        let question = Question {
+            client: "192.0.2.1".parse().ok(),
+            helo: None,
+            sender: Some(sender.to_owned()),
+            raw: raw.into_bytes(),
+            complete: true,
+            host: "mx.receiver.test".to_owned(),
+        };
+        let settings = Verification { deadline: Duration::from_secs(4), ..settings() };
+        Verifier::new(&config, settings).unwrap().verify(&question, &Pool::new(1)).await
+    };
+    let both = MESSAGE.replace("a@x.test", "a@slow.test, a@x.test");
+    let open = zone.replace("x.test TXT v=spf1 -all", "x.test TXT DROP");
+    let (spf, dkim, author, aligned) = tokio::join!(
+        verified("a@slow.test", MESSAGE.to_owned(), zone),
+        verified("a@x.test", format!("{signed}{MESSAGE}"), zone),
+        verified("a@x.test", both, zone),
+        verified("a@x.test", MESSAGE.to_owned(), &open),
+    );
+    for (found, what) in [(spf, "SPF"), (dkim, "DKIM"), (author, "another author")] {
+        let dmarc = found.dmarc.unwrap_or_else(|| panic!("{what}: {:?}", found.missing));
+        assert_eq!((dmarc.result, dmarc.policy.as_str()), (DmarcResult::Fail, "reject"), "{what}");
+    }
+    assert_eq!(aligned.dmarc.unwrap().result, DmarcResult::TempError);
+}
+
 #[tokio::test]
 async fn wrong_types_and_refusals_are_no_records() {
     // Everything is answered by an address.

@@ -18,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use gatepost::dns::Resolver;
+use tokio::time::{Instant, timeout_at};
 
 use super::keys::{Keys, Shown};
 use crate::dkim::{
@@ -86,13 +87,15 @@ pub(super) fn is_signed(parts: &Parts<'_>) -> bool {
     parts.fields.iter().any(|field| field.is(NAME))
 }
 
-/// Verifies the first `limit` signatures of a message, from top to bottom. If there are more, one last outcome says so.
+/// Verifies the first `limit` signatures of a message, from top to bottom. If there are more, one last outcome says so. A key that DNS has not shown
+/// by `end` is one that it cannot show.
 pub(super) async fn verify(
     parts: &Parts<'_>,
     limit: usize,
     keys: &Keys,
     resolver: &Resolver,
     digests: &mut Digests,
+    end: Instant,
     pool: &Pool,
 ) -> Vec<DkimOutcome> {
     let now = seconds_now();
@@ -119,7 +122,9 @@ pub(super) async fn verify(
             State::Settled(outcome) => *outcome,
             State::Open(one, digest) => match &one.signature {
                 Ok(signature) => {
-                    let shown = keys.ask(resolver, &signature.key_name()).await;
+                    let name = signature.key_name();
+                    let shown = timeout_at(end, keys.ask(resolver, &name)).await;
+                    let shown = shown.unwrap_or(Shown::Unavailable);
                     one.judged(signature, &digest, &shown, parts)
                 }
                 Err(error) => one.refused(*error),

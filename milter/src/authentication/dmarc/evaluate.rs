@@ -3,8 +3,10 @@
 //! For `verifier`. Everything is found by the DNS Tree Walk (4.10); there is no list of public suffixes here. A DNS failure on the
 //! way gives a temperror, unless what is known already decides: an aligned pass stays a pass whatever else fails (5.3.5 and 5.3.6).
 
+use futures_util::future::join_all;
 use gatepost::directory::Lookup;
 use gatepost::dns::{Dnssec, Resolver};
+use tokio::time::{Instant, timeout_at};
 
 use super::record::{self, Parsed};
 use super::{Aligned, AlignmentMode, DmarcOutcome, DmarcPolicy, DmarcRecord, DmarcResult, PolicyTag, Psd};
@@ -24,15 +26,20 @@ pub(in super::super) struct Author {
 }
 
 /// What DNS says of the authors' domains, whatever SPF and DKIM say, so that it is asked beside them. `from` holds all addresses of all From
-/// fields; if they have one domain, that is the Author Domain.
-pub(in super::super) async fn discover(resolver: &Resolver, from: &[String]) -> Vec<Author> {
+/// fields; if they have one domain, that is the Author Domain. None if none of them has an answer by `end`; one alone that has none is a DNS failure.
+pub(in super::super) async fn discover(
+    resolver: &Resolver,
+    from: &[String],
+    end: Instant,
+) -> Option<Vec<Author>> {
     let walker = Walker { resolver };
-    let mut authors = Vec::new();
-    for domain in author_domains(from).into_iter().take(MOST_AUTHORS) {
-        let applied = walker.applied(&domain).await;
-        authors.push(Author { domain, applied });
-    }
-    authors
+    let domains = author_domains(from).into_iter().take(MOST_AUTHORS);
+    let asked = join_all(domains.map(|domain| async {
+        let applied = timeout_at(end, walker.applied(&domain)).await;
+        (applied.is_ok(), Author { domain, applied: applied.unwrap_or(Err(Away)) })
+    }));
+    let (in_time, authors): (Vec<bool>, Vec<Author>) = asked.await.into_iter().unzip();
+    (authors.is_empty() || in_time.contains(&true)).then_some(authors)
 }
 
 /// Checks a message.
