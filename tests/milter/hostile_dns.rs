@@ -115,6 +115,42 @@ async fn a_message_has_so_many_questions_and_no_more() {
     assert!(dns.questions().len() <= 60, "{}", dns.questions().len());
 }
 
+/// What the forger's own domain uses up is not missing where the forged one's organization is looked for.
+#[tokio::test]
+async fn a_greedy_domain_of_the_forgers_hides_no_failure() {
+    let mut zone = String::from("_dmarc.x.test TXT v=DMARC1; p=reject\ngreedy.test TXT v=spf1");
+    for term in 0..10 {
+        zone.push_str(&format!(" mx:m{term}.greedy.test"));
+    }
+    zone.push_str(" -all\n");
+    for term in 0..10 {
+        for host in 0..4 {
+            let name = format!("h{host}.m{term}.greedy.test");
+            zone.push_str(&format!("m{term}.greedy.test MX 1 {name}\n{name} A 203.0.113.9\n"));
+        }
+    }
+    let dns = Dns::serve(&zone);
+    let config = config::Dns {
+        servers: vec![dns.address()],
+        timeout: Seconds(Duration::from_secs(20)),
+        ..config::Dns::default()
+    };
+    let question = Question {
+        client: "192.0.2.1".parse().ok(),
+        helo: None,
+        sender: Some("a@greedy.test".to_owned()),
+        raw: MESSAGE.as_bytes().to_vec(),
+        complete: true,
+        host: "mx.receiver.test".to_owned(),
+    };
+    let settings = Verification { questions: 40, ..settings() };
+    let found = Verifier::new(&config, settings).unwrap().verify(&question, &Pool::new(1)).await;
+    assert_eq!(found.spf.unwrap().result, SpfResult::TempError);
+    let dmarc = found.dmarc.unwrap();
+    assert_eq!((dmarc.result, dmarc.policy.as_str()), (DmarcResult::Fail, "reject"));
+    assert!(dns.questions().len() <= 40, "{:?}", dns.questions());
+}
+
 #[tokio::test]
 async fn a_reverse_zone_without_end() {
     let mut zone = String::new();

@@ -4,8 +4,8 @@
 //!
 //! Bounds: each DNS question has its own timeout; all questions about a message end at one deadline ([`Verification::deadline`]) and
 //! are at most [`Verification::questions`]. What is not known by then is named in [`Authentication::missing`]; a failing resolver,
-//! and one question too many, give `temperror`, never `fail`. DMARC is asked in the last quarter, so that no slow domain of a forger's keeps it
-//! from its answer: SPF that is late is no pass, and leaves DMARC open only where it may be aligned.
+//! and one question too many, give `temperror`, never `fail`. The last quarter of both is DMARC's, so that no slow or greedy domain of a
+//! forger's keeps it from its answer: SPF that is late is no pass, and leaves DMARC open only where it may be aligned.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -85,7 +85,9 @@ impl Verifier {
     pub async fn verify(&self, question: &Question, pool: &Pool) -> Authentication {
         let now = Instant::now();
         let (soon, end) = (now + self.settings.deadline * 3 / 4, now + self.settings.deadline);
-        let resolver = self.resolver.limited(self.settings.questions);
+        let apart = self.settings.questions / 4;
+        let resolver = self.resolver.limited(self.settings.questions - apart);
+        let policies = self.resolver.limited(apart);
         let mut found = Authentication::default();
         let parts = Parts::of(&question.raw);
         let client = question.client.map(|address| Client {
@@ -104,7 +106,7 @@ impl Verifier {
             }),
             until_some(soon, helo, |client| Box::pin(spf::helo(&resolver, client))),
             until_some(soon, client, |client| iprev::check(&resolver, client.address)),
-            dmarc::discover(&resolver, &from, soon),
+            dmarc::discover(&policies, &from, soon),
         );
         let Signatures { dkim, arc } = signatures.unwrap_or_default();
         let identity = if question.sender.is_some() { &mail_from } else { &helo_spf };
@@ -138,7 +140,7 @@ impl Verifier {
             };
             let dmarc = match records {
                 Some(records) => {
-                    until(end, Box::pin(dmarc::evaluate(&resolver, records, &identifiers, spf))).await
+                    until(end, Box::pin(dmarc::evaluate(&policies, records, &identifiers, spf))).await
                 }
                 None => None,
             };
