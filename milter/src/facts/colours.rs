@@ -78,33 +78,34 @@ impl Style {
     pub fn parse(text: &str) -> Self {
         let mut style = Self::default();
         let (mut clipped, mut collapsed) = (false, false);
+        let text = text.to_ascii_lowercase();
         for declaration in text.split(';').take(MAX_DECLARATIONS) {
             let Some((property, value)) = declaration.split_once(':') else { continue };
-            let value = value.trim().trim_end_matches("!important").trim().to_ascii_lowercase();
-            match property.trim().to_ascii_lowercase().as_str() {
+            let value = value.trim().trim_end_matches("!important").trim();
+            match property.trim() {
                 "display" => style.hidden |= value == "none",
                 "visibility" => style.hidden |= value == "hidden" || value == "collapse",
                 "opacity" => style.hidden |= value.parse::<f32>().is_ok_and(|opacity| opacity < 0.05),
-                "font-size" => style.tiny = size(&value).map(|pixels| pixels <= TINY),
-                "color" => style.colour = Colour::covering(&value, 0.5),
+                "font-size" => style.tiny = size(value).map(|pixels| pixels <= TINY),
+                "color" => style.colour = Colour::covering(value, 0.5),
                 "background-color" => {
-                    style.background = Colour::parse(&value);
-                    style.background_image |= style.background.is_none() && is_function(&value);
+                    style.background = Colour::parse(value);
+                    style.background_image |= style.background.is_none() && is_function(value);
                 }
                 "background" => {
                     style.background =
-                        Colour::parse(&value).or_else(|| value.split(' ').find_map(Colour::parse));
+                        Colour::parse(value).or_else(|| value.split(' ').find_map(Colour::parse));
                     style.background_image |= value.contains("url(")
                         || value.contains("gradient")
-                        || style.background.is_none() && is_function(&value);
+                        || style.background.is_none() && is_function(value);
                 }
                 "background-image" => style.background_image |= value != "none",
                 "overflow" => clipped = value == "hidden",
                 "height" | "max-height" | "width" | "max-width" => {
-                    collapsed |= size(&value).is_some_and(|pixels| pixels < 1.5)
+                    collapsed |= size(value).is_some_and(|pixels| pixels < 1.5)
                 }
                 "text-indent" | "left" | "top" | "margin-left" => {
-                    style.hidden |= size(&value).is_some_and(|pixels| pixels < -500.0)
+                    style.hidden |= size(value).is_some_and(|pixels| pixels < -500.0)
                 }
                 "mso-hide" => {} // hides in Outlook only: alternative versions are made with it
                 _ => {}

@@ -125,6 +125,8 @@ pub fn numeric_v4(host: &str) -> Option<Ipv4Addr> {
 }
 
 fn number(text: &str) -> Option<u64> {
+    // In every notation; most hosts are names.
+    text.bytes().next().filter(u8::is_ascii_digit)?;
     let lower = text.to_ascii_lowercase();
     let (digits, radix) = match lower.strip_prefix("0x") {
         Some("") => return Some(0),

@@ -51,11 +51,11 @@ impl Listed {
     pub fn add(&mut self, list: &List, question: &Question, answers: &[std::net::Ipv4Addr]) -> bool {
         let mut found = false;
         for (subject, codes) in list.about {
-            let Some(words) = question.about.get(subject) else { continue };
+            let Some(words) = question.words(*subject) else { continue };
             for symbol in
                 answers.iter().filter(|answer| is_listing(**answer)).flat_map(|answer| codes.meaning(*answer))
             {
-                self.hits.entry(symbol).or_default().insert(words.clone());
+                self.hits.entry(symbol).or_default().insert(words.to_owned());
                 found = true;
             }
         }
@@ -170,7 +170,7 @@ impl Lists {
         end: Instant,
     ) -> Option<Listed> {
         tally.asked.inc_by(questions.len() as u64);
-        let named = questions.iter().map(|question| (question, format!("{}.{zone}", question.name)));
+        let named = questions.iter().map(|question| (question, [&*question.name, ".", zone].concat()));
         // What is known is looked at without waiting: of a busy server's questions that is most.
         let (mut known, asking) = (Vec::new(), FuturesUnordered::new());
         for (question, name) in named {

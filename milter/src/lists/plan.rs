@@ -8,8 +8,9 @@
 //! how SURBL, URIBL and DBL are kept and how Rspamd asks them. The list comes compiled in with the crate `psl`, which `facts` needs
 //! anyway; DMARC's tree walk would cost a question for each label and say nothing of free hosters.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use gatepost::dns::lists::reversed;
@@ -31,9 +32,19 @@ pub struct Question {
     /// Which of the lists that were given.
     pub list: usize,
     /// The name, without the zone.
-    pub name: String,
-    /// Why it is asked: for each subject the words for the report.
-    pub about: BTreeMap<Subject, String>,
+    pub name: Arc<str>,
+    /// Why it is asked, with the words for the report.
+    pub about: (Subject, Arc<str>),
+    /// What else the same name is asked for.
+    pub also: Vec<(Subject, Arc<str>)>,
+}
+
+impl Question {
+    /// The words for the report, if it is asked for that.
+    pub fn words(&self, subject: Subject) -> Option<&str> {
+        let mut all = std::iter::once(&self.about).chain(&self.also);
+        all.find(|(known, _)| *known == subject).map(|(_, words)| &**words)
+    }
 }
 
 /// What is asked before the signatures are verified.
@@ -47,12 +58,13 @@ pub fn plan(facts: &Facts, lists: &[&'static List], limits: Limits) -> Vec<Quest
     let sites: Vec<(Asked, bool)> = sites(facts, limits.names)
         .into_iter()
         .map(|site| match site {
-            Site::Name(name) => (Asked { words: name.clone(), name }, false),
+            Site::Name(name) => (Asked::itself(&name), false),
             Site::Address(address) => (Asked::address(address.into()), true),
         })
         .collect();
     let mailboxes = mailboxes(facts).into_iter();
-    let mailboxes: Vec<Asked> = mailboxes.map(|words| Asked { name: hashed(&words), words }).collect();
+    let mailboxes: Vec<Asked> =
+        mailboxes.map(|words| Asked { name: hashed(&words).into(), words: words.into() }).collect();
     for (at, list) in lists.iter().enumerate() {
         plan.begin(list.about.len() > 1);
         for (subject, _) in list.about {
@@ -73,13 +85,18 @@ pub fn plan(facts: &Facts, lists: &[&'static List], limits: Limits) -> Vec<Quest
 
 /// A name, and the words for the report.
 struct Asked {
-    name: String,
-    words: String,
+    name: Arc<str>,
+    words: Arc<str>,
 }
 
 impl Asked {
     fn address(address: IpAddr) -> Self {
-        Self { name: name_of(address), words: address.to_string() }
+        Self { name: name_of(address).into(), words: address.to_string().into() }
+    }
+
+    fn itself(name: &str) -> Self {
+        let name = Arc::<str>::from(name);
+        Self { words: Arc::clone(&name), name }
     }
 }
 
@@ -92,7 +109,7 @@ pub fn plan_signers(passed: &[&str], lists: &[&'static List]) -> Vec<Question> {
             for domain in passed.iter().take(MAX_FEW) {
                 let domain = hosts::canonical(domain);
                 if hosts::has_public_suffix(&domain) {
-                    plan.ask(at, domain.clone(), Subject::Signers, &domain);
+                    plan.ask(at, &Asked::itself(&domain), Subject::Signers);
                 }
             }
         }
@@ -104,7 +121,7 @@ pub fn plan_signers(passed: &[&str], lists: &[&'static List]) -> Vec<Question> {
 struct Plan {
     questions: Vec<Question>,
     /// Which names one list is asked for already; none where each is asked for once in any case, because it is about one subject.
-    known: Option<HashMap<String, usize>>,
+    known: Option<HashMap<Arc<str>, usize>>,
 }
 
 impl Plan {
@@ -115,20 +132,24 @@ impl Plan {
 
     fn ask_all<'a>(&mut self, list: usize, all: impl Iterator<Item = &'a Asked>, subject: Subject) {
         for asked in all {
-            self.ask(list, asked.name.clone(), subject, &asked.words);
+            self.ask(list, asked, subject);
         }
     }
 
-    fn ask(&mut self, list: usize, name: String, subject: Subject, words: &str) {
-        let known = self.known.as_ref().and_then(|known| known.get(&name));
+    fn ask(&mut self, list: usize, asked: &Asked, subject: Subject) {
+        let about = (subject, Arc::clone(&asked.words));
+        let known = self.known.as_ref().and_then(|known| known.get(&asked.name));
         if let Some(question) = known.and_then(|at| self.questions.get_mut(*at)) {
-            question.about.entry(subject).or_insert_with(|| words.to_owned());
+            if question.words(subject).is_none() {
+                question.also.push(about);
+            }
             return;
         }
+        let name = Arc::clone(&asked.name);
         if let Some(known) = &mut self.known {
-            known.insert(name.clone(), self.questions.len());
+            known.insert(Arc::clone(&name), self.questions.len());
         }
-        self.questions.push(Question { list, name, about: BTreeMap::from([(subject, words.to_owned())]) });
+        self.questions.push(Question { list, name, about, also: Vec::new() });
     }
 }
 
@@ -274,7 +295,7 @@ mod tests {
 
     fn names(eml: &str, client: &str, list: &'static List, limit: usize) -> Vec<String> {
         let questions = plan(&facts(eml, client), &[list], Limits { names: limit });
-        questions.into_iter().map(|question| question.name).collect()
+        questions.into_iter().map(|question| question.name.to_string()).collect()
     }
 
     #[test]
@@ -330,9 +351,6 @@ mod tests {
     fn signers_are_asked_for_when_they_are_known() {
         let lists: &[&'static List] = &[&DNSWL, &DNSWL_SIGNERS];
         let questions = plan_signers(&["Example.COM", "localhost"], lists);
-        assert_eq!(
-            questions.iter().map(|q| (q.list, q.name.as_str())).collect::<Vec<_>>(),
-            [(1, "example.com")]
-        );
+        assert_eq!(questions.iter().map(|q| (q.list, &*q.name)).collect::<Vec<_>>(), [(1, "example.com")]);
     }
 }

@@ -164,12 +164,19 @@ fn piece(bytes: &[u8]) -> Vec<u8> {
 /// Command byte, number, NUL-terminated strings. A NUL inside a string would end it early: it is left out. So is CR, of which
 /// Postfix would leave a stray one in the delivered header.
 fn fields(command: u8, index: Option<u32>, strings: &[&[u8]]) -> Vec<u8> {
-    let mut frame = vec![command];
+    let length: usize = strings.iter().map(|string| string.len() + 1).sum();
+    let mut frame = Vec::with_capacity(1 + size_of::<u32>() + length);
+    frame.push(command);
     if let Some(index) = index {
         frame.extend_from_slice(&index.to_be_bytes());
     }
     for string in strings {
-        frame.extend(string.iter().filter(|byte| !matches!(byte, 0 | b'\r')));
+        let mut from = 0;
+        for left_out in memchr::memchr2_iter(0, b'\r', string) {
+            frame.extend_from_slice(&string[from..left_out]);
+            from = left_out + 1;
+        }
+        frame.extend_from_slice(&string[from..]);
         frame.push(0);
     }
     frame
