@@ -142,7 +142,8 @@ pub enum OnUnavailable {
 pub struct Limits {
     /// How much of a body the rules see.
     pub rules_body: ByteSize,
-    /// The longest body whose DKIM signatures are verified. Postfix's `message_size_limit` is 10 MiB by default.
+    /// The longest body whose DKIM signatures are verified, if `antivirus.message` is not longer. Postfix's `message_size_limit` is 10 MiB by
+    /// default.
     pub message: ByteSize,
     /// The memory for long bodies of all connections together; a message that finds none left is judged without DKIM.
     pub memory: ByteSize,
@@ -184,6 +185,12 @@ impl Section for Milter {
         }
         if self.limits.rules_body.0 > self.limits.message.0 {
             return Err("`limits.rules-body` must not be larger than `limits.message`".to_owned());
+        }
+        if self.antivirus.clamd.is_some() && self.antivirus.message.0 > self.limits.memory.0 {
+            return Err(format!(
+                "`antivirus.message` ({}) must not be larger than `limits.memory` ({}), or such mail could never be kept to be scanned",
+                self.antivirus.message, self.limits.memory
+            ));
         }
         self.actions.validate()?;
         self.verification.validate()?;
@@ -382,6 +389,10 @@ mod tests {
             ("[milter.lists.questions]\nuribl = 0", "`lists.questions.uribl` must be 1 or more"),
             ("[milter.lists.questions]\nuribl = \"few\"", "invalid type: string"),
             ("[milter.antivirus]\nclamd = \"systemd:x\"", "is where clamd listens"),
+            (
+                "[milter.antivirus]\nclamd = \"unix:/clamd\"\n[milter.limits]\nmemory = \"16MiB\"",
+                "`antivirus.message` (25MiB) must not be larger than `limits.memory` (16MiB)",
+            ),
             ("[milter.antivirus]\non-unavailable = \"drop\"", "tempfail"),
             ("deadline = \"0s\"", "`deadline` must be more"),
             ("[milter.actions]\ngreylist = -1", "is no number of points"),

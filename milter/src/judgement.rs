@@ -13,8 +13,10 @@
 //!
 //! Mailboxes that agree in everything are judged together, so a message to a thousand of them costs what a message to one does.
 
+use std::collections::HashSet;
+
 use gatepost::mail::Address;
-use gatepost::spam::{Match, Named, Seen, Wish};
+use gatepost::spam::{Audience, Match, Named, Seen, Wish};
 use gatepost::store::Relation;
 
 use crate::authentication::{DkimResult, SpfResult};
@@ -63,7 +65,14 @@ impl Judgement {
     pub fn new(facts: &Facts, knowledge: &Knowledge, base: &View) -> Self {
         let findings = score::find(facts);
         let seen = seen(facts);
-        let matches = knowledge.lists.matching(&seen);
+        let mut audience = Audience::default();
+        if !knowledge.lists.is_empty() {
+            knowledge
+                .deliveries
+                .iter()
+                .for_each(|delivery| audience.add(&delivery.recipient, &delivery.mailbox));
+        }
+        let matches = knowledge.lists.matching(&seen, &audience);
         let mut groups: Vec<(View, Vec<Address>)> = Vec::new();
         for (at, delivery) in knowledge.deliveries.iter().enumerate() {
             let relation = knowledge.relations.get(at);
@@ -119,13 +128,17 @@ impl Judgement {
     pub fn for_each(&self) -> Vec<String> {
         let common = self.verdict.action.mark();
         let mut values = Vec::new();
+        let mut told: HashSet<&Address> = HashSet::new();
         for each in &self.each {
+            // One copy arrives where two recipients lead to one mailbox, and the milder verdict, which comes first, is that mailbox's.
+            let mailboxes: Vec<&Address> =
+                each.mailboxes.iter().filter(|mailbox| told.insert(*mailbox)).collect();
             let word = match each.verdict.action.mark() {
                 mark if mark <= common => continue,
                 Mark::Discard => "discard",
                 _ => "junk",
             };
-            for mailbox in each.mailboxes.iter().take(MAX_FOR.saturating_sub(values.len())) {
+            for mailbox in mailboxes.into_iter().take(MAX_FOR.saturating_sub(values.len())) {
                 values.push(format!(
                     " <{mailbox}> {word}; score={:.2}; action={}",
                     each.verdict.score,
@@ -364,6 +377,38 @@ mod tests {
         let mailboxes: Vec<&str> = mailboxes.iter().map(String::as_str).collect();
         let judgement = judged(&[("u7@example.com", "reject", "5")], &[], &mailboxes);
         assert_eq!(judgement.each.iter().map(|each| each.mailboxes.len()).collect::<Vec<_>>(), [999, 1]);
+    }
+
+    /// Alice is written to as herself and as boss, whom everybody may write to; one copy arrives.
+    #[test]
+    fn who_gets_it_in_two_ways_gets_it_in_the_milder() {
+        let mut lists = Lists::default();
+        let rule = |kind, value: &str, wish| ListRule {
+            kind,
+            value: value.to_owned(),
+            scope: Scope::All,
+            wish,
+            authenticated: false,
+            until: None,
+        };
+        lists.add(rule(Kind::Recipient, "boss@example.com", Wish::Allow)).unwrap();
+        let delivery = |recipient: &str| Delivery {
+            recipient: address(recipient),
+            mailbox: address("alice@example.com"),
+            leaves: false,
+        };
+        let knowledge = Knowledge {
+            deliveries: vec![delivery("alice@example.com"), delivery("boss@example.com")],
+            lists: Arc::new(lists),
+            ..Knowledge::default()
+        };
+        let mut base = View::new(Weights::default(), Thresholds::default());
+        base.listed.push(Hit { symbol: "SEVEN", weight: 7.0, evidence: String::new() });
+        let message = Message::from_eml(MESSAGE);
+        let facts = Facts::gather(&message, &Envelope::new(Direction::Inbound), &Authentication::not_asked());
+        let judgement = Judgement::new(&facts, &knowledge, &base);
+        assert_eq!(judgement.verdict.action.as_str(), "no action");
+        assert_eq!(judgement.for_each(), [""; 0]);
     }
 
     #[test]

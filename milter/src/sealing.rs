@@ -22,6 +22,7 @@ use crate::config;
 use crate::dkim::{Algorithm, Parts};
 use crate::message::Header;
 use crate::pool::Pool;
+use crate::protocol::Edit;
 use crate::recipients::in_time;
 use crate::signing::{PrivateKey, Signer};
 
@@ -57,6 +58,23 @@ pub struct Sources<'a> {
     pub pool: &'a Pool,
     /// Until when keys are waited for.
     pub end: Instant,
+}
+
+impl Passing {
+    /// Changes a field as the message's own is changed before it leaves.
+    pub fn take_over(&mut self, edit: &Edit) {
+        match edit {
+            Edit::ChangeHeader { index: 1, name, value } => {
+                if let Some(header) = self.headers.iter_mut().find(|header| header.is(name)) {
+                    header.value.clone_from(value);
+                }
+            }
+            Edit::AddHeader { name, value } => {
+                self.headers.push(Header::new(name.as_bytes(), value.as_slice()));
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Sealing {

@@ -18,6 +18,7 @@ mod inbound;
 mod outgoing;
 mod settings;
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,7 +64,7 @@ pub struct Service {
     budget: Budget,
     metrics: Metrics,
     sessions: AtomicU64,
-    complaint: Mutex<Option<(String, Instant)>>,
+    complaints: Mutex<VecDeque<(String, Instant)>>,
     observations: Option<mpsc::Sender<Observation>>,
     events: Option<mpsc::Sender<Event>>,
     greylist: Option<Greylist>,
@@ -91,7 +92,7 @@ impl Service {
             budget: Budget::new(config.service.limits.memory.0),
             metrics: Metrics::new(&parts.metrics),
             sessions: AtomicU64::new(0),
-            complaint: Mutex::new(None),
+            complaints: Mutex::default(),
             observations: None,
             events: None,
             greylist: None,
@@ -208,15 +209,17 @@ impl Service {
     ) -> Decision {
         let started = Instant::now();
         let settings = self.settings.load_full();
-        let host = settings.authserv_id.clone().or(host).unwrap_or_else(|| "localhost".to_owned());
+        // Who we are to others, and who Postfix is: the former may be several hosts.
+        let mx = host.unwrap_or_else(|| "localhost".to_owned());
+        let host = settings.authserv_id.clone().unwrap_or_else(|| mx.clone());
         let (direction, queue_id) = (envelope.direction, envelope.queue_id.clone());
         let described = described(&envelope);
         let recipients = envelope.recipients.len();
         let wanted = self.journal.as_ref().and_then(|journal| Some((journal, journal.wants()?)));
         let record =
-            wanted.map(|(journal, wanted)| (journal, draft(&received.message, &envelope, &host, wanted)));
+            wanted.map(|(journal, wanted)| (journal, draft(&received.message, &envelope, &mx, wanted)));
         let mut decision = match direction {
-            Direction::Inbound => Box::pin(self.inbound(&settings, received, envelope, host)).await,
+            Direction::Inbound => Box::pin(self.inbound(&settings, received, envelope, host, mx)).await,
             Direction::Submitted | Direction::Local => {
                 Box::pin(self.outgoing(&settings, received, envelope, &host)).await
             }
@@ -274,14 +277,18 @@ impl Service {
         }
     }
 
-    /// Says a thing once an hour, or when it is another thing than the last time.
+    /// Says a thing once an hour, if it is not [`COMPLAINTS`] other things ago.
     fn complain(&self, what: &str, say: impl FnOnce()) {
-        let mut last = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_some_and(|(said, when)| said == what && when.elapsed() < COMPLAINT) {
+        let mut said = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|(_, when)| when.elapsed() < COMPLAINT);
+        if said.iter().any(|(known, _)| known == what) {
             debug!("still: {what}");
             return;
         }
-        *last = Some((what.to_owned(), Instant::now()));
+        if said.len() >= COMPLAINTS {
+            said.pop_front();
+        }
+        said.push_back((what.to_owned(), Instant::now()));
         say();
     }
 }
@@ -293,6 +300,9 @@ fn refused(virus: &str) -> Decision {
 
 /// How often the same trouble is said again.
 const COMPLAINT: Duration = Duration::from_secs(3600);
+
+/// How many troubles there may be at once: clamd, the database in its several words, keys, exceptions.
+const COMPLAINTS: usize = 16;
 
 /// The envelope in words for the log.
 struct Described {

@@ -261,8 +261,10 @@ where
         let mailer = self.macros.text("rcpt_mailer");
         let refused = mailer == Some("error");
         let here = mailer.is_some_and(|mailer| DELIVERS_HERE.contains(&mailer));
+        // `<postmaster>` has no domain (RFC 5321, 4.5.1); Postfix says which is meant.
+        let completed = || self.macros.text("rcpt_addr").and_then(|address| Address::parse(address).ok());
         if let Some(transaction) = &mut self.transaction {
-            match address(arguments) {
+            match address(arguments).or_else(completed) {
                 _ if refused => transaction.refused_recipients += 1,
                 Some(recipient) => transaction.recipient(recipient, here),
                 None => debug!(recipient = %printable(&arguments.address, 100), "recipient is no address"),

@@ -2,13 +2,13 @@
 //!
 //! For `session`, which feeds it, and `service`, which decides about the result. It knows neither rules nor DNS.
 //!
-//! Bounds, and what happens beyond each (never is mail refused or lost because of one):
+//! Bounds, and what happens beyond each (mail is refused for none but the first, of which honest mail is a hundredth):
 //!
 //! | what | bound | beyond it |
 //! |---|---|---|
-//! | header fields | [`MAX_FIELDS`], [`MAX_HEADER_BYTES`] | further fields are not looked at; DKIM is neither verified nor signed |
+//! | header fields | [`MAX_FIELDS`], [`MAX_HEADER_BYTES`] | mail from outside is refused, 552 5.3.4: anything could stand there. Mail of ours leaves unsigned |
 //! | body kept for the rules | `limits.rules-body` (4 MiB) | the rules see the beginning |
-//! | body kept for DKIM verification | `limits.message` (64 MiB), and all connections together `limits.memory` | the fact `dkim` is missing |
+//! | body kept for DKIM verification | `limits.message` (64 MiB), or more where the antivirus takes more, and all connections together `limits.memory` | the fact `dkim` is missing |
 //! | body kept for the antivirus | `antivirus.message` (25 MiB) and `limits.memory` | it is not scanned |
 //! | body kept to be mended before it is signed | the same | it is signed as it is |
 //! | body signed | none: the hash is computed while it arrives | |
@@ -263,9 +263,12 @@ impl Body {
     fn begin(&mut self, purpose: Purpose, headers: &[Header], whole: bool, bounds: Bounds) {
         self.purpose = purpose;
         self.keep = match purpose {
-            _ if whole => bounds.message.max(bounds.rules_body),
-            Purpose::Verify | Purpose::JudgeAndSign => bounds.rules_body.max(bounds.scan),
+            Purpose::Sign if whole => bounds.message,
             Purpose::Sign => 0,
+            Purpose::Verify | Purpose::JudgeAndSign if whole => {
+                bounds.message.max(bounds.rules_body).max(bounds.scan)
+            }
+            Purpose::Verify | Purpose::JudgeAndSign => bounds.rules_body.max(bounds.scan),
         };
         self.hash = (purpose != Purpose::Verify || bounds.hash_inbound).then(BodyHash::new);
         if purpose == Purpose::Verify {

@@ -190,6 +190,10 @@ impl Extras {
             action == "allow" || !new.unauthenticated,
             "--unauthenticated belongs to `gatepost allow`"
         );
+        anyhow::ensure!(
+            !matches!(action, "score" | "tag") || new.which.kind != Some(Kind::Login),
+            "the milter does not judge by logins: --kind login belongs to `gatepost allow` and `deny`"
+        );
         match (action, new.points) {
             ("score", None) => bail!("say how many points: --points 3"),
             ("score", Some(points)) if !points.is_finite() || points.abs() > 1000.0 => {
@@ -247,8 +251,15 @@ async fn add_with(
     extras: &Extras,
 ) -> anyhow::Result<(Kind, String, String)> {
     let (kind, value, scope) = which.parsed()?;
+    // Who is to be refused for now is not to be refused for good, which would win; nor the other way round.
+    let replaced = match action {
+        "deny" => "defer",
+        "defer" => "deny",
+        _ => "",
+    };
     sqlx::query(
-        "INSERT INTO gatepost.access_rules (kind, value, scope, action, reason, expires_at, authenticated, points, tag)
+        "WITH replaced AS (DELETE FROM gatepost.access_rules WHERE kind = $1 AND value = $2 AND scope = $3 AND action = $10)
+         INSERT INTO gatepost.access_rules (kind, value, scope, action, reason, expires_at, authenticated, points, tag)
          VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6), $7, $8, $9)
          ON CONFLICT (kind, value, scope, action) DO UPDATE SET reason = excluded.reason, expires_at = excluded.expires_at,
              authenticated = excluded.authenticated, points = excluded.points, tag = excluded.tag",
@@ -262,6 +273,7 @@ async fn add_with(
     .bind(extras.authenticated)
     .bind(extras.points)
     .bind(extras.tag.clone())
+    .bind(replaced)
     .execute(connection)
     .await
     .map_err(explain)?;

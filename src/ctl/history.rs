@@ -28,7 +28,7 @@ pub(super) struct Which {
     /// Not older than this, such as 2h or 7d
     #[arg(long, value_parser = span, value_name = "SPAN")]
     since: Option<Seconds>,
-    /// At most so many lines, the newest
+    /// At most so many lines of what there is already, the newest
     #[arg(long, default_value_t = 50, value_name = "NUMBER")]
     limit: u32,
     /// Go on with what comes, until interrupted
@@ -86,6 +86,8 @@ async fn find(
         Some(News::Ids(ids)) => (Some(ids), None),
         Some(News::After(after)) => (None, after),
     };
+    // Of what comes nothing is left out.
+    let limit = (ids.is_none() && after.is_none()).then(|| i64::from(which.limit));
     let whose = |whose: &Option<Whose>| whose.as_ref().map(|whose| whose.0.clone());
     let folded = |text: &Option<String>| text.as_ref().map(|text| text.trim().to_lowercase());
     let rows: Vec<(String,)> = sqlx::query_as(FIND)
@@ -96,7 +98,7 @@ async fn find(
         .bind(which.since.map(|since| since.0.as_secs_f64()))
         .bind(ids)
         .bind(after)
-        .bind(i64::from(which.limit))
+        .bind(limit)
         .fetch_all(connection)
         .await
         .map_err(explain)?;
@@ -125,7 +127,7 @@ impl std::str::FromStr for Whose {
 }
 
 /// What the milter writes: the actions of mail from outside, then those of ours.
-const ACTIONS: [&str; 10] = [
+const ACTIONS: [&str; 11] = [
     "no action",
     "add header",
     "rewrite subject",
@@ -133,6 +135,7 @@ const ACTIONS: [&str; 10] = [
     "soft reject",
     "reject",
     "discard",
+    "not judged",
     "sign",
     "unsigned",
     "tempfail",

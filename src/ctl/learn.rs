@@ -36,9 +36,9 @@ impl Label {
 
 /// Shows mail to the milters: `gatepost learn spam /var/vmail/example.com/ann/Maildir/.Junk`
 ///
-/// A path is one message, an mbox (it begins with `From `), a Maildir or any other directory, which is read with all below it: for an Inbox
-/// without the folders beside it, such as Junk, give its `cur`. What was learned already is not learned again. Messages that this server has
-/// judged are learned as they were judged.
+/// A path is one message, an mbox (it begins with `From `), a Maildir or any other directory, which is read with all below it; for ham without the
+/// folders below it that are called Junk, Spam, Trash or Deleted. What was learned already is not learned again. Messages that this server has judged
+/// are learned as they were judged.
 #[derive(Args)]
 pub(super) struct Learn {
     /// What the messages are
@@ -72,7 +72,7 @@ pub(super) async fn run(learn: Learn, connection: &mut PgConnection) -> anyhow::
     for path in &learn.paths {
         match learn.read_for {
             Some(days) => collect_read(path, Duration::from_secs(u64::from(days) * 86_400), &mut files)?,
-            None => collect(path, &mut files)?,
+            None => collect(path, learn.label, &mut files)?,
         }
     }
     files.sort();
@@ -113,7 +113,7 @@ fn is_gone(error: &anyhow::Error) -> bool {
 }
 
 /// The files of a path: Dovecot's own files in a Maildir, and tmp, are no mail.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+fn collect(path: &Path, label: Label, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     if path == Path::new("-") || !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -124,13 +124,21 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let kind = entry.file_type()?;
-        if kind.is_dir() && name != "tmp" {
-            collect(&entry.path(), files)?;
+        if kind.is_dir() && matches!(label, Label::Ham) && is_unwanted(&name) {
+            eprintln!("{}: passed over, since it is hardly ham; name it to learn it", entry.path().display());
+        } else if kind.is_dir() && name != "tmp" {
+            collect(&entry.path(), label, files)?;
         } else if kind.is_file() && !maildir {
             files.push(entry.path());
         }
     }
     Ok(())
+}
+
+/// Whether a folder of that name, or one below it (`.Junk.old`, as Maildir++ has it), holds what its owner does not want.
+fn is_unwanted(name: &str) -> bool {
+    let name = name.trim_start_matches('.').split('.').next().unwrap_or_default().to_ascii_lowercase();
+    matches!(name.as_str(), "junk" | "spam" | "trash" | "deleted" | "deleted items" | "deleted messages")
 }
 
 /// The messages of a Maildir that were read and then left alone for that long: flag S (seen), and none of D, T, P (a draft, thrown away, passed
@@ -254,14 +262,32 @@ mod tests {
             fs::write(folder.path().join(name), "x").unwrap();
         }
         let mut files = Vec::new();
-        collect(folder.path(), &mut files).unwrap();
+        collect(folder.path(), Label::Ham, &mut files).unwrap();
         files.sort();
         let names: Vec<_> =
             files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, [".Sent/cur/4", "cur/1:2,S", "new/2"]);
-        assert!(collect(Path::new("/does/not/exist"), &mut files).is_ok(), "opening it says what is wrong");
+        let found = collect(Path::new("/does/not/exist"), Label::Ham, &mut files);
+        assert!(found.is_ok(), "opening it says what is wrong");
         let missing = File::open("/does/not/exist").unwrap_err();
         assert!(is_gone(&missing.into()) && !is_gone(&anyhow::anyhow!("other")));
+    }
+
+    #[test]
+    fn junk_and_trash_below_a_maildir_are_no_ham() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["cur", ".Junk/cur", ".Junk.old/cur", ".Trash/cur", ".Junkers/cur"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("1:2,S"), "x").unwrap();
+        }
+        let count = |path: &str, label| {
+            let mut files = Vec::new();
+            collect(&folder.path().join(path), label, &mut files).unwrap();
+            files.len()
+        };
+        assert_eq!(count("", Label::Ham), 2, "the Inbox and the planes");
+        assert_eq!(count("", Label::Spam), 5, "whoever says so is obeyed");
+        assert_eq!(count(".Trash", Label::Ham), 1, "named");
     }
 
     #[test]

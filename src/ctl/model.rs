@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -174,7 +175,12 @@ async fn export(connection: &mut PgConnection, file: &std::path::Path) -> anyhow
     let place = file.display().to_string();
     let mut out: Box<dyn Write> = match place.as_str() {
         "-" => Box::new(std::io::stdout().lock()),
-        _ => Box::new(BufWriter::new(File::create(file).with_context(|| place.clone())?)),
+        // It is everybody's mail: nobody else reads it.
+        _ => {
+            let mut only_ours = File::options();
+            only_ours.write(true).create(true).truncate(true).mode(0o600);
+            Box::new(BufWriter::new(only_ours.open(file).with_context(|| place.clone())?))
+        }
     };
     let (mut position, mut count) = (0, 0);
     loop {

@@ -198,14 +198,7 @@ type Row = (String, String, String, String, Vec<String>, String, f64, bool);
 
 /// Rows of every host, and what is on hold here without one; rows of this host whose message is gone are cleared away.
 async fn list(postfix: &Postfix, connection: &mut PgConnection, show: terminal::Show) -> anyhow::Result<()> {
-    // Where there is no Postfix, the rows are all there is to see.
-    let here = match (postfix.host(), postfix.queue()) {
-        (Ok(host), Ok(queue)) => Some((host, queue)),
-        (Err(error), _) | (_, Err(error)) => {
-            eprintln!("gatepost: only what the database knows: {error:#}");
-            None
-        }
-    };
+    // Rows first: what is put on hold after the queue was looked at must not look as if it had left it.
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT host, queue_id, to_char(held_at, 'YYYY-MM-DD HH24:MI'), sender, recipients, subject, score, held_at > now() - $1::interval
          FROM gatepost.quarantine ORDER BY held_at",
@@ -214,6 +207,14 @@ async fn list(postfix: &Postfix, connection: &mut PgConnection, show: terminal::
     .fetch_all(&mut *connection)
     .await
     .map_err(explain)?;
+    // Where there is no Postfix, the rows are all there is to see.
+    let here = match (postfix.host(), postfix.queue()) {
+        (Ok(host), Ok(queue)) => Some((host, queue)),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("gatepost: only what the database knows: {error:#}");
+            None
+        }
+    };
     let mut table: Vec<[String; 7]> = Vec::new();
     let mut known: Vec<String> = Vec::new();
     for (host, queue_id, held_at, sender, recipients, subject, score, is_young) in rows {

@@ -89,7 +89,7 @@ const BY_DAY: &str = "
         SELECT to_char(at, 'YYYY-MM-DD') AS day, count(*) AS messages,
                count(*) FILTER (WHERE direction = 'inbound') AS inbound,
                count(*) FILTER (WHERE direction = 'inbound' AND action IN ('no action', 'not judged')) AS passed,
-               count(*) FILTER (WHERE direction = 'inbound' AND action = 'add header') AS marked,
+               count(*) FILTER (WHERE direction = 'inbound' AND action IN ('add header', 'rewrite subject')) AS marked,
                count(*) FILTER (WHERE direction = 'inbound' AND action = 'reject') AS refused,
                count(*) FILTER (WHERE action IN ('soft reject', 'tempfail')) AS deferred,
                count(*) FILTER (WHERE direction <> 'inbound') AS outgoing,
@@ -106,7 +106,7 @@ const BY_SYMBOL: &str = "
     SELECT to_jsonb(row)::text FROM (
         SELECT symbol ->> 'symbol' AS symbol, count(*) AS messages,
                count(*) FILTER (WHERE action = 'no action') AS passed,
-               count(*) FILTER (WHERE action = 'add header') AS marked,
+               count(*) FILTER (WHERE action IN ('add header', 'rewrite subject')) AS marked,
                count(*) FILTER (WHERE action = 'reject') AS refused,
                round(avg((symbol ->> 'points')::numeric), 2) AS mean_points
         FROM gatepost.history_messages CROSS JOIN LATERAL jsonb_array_elements(symbols) AS symbol

@@ -7,7 +7,7 @@
 //! Bounds: [`MAX_RULES`] rows; a pattern is compiled within [`PATTERN_SIZE`] and runs in linear time (crate `regex`), over what the facts
 //! keep of a field.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -154,6 +154,35 @@ pub struct Named {
     pub proven: bool,
 }
 
+/// For whom a message is: rows about others match nothing, and take no room from those about these.
+#[derive(Clone, Debug, Default)]
+pub struct Audience {
+    scopes: HashSet<Scope>,
+    /// Addresses, and domains as `@example.com`.
+    recipients: HashSet<String>,
+}
+
+impl Audience {
+    /// Adds mail that came for `recipient` and goes to `mailbox`.
+    pub fn add(&mut self, recipient: &Address, mailbox: &Address) {
+        self.scopes.insert(Scope::Domain(mailbox.domain().as_str().to_owned()));
+        self.scopes.insert(Scope::Mailbox(mailbox.to_string()));
+        self.recipients.insert(format!("@{}", recipient.domain()));
+        self.recipients.extend([recipient.to_string(), mailbox.to_string()]);
+    }
+
+    /// Whether a row may count for one of them.
+    fn concerns(&self, rule: &ListRule) -> bool {
+        (rule.scope == Scope::All || self.scopes.contains(&rule.scope))
+            && (rule.kind != Kind::Recipient || self.recipients.contains(&rule.value))
+    }
+
+    /// How many rows are looked at.
+    fn most_matches(&self) -> usize {
+        MAX_MATCHES + self.scopes.len()
+    }
+}
+
 /// A row that matches a message, not yet asked for whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Match<'a> {
@@ -222,12 +251,12 @@ impl Lists {
         self.rules.is_empty()
     }
 
-    /// The rows that match a message, in the order of the table; for some recipient or other.
-    pub fn matching<'a>(&'a self, seen: &Seen<'_>) -> Vec<Match<'a>> {
+    /// The rows that match a message, in the order of the table; for one or the other of its recipients.
+    pub fn matching<'a>(&'a self, seen: &Seen<'_>, audience: &Audience) -> Vec<Match<'a>> {
         if self.is_empty() {
             return Vec::new();
         }
-        let mut found = Found { lists: self, matches: Vec::new() };
+        let mut found = Found { lists: self, audience, matches: Vec::new() };
         let anybody = seen.author.as_ref().is_some_and(|author| author.proven);
         for (named, word) in [(&seen.sender, "sender"), (&seen.author, "author")] {
             let Some(named) = named else { continue };
@@ -249,17 +278,17 @@ impl Lists {
             for prefix in self.prefixes.iter().filter(|prefix| **prefix <= width) {
                 let network = Network::around(client, *prefix);
                 for index in self.networks.get(&network).into_iter().flatten() {
-                    found.push(*index, true, format!("network {network}"));
+                    found.push(*index, true, || format!("network {network}"));
                 }
             }
         }
         for index in &self.recipients {
-            found.push(*index, true, format!("recipient {}", self.rules[*index].value));
+            found.push(*index, true, || format!("recipient {}", self.rules[*index].value));
         }
         for index in &self.attachments {
             let wanted = &self.rules[*index].value;
             if let Some(name) = seen.attachments.iter().find(|name| is_like(name, wanted)) {
-                found.push(*index, anybody, format!("attachment {name}"));
+                found.push(*index, anybody, || format!("attachment {name}"));
             }
         }
         for (header, index) in &self.headers {
@@ -268,7 +297,7 @@ impl Lists {
                 .iter()
                 .any(|(name, value)| *name == header.name && header.pattern.is_match(value));
             if hit {
-                found.push(*index, anybody, format!("header {}", header.name));
+                found.push(*index, anybody, || format!("header {}", header.name));
             }
         }
         found.matches
@@ -297,18 +326,19 @@ impl Match<'_> {
     }
 }
 
-struct Found<'a> {
+struct Found<'a, 's> {
     lists: &'a Lists,
+    audience: &'s Audience,
     matches: Vec<Match<'a>>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Found<'a, '_> {
     fn named(&mut self, kind: Kind, name: &str, proven: bool, word: &str) {
         if name.is_empty() {
             return;
         }
         for index in self.lists.named.get(&(kind, name.to_owned())).into_iter().flatten() {
-            self.push(*index, proven, format!("{word} {name}"));
+            self.push(*index, proven, || format!("{word} {name}"));
         }
     }
 
@@ -320,17 +350,20 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn push(&mut self, index: usize, proven: bool, what: String) {
+    fn push(&mut self, index: usize, proven: bool, what: impl FnOnce() -> String) {
         let rule = &self.lists.rules[index];
+        if !self.audience.concerns(rule) {
+            return;
+        }
         let ended = rule.until.is_some_and(|until| until <= Instant::now());
         let claimed = rule.wish == Wish::Allow && rule.authenticated && !proven;
-        if ended || claimed || self.matches.len() >= MAX_MATCHES {
+        if ended || claimed || self.matches.len() >= self.audience.most_matches() {
             return;
         }
         let found = Match {
             wish: &rule.wish,
             scope: &rule.scope,
-            what,
+            what: what(),
             recipient: (rule.kind == Kind::Recipient).then_some(rule.value.as_str()),
         };
         // The same row for sender and author is one row.
@@ -368,7 +401,7 @@ fn is_like(name: &str, pattern: &str) -> bool {
 const MAX_RULES: usize = 100_000;
 /// Each is held against its field in every message.
 const MAX_PATTERNS: usize = 1_000;
-/// More matches of one message than this say nothing new.
+/// More matches of one message than this, and one for each of its mailboxes and their domains, say nothing new.
 const MAX_MATCHES: usize = 256;
 /// The size of a compiled pattern, in bytes: enough for a page of alternatives, far from what repetition of repetition takes.
 const PATTERN_SIZE: usize = 128 * 1024;
@@ -403,7 +436,9 @@ mod tests {
     /// The words of the matches, and what decides for alice.
     fn decided(lists: &Lists, seen: &Seen<'_>) -> Option<&'static str> {
         let alice = Address::parse("alice@example.com").unwrap();
-        let matches = lists.matching(seen);
+        let mut audience = Audience::default();
+        audience.add(&alice, &alice);
+        let matches = lists.matching(seen, &audience);
         let counting: Vec<&Match<'_>> =
             matches.iter().filter(|found| found.counts_for(&alice, &alice)).collect();
         Match::deciding(&counting).map(|found| found.wish.word())

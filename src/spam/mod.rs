@@ -8,7 +8,7 @@ mod lists;
 mod settings;
 pub mod symbols;
 
-pub use lists::{HeaderPattern, Kind, ListRule, Lists, Match, Named, Seen, Wish};
+pub use lists::{Audience, HeaderPattern, Kind, ListRule, Lists, Match, Named, Seen, Wish};
 pub use settings::{
     Chosen, Limit, NAMES, Name, ReplyText, Settings, SubjectTemplate, WEIGHT, known as known_setting,
     parse as parse_setting,
@@ -52,7 +52,10 @@ impl Scope {
         match self {
             Self::All => true,
             Self::Domain(domain) => mailbox.domain().as_str() == domain,
-            Self::Mailbox(address) => mailbox.to_string() == *address,
+            Self::Mailbox(address) => address
+                .strip_suffix(mailbox.domain().as_str())
+                .and_then(|local| local.strip_suffix('@'))
+                .is_some_and(|local| local == mailbox.local()),
         }
     }
 }

@@ -184,6 +184,9 @@ async fn the_tool_lists_explains_and_counts() {
     ] {
         assert_eq!(ids(arguments), expected, "{arguments}");
     }
+    // With `milter.rules = false`, and after a mistake of ours.
+    let (code, out, err) = tool.run_with(&["history", "--action", "not judged"]);
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
     let out = tool.ok("history --action reject");
     assert!(
         out.contains("reject        0.00  4Xq3          sender@client.test -> alice@example.com  Offer 3"),
@@ -219,6 +222,17 @@ async fn the_tool_lists_explains_and_counts() {
         out.lines().any(|line| line.split_whitespace().eq(["submitted", "sign", "1", "1", "-"])),
         "{out}"
     );
+    let mut rewritten = record(9, "rewrite subject", &[("MISSING_DATE", 3.0)]);
+    rewritten.score = Some(7.0);
+    assert_eq!(store.remember(vec![rewritten]).await, Lookup::Found(()));
+    let out = tool.ok("stats --by symbol");
+    assert!(
+        out.lines().any(|line| line.split_whitespace().eq(["MISSING_DATE", "3", "1", "2", "0", "3.0"])),
+        "marked in its subject is marked: {out}"
+    );
+    let marked =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["marked"].as_u64().unwrap();
+    assert_eq!(tool.ok("stats --json").lines().map(marked).sum::<u64>(), 2);
     let out = tool.ok("stats --json");
     let day: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert!(day["messages"].as_u64().unwrap() >= 1 && day["mean_ms"] == 7.0, "{out}");
@@ -233,7 +247,7 @@ async fn whoever_follows_sees_what_comes() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
         .arg("--config")
         .arg(tool.dir().join("gatepost.toml"))
-        .args(["history", "--follow", "--recipient", "alice@example.com"])
+        .args(["history", "--follow", "--limit", "2", "--recipient", "alice@example.com"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -245,6 +259,16 @@ async fn whoever_follows_sees_what_comes() {
     other.recipients[0].recipient = "bob@example.com".to_owned();
     assert_eq!(store.remember(vec![other, record(3, "reject", &[])]).await, Lookup::Found(()));
     assert!(next().contains("4Xq3"));
+    // The limit is of what was there before: of what comes nothing is left out.
+    let many = (4..9).map(|number| record(number, "no action", &[])).collect();
+    assert_eq!(store.remember(many).await, Lookup::Found(()));
+    assert_eq!(store.remember(vec![record(9, "no action", &[])]).await, Lookup::Found(()));
+    let id = |line: String| line.split_whitespace().nth(5).unwrap().to_owned();
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|last| last != "4Xq9") {
+        seen.push(id(next()));
+    }
+    assert_eq!(seen, ["4Xq4", "4Xq5", "4Xq6", "4Xq7", "4Xq8", "4Xq9"]);
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatepost::config::Secret;
 use gatepost::directory::{Directory, Lookup};
 use gatepost::mail::Address;
-use gatepost::spam::{Match, Named, Seen};
+use gatepost::spam::{Audience, Match, Named, Seen};
 use gatepost::store::{Author, Correspondence, Held, Relation, Store, schema};
 
 use crate::postgres::Database;
@@ -72,6 +72,13 @@ async fn settings_count_at_once_and_the_last_known_ones_while_the_database_is_aw
     until("it counts", async || world.store.spam_lists().await.is_found()).await;
 }
 
+/// Mail that came for these mailboxes under their own names.
+fn audience(mailboxes: &[Address]) -> Audience {
+    let mut audience = Audience::default();
+    mailboxes.iter().for_each(|mailbox| audience.add(mailbox, mailbox));
+    audience
+}
+
 #[tokio::test]
 async fn a_row_that_cannot_be_understood_undoes_no_other() {
     let world = World::new().await;
@@ -89,7 +96,47 @@ async fn a_row_that_cannot_be_understood_undoes_no_other() {
     assert_eq!((chosen.len(), chosen[0].add_header.unwrap().points(), chosen[0].reject), (1, 4.0, None));
     let lists = world.store.spam_lists().await.found().unwrap();
     let seen = Seen { helo: "bad.test".to_owned(), ..Seen::default() };
-    assert_eq!((lists.len(), lists.matching(&seen).len()), (1, 1));
+    assert_eq!((lists.len(), lists.matching(&seen, &audience(&[alice()])).len()), (1, 1));
+}
+
+/// Postfix's programs are scripts here: the queue is asked for, and before it is told a message is put on hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_on_hold_while_the_queue_is_listed_keeps_its_row() {
+    let world = World::new().await;
+    let tool = Tool::new(&world.database);
+    let place = |name: &str| tool.dir().join(name);
+    for (program, script) in [
+        ("postconf", "echo mx.example.com"),
+        ("postqueue", "touch \"${0%/*}/asked\"; until [ -e \"${0%/*}/go\" ]; do sleep 0.05; done"),
+    ] {
+        std::fs::write(place(program), format!("#!/bin/sh\n{script}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(place(program), mode).unwrap();
+    }
+    let mut list = quarantine_list(&tool).spawn().unwrap();
+    until("the queue is asked for", async || place("asked").exists()).await;
+    world
+        .database
+        .sql(
+            "INSERT INTO gatepost.quarantine (host, queue_id, sender, recipients, subject, score, why)
+             VALUES ('mx.example.com', '4XqT1z', 'a@b.test', '{alice@example.com}', 'x', 7, '')",
+        )
+        .await;
+    std::fs::write(place("go"), "").unwrap();
+    assert!(list.wait().unwrap().success());
+    assert_eq!(world.database.sql("SELECT count(*) FROM gatepost.quarantine").await, "1");
+    // One whose message is gone is cleared away the next time.
+    assert!(quarantine_list(&tool).status().unwrap().success());
+    assert_eq!(world.database.sql("SELECT count(*) FROM gatepost.quarantine").await, "0");
+}
+
+/// `gatepost quarantine list`, with Postfix's programs from its own directory.
+fn quarantine_list(tool: &Tool) -> std::process::Command {
+    let path = format!("{}:{}", tool.dir().display(), std::env::var("PATH").unwrap());
+    let mut list = std::process::Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    list.arg("--config").arg(tool.dir().join("gatepost.toml")).args(["quarantine", "list"]);
+    list.env("PATH", path).stdout(std::process::Stdio::null());
+    list
 }
 
 #[tokio::test]
@@ -110,12 +157,32 @@ async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
     assert_eq!(tool.ok("deny add *.ISO --kind attachment"), "deny: attachment *.iso\n");
     assert_eq!(tool.ok("allow add a@b.test --unauthenticated"), "allow: address a@b.test, proven or not\n");
     assert!(tool.ok("allow list").contains("proven or not"));
+    // What refuses for now does not refuse for good as well, nor the other way round.
+    for (add, listed, not) in [
+        ("deny add 198.51.100.7", "deny ", "defer "),
+        ("deny add 198.51.100.7 --defer", "defer ", "deny "),
+        ("deny add 198.51.100.7", "deny ", "defer "),
+    ] {
+        tool.ok(add);
+        let list = tool.ok("deny list");
+        let rows: Vec<&str> = list.lines().filter(|line| line.contains("198.51.100.7")).collect();
+        assert!(rows.len() == 1 && rows[0].starts_with(listed) && !rows[0].contains(not), "{add}: {list}");
+    }
+    tool.ok("deny remove 198.51.100.7");
     for (command, sentence) in [
         ("score add a.test", "--points 3"),
         ("score add a.test --points 1e9", "beyond ±1000"),
         ("tag add a.test", "--as newsletter"),
         ("tag add a.test --as two;words", "a word of letters"),
         ("deny add a.test --points 3", "belongs to `gatepost score`"),
+        (
+            "score add ann@example.com --kind login --points 3",
+            "--kind login belongs to `gatepost allow` and `deny`",
+        ),
+        (
+            "tag add ann@example.com --kind login --as vip",
+            "--kind login belongs to `gatepost allow` and `deny`",
+        ),
         ("deny add a.test --unauthenticated", "belongs to `gatepost allow`"),
         ("deny add Subject --kind header", "expected a header field and a regular expression"),
         ("settings set * reject -5", "no number of points"),
@@ -155,8 +222,11 @@ async fn lists_are_written_by_the_tool_and_read_by_the_milter() {
         fields: vec![("subject", "xcheap")],
         ..Seen::default()
     };
-    let mut words: Vec<&str> =
-        lists.matching(&seen).iter().map(|found: &Match<'_>| found.wish.word()).collect();
+    let mut words: Vec<&str> = lists
+        .matching(&seen, &audience(&[alice()]))
+        .iter()
+        .map(|found: &Match<'_>| found.wish.word())
+        .collect();
     words.sort_unstable();
     assert_eq!(words, ["allow", "deny", "deny", "score", "tag"]);
     tool.ok("settings set * reject 12");
@@ -218,7 +288,7 @@ async fn every_kind_can_be_written_for_everybody_a_domain_and_a_mailbox() {
     for (at, (kind, _)) in kinds.iter().enumerate() {
         let seen = seen(kind);
         // Those about recipients match any message, for their recipient.
-        let matches = lists.matching(&seen);
+        let matches = lists.matching(&seen, &audience(&[alice.clone(), carl.clone()]));
         let words = |mailbox: &Address| -> Vec<&str> {
             let counting = matches.iter().filter(|found| found.counts_for(mailbox, mailbox));
             let own = counting.filter(|found| found.what.starts_with("recipient") == (*kind == "recipient"));

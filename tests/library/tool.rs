@@ -44,6 +44,15 @@ impl Tool {
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
+    /// Runs it with arguments that may have blanks.
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> (i32, String, String) {
+        let config = self.dir.path().join("gatepost.toml");
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        let output = tool.arg("--config").arg(config).args(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
     pub(crate) fn ok(&self, arguments: &str) -> String {
         self.ok_with(arguments, "")
     }

@@ -53,12 +53,9 @@ async fn a_file_a_maildir_an_mbox_and_stdin_are_learned_once() {
     for (arguments, said) in [
         (format!("learn ham {}", place("one.eml")), "1 of 1 messages learned as ham, 0 known already"),
         (format!("learn ham {}", place("one.eml")), "0 of 1 messages learned as ham, 1 known already"),
-        (format!("learn --dry-run ham {}", place("Maildir")), "3 messages in 3 files; nothing was learned"),
-        (
-            format!("learn --dry-run ham {}", place("Maildir/cur")),
-            "1 messages in 1 files; nothing was learned",
-        ),
-        (format!("learn ham --user Bob@Example.com {}", place("Maildir")), "3 of 3 messages learned as ham"),
+        (format!("learn --dry-run spam {}", place("Maildir")), "3 messages in 3 files; nothing was learned"),
+        // Junk below it is no ham.
+        (format!("learn ham --user Bob@Example.com {}", place("Maildir")), "2 of 2 messages learned as ham"),
         (format!("learn spam {}", place("Junk.mbox")), "3 of 3 messages learned as spam"),
         (
             format!("learn spam {} {}", place("Junk.mbox"), place("one.eml")),
@@ -70,7 +67,7 @@ async fn a_file_a_maildir_an_mbox_and_stdin_are_learned_once() {
     }
     let (code, out, err) = tool.run("learn spam -", "Subject: from a pipe\n\nx\n");
     assert_eq!((code, out.starts_with("1 of 1 messages learned as spam")), (0, true), "{out}{err}");
-    let expected = "ham - tool, ham bob@example.com tool, ham bob@example.com tool, ham bob@example.com tool, spam - tool, spam - tool, spam - tool, spam - tool, spam - tool";
+    let expected = "ham - tool, ham bob@example.com tool, ham bob@example.com tool, spam - tool, spam - tool, spam - tool, spam - tool, spam - tool";
     assert_eq!(log(&database).await, expected);
 }
 
@@ -113,6 +110,8 @@ async fn the_log_goes_out_and_comes_in_as_it_was_and_bad_lines_import_nothing() 
     learn("ham", "--user bob@example.com", "two");
     learn("spam", "--user bob@example.com", "two");
     tool.ok(&format!("model export {}", file.display()));
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap());
+    assert_eq!(mode & 0o077, 0, "people's mail is nobody's to read");
     let content = "SELECT string_agg(concat_ws(' ', label, owner, encode(message, 'hex'), encode(sample, 'hex')), E'\\n' ORDER BY position) FROM gatepost.training_log";
     let (other, there) = self::tool().await;
     let out = there.ok(&format!("model import {}", file.display()));

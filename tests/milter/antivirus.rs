@@ -170,6 +170,30 @@ fn what_is_too_big_passes_and_is_said() {
     }
 }
 
+/// What the antivirus takes is kept for it, whatever else is kept less of: a signed message beyond `limits.message`, a message of ours whose
+/// header block is too long to be signed. That it is not all there would not be any different tomorrow.
+#[test]
+fn what_can_be_scanned_is_not_put_off_for_ever() {
+    let clamd = Clamd::start("");
+    let daemon = daemon(&clamd.socket(), "", "[milter.limits]\nrules-body = \"1MiB\"\nmessage = \"1MiB\"");
+    let big = "words and words and more\r\n".repeat(100_000);
+    let signature = ("DKIM-Signature", " v=1; a=rsa-sha256; d=client.test; s=s; h=from; bh=AAAA; b=AAAA");
+    let frames = answer(&mut daemon.connect(), &[signature], big.as_bytes());
+    assert_eq!(frames.last().map(String::as_str), Some("c"), "{}", daemon.log());
+    let infected = format!("{big}{}\r\n", EICAR.concat());
+    assert_eq!(answer(&mut daemon.connect(), &[signature], infected.as_bytes()), [REFUSED]);
+    let mut peer = daemon.connect();
+    peer.negotiate();
+    peer.greet();
+    assert!(peer.send(b"DM{auth_authen}\0alice@example.com\0{auth_type}\0PLAIN\0"));
+    peer.ask(b"M<alice@example.com>\0", b"c");
+    peer.ask(b"R<bob@client.test>\0", b"c");
+    peer.ask(b"T", b"c");
+    peer.message(&[("X-Field", " x"); 5_000], b"hello\r\n");
+    let frames = peer.end_of_message();
+    assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]), "{}", daemon.log());
+}
+
 #[test]
 fn clamd_away_is_what_the_operator_says() {
     let nobody = Path::new("/nonexistent/clamd.sock");
@@ -186,6 +210,20 @@ fn clamd_away_is_what_the_operator_says() {
         assert_eq!(marked, keys.contains("header"), "{frames:?}");
         assert!(daemon.log().contains("cannot scan for viruses now: clamd at unix:/nonexistent/clamd.sock"));
     }
+}
+
+/// Two outages at once are each said once, and not with every message in turn.
+#[test]
+fn the_log_of_two_outages_is_short() {
+    let daemon = daemon(Path::new("/nonexistent/clamd.sock"), "", "on-unavailable = \"continue\"");
+    for _ in 0..8 {
+        assert_eq!(answer(&mut daemon.connect(), &[], b"hello\r\n").last().map(String::as_str), Some("c"));
+    }
+    let log = daemon.log();
+    let said = |what: &str| log.lines().filter(|line| line.contains(" WARN ") && line.contains(what)).count();
+    assert_eq!(said("cannot scan for viruses now"), 1, "{log}");
+    // Whoever tries the database hears another reason than those who do not.
+    assert!((1..4).contains(&said("settings and lists cannot be read now")), "{log}");
 }
 
 /// A socket that is no clamd, one that says nothing, one that closes: never clean, never a refusal.

@@ -316,6 +316,33 @@ async fn what_we_pass_on_is_sealed_and_dkimpy_agrees() {
     assert!(String::from_utf8_lossy(&delivered).contains("Subject: to be passed on"));
 }
 
+/// What is sealed is what leaves: the subject as it was rewritten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_holds_over_a_subject_of_ours() {
+    let database = Database::create().await;
+    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = connection.pool().acquire().await.unwrap();
+    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+    let key = Key::rsa();
+    activate(&database, "example.com", "arc", "rsa-sha256", &key).await;
+    let dns = Dns::serve(&format!("{ZONE}arc._domainkey.example.com TXT {}\n", key.record));
+    let settings = "[milter.arc]\nseal = \"all\"\nseal-domain = \"example.com\"\n\
+        [milter.actions]\ngreylist = \"off\"\nrewrite-subject = 0.1\n";
+    let daemon = Daemon::start(
+        &format!("explain = false\n{UNREACHABLE}"),
+        &format!("{}{}{settings}", database.toml(), dns.toml()),
+    );
+    let folded = "From: a@client.test\r\nSubject: one\r\n two\r\n\r\nhello\r\n";
+    let none = "From: a@client.test\r\n\r\nhello\r\n";
+    for message in [folded, none] {
+        let delivered = passed_on(&daemon, "alice@example.com", "lmtp", message.as_bytes());
+        let text = String::from_utf8_lossy(&delivered).into_owned();
+        assert!(text.contains("\r\nSubject: ***SPAM*** ") && text.contains("ARC-Seal"), "{text}");
+        let said = arc_verify(&delivered, "arc._domainkey.example.com", &key);
+        assert!(said.contains("b'pass'"), "{said}\n{text}");
+    }
+}
+
 #[test]
 fn chains_of_any_length_cost_little_and_end_clearly() {
     let dns =

@@ -170,6 +170,34 @@ fn monsters() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Behind what is looked at anything could stand: our own results, the author that people see.
+#[test]
+fn a_header_block_beyond_the_bounds_is_refused() {
+    let daemon = Daemon::start(UNREACHABLE, "[milter.dmarc]\nenforce = false\n");
+    let forged = ("Authentication-Results", " mx.example.com; dkim=pass header.d=bank.example");
+    let long = format!(" {}", "x".repeat(50_000));
+    for (fields, refused) in [
+        (vec![("X-Field", " x"); 3_900], false),
+        (vec![("X-Field", " x"); 4_000], true),
+        (vec![("X-Field", long.as_str()); 19], false),
+        (vec![("X-Field", long.as_str()); 22], true),
+    ] {
+        let mut peer = daemon.connect();
+        peer.begin();
+        peer.message(&[fields.as_slice(), &[("From", " a@client.test"), forged]].concat(), b"hello\r\n");
+        let frames = peer.end_of_message();
+        let last = String::from_utf8_lossy(frames.last().unwrap()).into_owned();
+        match refused {
+            true => assert!(last.starts_with("y552 5.3.4 The header block is too long"), "{last}"),
+            false => {
+                assert_eq!(last, "c");
+                let removed = b"m\0\0\0\x01Authentication-Results\0\0";
+                assert!(frames.iter().any(|frame| frame == removed));
+            }
+        }
+    }
+}
+
 fn cut(raw: &str) -> Message {
     let mut message = Message::from_eml(raw.as_bytes());
     message.body.truncate(RULES_BODY);

@@ -38,8 +38,9 @@ impl Holder {
     }
 
     async fn release(mut self) {
-        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(120)%' AND pid <> pg_backend_pid()";
-        self.database.sql(all).await;
+        let ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+            WHERE datname = current_database() AND query LIKE '%pg_sleep(120)%' AND pid <> pg_backend_pid()";
+        self.database.sql(ours).await;
         let _ = self.psql.wait();
     }
 }

@@ -111,3 +111,27 @@ async fn what_is_on_the_list_at_the_end_is_written() {
     assert!(daemon.wait().success());
     assert_eq!(database.sql("SELECT count(*) FROM gatepost.history_messages").await, "5");
 }
+
+/// `milter.authserv-id` may be that of several hosts; queue ids are each host's own, and `gatepost quarantine` asks Postfix who it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_bear_postfixs_name_of_the_host() {
+    let (database, dns) = (database().await, Dns::serve(""));
+    let daemon = Daemon::start(
+        "authserv-id = \"example.com\"",
+        &format!(
+            "[milter.actions]\ngreylist = \"off\"\nquarantine = 0.1\n{}\n{}",
+            database.toml(),
+            dns.toml()
+        ),
+    );
+    assert_eq!(message(&daemon, &["alice@example.com"], &FIELDS, b"hello\r\n"), b'c');
+    until_rows("held", &database, "SELECT host, queue_id FROM gatepost.quarantine", "mx.example.com|4XqHist")
+        .await;
+    until_rows(
+        "recorded",
+        &database,
+        "SELECT host, authentication LIKE 'example.com;%' FROM gatepost.history_messages",
+        "mx.example.com|t",
+    )
+    .await;
+}

@@ -115,6 +115,42 @@ async fn a_message_has_so_many_questions_and_no_more() {
     assert!(dns.questions().len() <= 60, "{}", dns.questions().len());
 }
 
+/// What the forger's own domain uses up is not missing where the forged one's organization is looked for.
+#[tokio::test]
+async fn a_greedy_domain_of_the_forgers_hides_no_failure() {
+    let mut zone = String::from("_dmarc.x.test TXT v=DMARC1; p=reject\ngreedy.test TXT v=spf1");
+    for term in 0..10 {
+        zone.push_str(&format!(" mx:m{term}.greedy.test"));
+    }
+    zone.push_str(" -all\n");
+    for term in 0..10 {
+        for host in 0..4 {
+            let name = format!("h{host}.m{term}.greedy.test");
+            zone.push_str(&format!("m{term}.greedy.test MX 1 {name}\n{name} A 203.0.113.9\n"));
+        }
+    }
+    let dns = Dns::serve(&zone);
+    let config = config::Dns {
+        servers: vec![dns.address()],
+        timeout: Seconds(Duration::from_secs(20)),
+        ..config::Dns::default()
+    };
+    let question = Question {
+        client: "192.0.2.1".parse().ok(),
+        helo: None,
+        sender: Some("a@greedy.test".to_owned()),
+        raw: MESSAGE.as_bytes().to_vec(),
+        complete: true,
+        host: "mx.receiver.test".to_owned(),
+    };
+    let settings = Verification { questions: 40, ..settings() };
+    let found = Verifier::new(&config, settings).unwrap().verify(&question, &Pool::new(1)).await;
+    assert_eq!(found.spf.unwrap().result, SpfResult::TempError);
+    let dmarc = found.dmarc.unwrap();
+    assert_eq!((dmarc.result, dmarc.policy.as_str()), (DmarcResult::Fail, "reject"));
+    assert!(dns.questions().len() <= 40, "{:?}", dns.questions());
+}
+
 #[tokio::test]
 async fn a_reverse_zone_without_end() {
     let mut zone = String::new();
@@ -142,6 +178,44 @@ async fn a_silent_dns_leaves_everything_open() {
     let late = verify(&dns, Verification { deadline: Duration::from_millis(50), ..settings() }).await;
     assert_eq!(late.missing, ["spf", "iprev", "dmarc"]);
     assert!(late.spf.is_none() && late.dmarc.is_none());
+}
+
+/// Whoever forges x.test keeps his own domains slow: what can never be aligned leaves nothing open, and what may be leaves DMARC open.
+#[tokio::test]
+async fn a_slow_domain_of_the_forgers_hides_no_failure() {
+    let zone = "_dmarc.x.test TXT v=DMARC1; p=reject\nslow.test TXT DROP\ns._domainkey.slow.test TXT DROP\n\
+                _dmarc.slow.test TXT DROP\nx.test TXT v=spf1 -all\n";
+    let signed = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=slow.test; s=s; h=from; \
+                  bh=Ck5SoRNWUpSR4X0COv7R5ub2pUTtl6xz4dTFz++ji4M=; b=AAAA\r\n";
+    let verified = async |sender: &str, raw: String, zone: &str| {
+        let dns = Dns::serve(zone);
+        let patience = Seconds(Duration::from_secs(60));
+        let config =
+            config::Dns { servers: vec![dns.address()], timeout: patience, ..config::Dns::default() };
+        let question = Question {
+            client: "192.0.2.1".parse().ok(),
+            helo: None,
+            sender: Some(sender.to_owned()),
+            raw: raw.into_bytes(),
+            complete: true,
+            host: "mx.receiver.test".to_owned(),
+        };
+        let settings = Verification { deadline: Duration::from_secs(4), ..settings() };
+        Verifier::new(&config, settings).unwrap().verify(&question, &Pool::new(1)).await
+    };
+    let both = MESSAGE.replace("a@x.test", "a@slow.test, a@x.test");
+    let open = zone.replace("x.test TXT v=spf1 -all", "x.test TXT DROP");
+    let (spf, dkim, author, aligned) = tokio::join!(
+        verified("a@slow.test", MESSAGE.to_owned(), zone),
+        verified("a@x.test", format!("{signed}{MESSAGE}"), zone),
+        verified("a@x.test", both, zone),
+        verified("a@x.test", MESSAGE.to_owned(), &open),
+    );
+    for (found, what) in [(spf, "SPF"), (dkim, "DKIM"), (author, "another author")] {
+        let dmarc = found.dmarc.unwrap_or_else(|| panic!("{what}: {:?}", found.missing));
+        assert_eq!((dmarc.result, dmarc.policy.as_str()), (DmarcResult::Fail, "reject"), "{what}");
+    }
+    assert_eq!(aligned.dmarc.unwrap().result, DmarcResult::TempError);
 }
 
 #[tokio::test]

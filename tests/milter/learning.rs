@@ -130,6 +130,26 @@ async fn what_people_move_is_learned_within_seconds_and_said_in_the_report() {
     );
 }
 
+/// Nobody will say anything of mail that was refused: a stranger cannot fill the database with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_not_kept() {
+    let (database, state) = (database().await, tempfile::tempdir().unwrap());
+    let mut daemon = milter(&database, state.path());
+    daemon.wait_for_log("the model is made spam=");
+    let test = ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"].concat();
+    for body in [test.as_str(), HAM] {
+        let mut peer = daemon.connect();
+        peer.begin();
+        peer.message(&[("From", " ann@sender.test"), ("Subject", " hello")], body.as_bytes());
+        let last = peer.end_of_message().pop().unwrap()[0];
+        assert_eq!(last, if body == HAM { b'c' } else { b'y' });
+    }
+    // What is under way is written at the end.
+    daemon.terminate();
+    assert!(daemon.wait().success());
+    assert_eq!(database.sql("SELECT count(*) FROM gatepost.judged_messages").await.trim(), "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_learned_is_what_was_judged_not_what_the_mailbox_has() {
     let (database, state) = (database().await, tempfile::tempdir().unwrap());

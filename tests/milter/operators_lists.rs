@@ -85,6 +85,10 @@ fn facts(proven: bool) -> Facts {
 fn judged(facts: &Facts, rule: ListRule) -> Judgement {
     let mut lists = Lists::default();
     lists.add(rule).unwrap();
+    judged_by(facts, lists)
+}
+
+fn judged_by(facts: &Facts, lists: Lists) -> Judgement {
     let delivery = |mailbox: &str| {
         let mailbox = Address::parse(mailbox).unwrap();
         Delivery { recipient: mailbox.clone(), mailbox, leaves: false }
@@ -106,6 +110,26 @@ fn of(judgement: &Judgement, mailbox: &str) -> (&'static str, f64, bool) {
 fn rule(kind: Kind, value: &str, scope: &str, wish: Wish, authenticated: bool) -> ListRule {
     let scope = Scope::parse(scope).unwrap();
     ListRule { kind, value: value.to_owned(), scope, wish, authenticated, until: None }
+}
+
+/// What other mailboxes have said of the same sender, or of their own addresses, takes nobody's row away.
+#[test]
+fn the_rows_of_many_leave_room_for_those_of_one() {
+    let facts = facts(true);
+    for (kind, own) in [(Kind::Recipient, false), (Kind::Address, true)] {
+        let mut lists = Lists::default();
+        for number in 0..2_000 {
+            let other = format!("user{number}@example.com");
+            let (value, scope) = if own { (KINDS[0].1, other.as_str()) } else { (other.as_str(), "*") };
+            lists.add(rule(kind, value, scope, Wish::Deny, true)).unwrap();
+        }
+        let (value, scope) = if own { (KINDS[0].1, ALICE) } else { (ALICE, "*") };
+        lists.add(rule(kind, value, scope, Wish::Allow, true)).unwrap();
+        lists.add(rule(Kind::Attachment, "*.exe", BOB, Wish::Allow, true)).unwrap();
+        let judgement = judged_by(&facts, lists);
+        assert_eq!(of(&judgement, ALICE).0, "no action", "{kind:?}");
+        assert_eq!(of(&judgement, BOB).0, "no action", "{kind:?}");
+    }
 }
 
 const UNTOUCHED: (&str, f64, bool) = ("add header", 7.0, false);

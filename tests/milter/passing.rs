@@ -103,6 +103,41 @@ async fn a_seal_of_ours_holds_behind_the_next_server() {
     }
 }
 
+/// `RCPT TO:<postmaster>` needs no domain (RFC 5321, 4.5.1): whose mail it is, Postfix says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_postmaster_has_settings_too() {
+    let database = Database::create().await;
+    let connection = gatepost::database::Database::new(&database.config(), "test").unwrap();
+    let mut connection = connection.pool().acquire().await.unwrap();
+    gatepost::store::schema::install(&mut connection, true, &[]).await.unwrap();
+    database
+        .sql("INSERT INTO gatepost.settings (scope, name, value) VALUES ('example.com', 'rewrite-subject', '0.1')")
+        .await;
+    let dns = Dns::serve("client.test TXT v=spf1 -all\n");
+    let daemon = Daemon::start(
+        &format!("explain = false\n{UNREACHABLE}"),
+        &format!("{}{}", database.toml(), dns.toml()),
+    );
+    open(&daemon);
+    let mailboxes = Server::start(true);
+    let postfix = Postfix::start_with(&main_cf(&format!(
+        "myorigin = example.com\nsmtpd_authorized_xclient_hosts = 127.0.0.1\nvirtual_mailbox_domains = example.com\n\
+             virtual_mailbox_maps = static:any\nvirtual_transport = lmtp:inet:127.0.0.1:{}\n\
+             smtpd_milters = unix:{}\nmilter_default_action = tempfail\n",
+        mailboxes.port,
+        daemon.socket().display()
+    )));
+    let mut client = postfix.greet(postfix.port);
+    client.say("XCLIENT ADDR=192.0.2.7 NAME=mx.client.test", "220");
+    client.say("EHLO mx.client.test", "250");
+    let message = b"From: Sender <sender@client.test>\r\nSubject: help\r\n\r\nHello.\r\n";
+    client.send_from("sender@client.test", &["postmaster"], message);
+    let (recipient, arrived) = mailboxes.wait_for(1, &postfix).remove(0);
+    assert_eq!(recipient, "postmaster@example.com");
+    let text = String::from_utf8_lossy(&arrived);
+    assert!(text.contains("Subject: ***SPAM*** help"), "{text}\n{}", daemon.log());
+}
+
 /// `X-Gatepost-For` names recipients. The milter does not write it where a copy leaves; where it may, `examples/main.cf` takes it out.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_outside_reads_what_was_decided_for_others() {

@@ -67,7 +67,8 @@ fn a_header_block_without_end_is_no_memory_without_end() {
         assert!(peer.send(field.as_bytes()));
     }
     peer.message(&[("From", " sender@client.test")], b"hello\r\n");
-    assert_eq!(peer.end_of_message().last().map(Vec::as_slice), Some(&b"c"[..]));
+    let last = peer.end_of_message().pop().unwrap();
+    assert!(last.starts_with(b"y552 5.3.4 "), "{}", String::from_utf8_lossy(&last));
     let grown = resident_high_water(daemon.id()) - before;
     assert!(grown < 64 << 20, "50 MB of header fields made the daemon grow by {} MiB", grown >> 20);
 }

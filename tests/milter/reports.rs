@@ -88,6 +88,23 @@ async fn what_comes_in_is_counted() {
     .await;
 }
 
+/// What is to come again counts when it has come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_greylisted_counts_once() {
+    let (database, dns) = (database().await, Dns::serve(ZONE));
+    let greylist = "[milter.actions]\ngreylist = 0.1\ngreylist-delay = \"1s\"";
+    let mut daemon = start(&database, &dns, &format!("{FROM}\n{greylist}"));
+    let send = || message(&daemon, "a@other.test", "asks.test", &["alice@example.com"]);
+    assert_eq!(send(), b'y');
+    assert!(daemon.log().contains("action=\"soft reject\""), "{}", daemon.log());
+    while send() == b'y' {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    daemon.terminate();
+    assert!(daemon.wait().success());
+    until_rows("one", &database, "SELECT sum(messages) FROM gatepost.dmarc_rows", "1").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_collected_until_there_is_a_sender() {
     let (database, dns) = (database().await, Dns::serve(ZONE));

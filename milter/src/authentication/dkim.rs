@@ -18,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use gatepost::dns::Resolver;
+use tokio::time::{Instant, timeout_at};
 
 use super::keys::{Keys, Shown};
 use crate::dkim::{
@@ -86,13 +87,15 @@ pub(super) fn is_signed(parts: &Parts<'_>) -> bool {
     parts.fields.iter().any(|field| field.is(NAME))
 }
 
-/// Verifies the first `limit` signatures of a message, from top to bottom. If there are more, one last outcome says so.
+/// Verifies the first `limit` signatures of a message, from top to bottom. If there are more, one last outcome says so. A key that DNS has not shown
+/// by `end` is one that it cannot show.
 pub(super) async fn verify(
     parts: &Parts<'_>,
     limit: usize,
     keys: &Keys,
     resolver: &Resolver,
     digests: &mut Digests,
+    end: Instant,
     pool: &Pool,
 ) -> Vec<DkimOutcome> {
     let now = seconds_now();
@@ -119,7 +122,9 @@ pub(super) async fn verify(
             State::Settled(outcome) => *outcome,
             State::Open(one, digest) => match &one.signature {
                 Ok(signature) => {
-                    let shown = keys.ask(resolver, &signature.key_name()).await;
+                    let name = signature.key_name();
+                    let shown = timeout_at(end, keys.ask(resolver, &name)).await;
+                    let shown = shown.unwrap_or(Shown::Unavailable);
                     one.judged(signature, &digest, &shown, parts)
                 }
                 Err(error) => one.refused(*error),
@@ -195,7 +200,7 @@ impl<'f, 'a> Understood<'f, 'a> {
             Ok(tags) => tags,
             Err(error) => return Self { field, signature: Err(error.into()), said: Said::default() },
         };
-        let text = |name| tags.get(name).unwrap_or_default().to_owned();
+        let text = |name| tags.get(name).unwrap_or_default().chars().take(MAX_SAID).collect();
         let start: String = tags
             .get("b")
             .unwrap_or_default()
@@ -300,3 +305,23 @@ impl<'f, 'a> Understood<'f, 'a> {
 
 /// As many characters of `b=` as RFC 6008 asks for.
 const SIGNATURE_START: usize = 8;
+
+/// What is kept of a tag that says what it cannot say; a domain name has 253 characters.
+const MAX_SAID: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kept for each kind of message that a report tells of, while the database is away, and in its rows.
+    #[test]
+    fn what_a_malformed_signature_says_is_cut() {
+        let long = "x".repeat(50_000);
+        let value = format!(" v=1; a=rsa-sha256; d={long}; s={long}; i=@{long}; h=from; bh=AAAA; b=AAAA");
+        let field = Field { name: NAME, value: value.as_bytes() };
+        let understood = Understood::of(&field, 0);
+        let outcome = understood.outcome(DkimResult::Neutral, "");
+        assert!([&outcome.domain, &outcome.selector, &outcome.identity].iter().all(|text| text.len() <= 255));
+        assert!(!outcome.domain.is_empty());
+    }
+}

@@ -12,6 +12,7 @@ pub mod dmarc;
 pub mod iprev;
 pub mod results;
 
+mod authors;
 mod keys;
 mod unsettled;
 mod verifier;

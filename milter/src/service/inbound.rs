@@ -7,7 +7,7 @@ use std::time::Duration;
 use gatepost::config::Network;
 use gatepost::database::NO_SCHEMA;
 use gatepost::directory::Lookup;
-use gatepost::mail::Address;
+use gatepost::mail::{Address, SmtpReply};
 use gatepost::store::training::MessageKey;
 use gatepost::store::{Held, Store};
 use gatepost::telemetry::printable;
@@ -36,18 +36,19 @@ use crate::protocol::{Edit, Reply};
 use crate::recipients::{Delivery, Knowledge, in_time};
 use crate::report::ReportContext;
 use crate::sealing::Passing;
-use crate::transaction::Received;
+use crate::transaction::{MAX_FIELDS, MAX_HEADER_BYTES, Received};
 use crate::verdict::Action;
 use crate::{antivirus, enforcement, greylisting, report, sealing};
 
 impl Service {
-    /// Mail from outside: verified, judged, marked.
+    /// Mail from outside: verified, judged, marked. `host` is the name under which we write results, `mx` Postfix's `myhostname`.
     pub(super) async fn inbound(
         &self,
         settings: &Settings,
         received: Received,
         envelope: Envelope,
         host: String,
+        mx: String,
     ) -> Decision {
         let Received {
             message,
@@ -61,6 +62,11 @@ impl Service {
             abilities,
             ..
         } = received;
+        if !headers_complete {
+            // Behind what is looked at may stand what we let nobody say: our own results, another author.
+            let note = "header block too long".to_owned();
+            return Decision::new(Vec::new(), Reply::Smtp(too_long()), "reject").note(note);
+        }
         let question = Question {
             client: envelope.client_address,
             helo: envelope.helo.clone(),
@@ -112,7 +118,6 @@ impl Service {
         }
 
         let enforcement = self.enforce(settings, &authentication, &envelope, &message, end).await;
-        self.observe(settings, &authentication, &envelope, &enforcement);
         let results = results::write_decided(&host, &authentication, &envelope, enforcement.disposition());
         let received_spf = settings
             .verification
@@ -126,30 +131,27 @@ impl Service {
         if received_spf.is_some() {
             remove(&mut edits, &message, RECEIVED_SPF, |value| names(value, &host));
         }
-        let context = ReportContext { host: host.clone(), queue_id: envelope.queue_id.clone() };
+        let context = ReportContext { host: mx.clone(), queue_id: envelope.queue_id.clone() };
         let passing = settings.sealing.is_some().then(|| {
-            let body_hash = body_hash.filter(|_| headers_complete)?;
+            let body_hash = body_hash?;
             let validation = sealing::validation(&authentication)?;
             let headers = message.headers.clone();
             Some(Passing { headers, body_hash, validation, results: results.clone() })
         });
-        let sealed = Box::pin(self.seal(settings, passing.flatten(), &envelope.recipients, !stays_here, end));
-        let seal = sealed.await;
+        let mut passing = passing.flatten();
         if let Some(why) = &knowledge.doubt {
             self.complain(why, || warn!("settings and lists cannot be read now: {why}"));
         }
         let sender = greylisting::Sender::of(&envelope, authentication.spf.as_ref().map(|spf| spf.result));
         let network = envelope.client_address.map(Network::neighbourhood);
         let held = Held {
-            host: host.clone(),
+            host: mx,
             queue_id: envelope.queue_id.clone().unwrap_or_default(),
             sender: envelope.reverse_path.clone(),
             recipients: envelope.recipients.iter().map(ToString::to_string).collect(),
             ..Held::default()
         };
         let subject = subject(&message);
-        let sample = sample.filter(|_| settings.rules);
-        let kept = sample.and_then(|sample| self.keep(&message, sample, &knowledge));
         let learned = portrait.and_then(|portrait| self.learned(&message, &portrait, &mut knowledge));
         let judged = facts.and_then(|facts| judged(settings, &facts.with_learned(learned), &knowledge));
         // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
@@ -165,6 +167,10 @@ impl Service {
             if let Ok(Some(reply)) = timeout_at(end, asked).await {
                 judged.verdict.action = Action::Defer(reply);
             }
+        }
+        // What is to come again counts when it has come.
+        if !matches!(judged.verdict.action, Action::Defer(_)) {
+            self.observe(settings, &authentication, &envelope, &enforcement);
         }
         let mut verdict = judged.verdict.clone();
         if verdict.action == Action::Quarantine && (!abilities.hold || held.queue_id.is_empty()) {
@@ -198,7 +204,11 @@ impl Service {
             }
             Action::Discard => return decided(Vec::new(), Reply::Discard, note),
             Action::RewriteSubject(template) => {
-                edits.push(rewrite_subject(subject.as_deref(), template));
+                let edit = rewrite_subject(subject.as_deref(), template);
+                if let Some(passing) = &mut passing {
+                    passing.take_over(&edit);
+                }
+                edits.push(edit);
             }
             Action::Quarantine => {
                 edits.push(Edit::Quarantine(format!("spam, score {:.2}", verdict.score)));
@@ -212,9 +222,13 @@ impl Service {
             }
             Action::AddHeader | Action::NoAction => {}
         }
+        // Only what is delivered, now or when it is released, will somebody call spam or ham.
+        let sample = sample.filter(|_| settings.rules);
+        let kept = sample.and_then(|sample| self.keep(&message, sample, &knowledge));
         if is_judged && let Some(key) = kept {
             self.expect(&message, key, &judged, &knowledge);
         }
+        let seal = Box::pin(self.seal(settings, passing, &envelope.recipients, !stays_here, end)).await;
         // Each insertion goes on top of the one before: the topmost header comes last.
         if settings.explain && is_judged {
             for (name, value) in report::headers(&verdict, &context).into_iter().rev() {
@@ -385,6 +399,12 @@ fn judged(settings: &Settings, facts: &Facts, knowledge: &Knowledge) -> Option<J
     let judge = || Judgement::new(facts, knowledge, &settings.view);
     let judged = catch_unwind(AssertUnwindSafe(judge)).map_err(|_| Panicked);
     judged.inspect_err(|panicked| error!(%panicked, "judging failed; the message passes unjudged")).ok()
+}
+
+/// Longer than whatever anybody writes. Sendmail refuses 32 KiB (`MaxHeadersLength`) in these words.
+fn too_long() -> SmtpReply {
+    let bounds = format!("more than {MAX_FIELDS} fields or {MAX_HEADER_BYTES} bytes");
+    SmtpReply::new(552, "5.3.4", format!("The header block is too long: {bounds}"))
 }
 
 /// The subject as it stands in the header; none without one.

@@ -145,7 +145,9 @@ impl Service {
         head.extend_from_slice(b"\r\n");
         let body = received.raw.get(received.body_start..).unwrap_or_default();
         let size = received.message.body_size.saturating_add(head.len() as u64);
-        let sample = Sample { pieces: &[&head, body], size, complete: received.complete };
+        // What is missing of the header block makes no difference to a virus, nor would it be there the next time.
+        let complete = body.len() as u64 == received.message.body_size;
+        let sample = Sample { pieces: &[&head, body], size, complete };
         Some(antivirus.scan(sample, tokio::time::Instant::now() + settings.gathering.deadline).await)
     }
 

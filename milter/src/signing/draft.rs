@@ -94,7 +94,7 @@ impl Draft {
             && !has(self, "Resent-From")
             && let Some(sender) = sender
         {
-            self.append(Header::new("From", format!(" {sender}")));
+            self.append(Header::new("From", format!(" {}", sender.written())));
         }
         if !has(self, "Date")
             && let Ok(date) = now.format(&time::format_description::well_known::Rfc2822)
@@ -235,6 +235,10 @@ mod tests {
         let mut sent = draft("Subject: x\n\n", Direction::Submitted);
         sent.complete(&Envelope { sender, ..envelope }, "mx.test");
         assert!(sent.headers().any(|header| header.value == b" boss@b.test"));
+        let spaced = Address::parse("\"big, boss\"@b.test").ok();
+        let mut quoted = draft("Subject: x\n\n", Direction::Submitted);
+        quoted.complete(&Envelope { sender: spaced, ..Envelope::new(Direction::Submitted) }, "mx.test");
+        assert!(quoted.headers().any(|header| header.value == b" \"big, boss\"@b.test"), "one author");
         let mut local = draft("Subject: x\n\n", Direction::Local);
         local.complete(&Envelope::new(Direction::Local), "mx.test");
         assert!(!local.has("From") && local.has("Date"));

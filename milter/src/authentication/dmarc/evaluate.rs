@@ -3,8 +3,10 @@
 //! For `verifier`. Everything is found by the DNS Tree Walk (4.10); there is no list of public suffixes here. A DNS failure on the
 //! way gives a temperror, unless what is known already decides: an aligned pass stays a pass whatever else fails (5.3.5 and 5.3.6).
 
+use futures_util::future::join_all;
 use gatepost::directory::Lookup;
 use gatepost::dns::{Dnssec, Resolver};
+use tokio::time::{Instant, timeout_at};
 
 use super::record::{self, Parsed};
 use super::{Aligned, AlignmentMode, DmarcOutcome, DmarcPolicy, DmarcRecord, DmarcResult, PolicyTag, Psd};
@@ -24,15 +26,20 @@ pub(in super::super) struct Author {
 }
 
 /// What DNS says of the authors' domains, whatever SPF and DKIM say, so that it is asked beside them. `from` holds all addresses of all From
-/// fields; if they have one domain, that is the Author Domain.
-pub(in super::super) async fn discover(resolver: &Resolver, from: &[String]) -> Vec<Author> {
+/// fields; if they have one domain, that is the Author Domain. None if none of them has an answer by `end`; one alone that has none is a DNS failure.
+pub(in super::super) async fn discover(
+    resolver: &Resolver,
+    from: &[String],
+    end: Instant,
+) -> Option<Vec<Author>> {
     let walker = Walker { resolver };
-    let mut authors = Vec::new();
-    for domain in author_domains(from).into_iter().take(MOST_AUTHORS) {
-        let applied = walker.applied(&domain).await;
-        authors.push(Author { domain, applied });
-    }
-    authors
+    let domains = author_domains(from).into_iter().take(MOST_AUTHORS);
+    let asked = join_all(domains.map(|domain| async {
+        let applied = timeout_at(end, walker.applied(&domain)).await;
+        (applied.is_ok(), Author { domain, applied: applied.unwrap_or(Err(Away)) })
+    }));
+    let (in_time, authors): (Vec<bool>, Vec<Author>) = asked.await.into_iter().unzip();
+    (authors.is_empty() || in_time.contains(&true)).then_some(authors)
 }
 
 /// Checks a message.
@@ -127,11 +134,26 @@ fn author_domains(from: &[String]) -> Vec<String> {
 
 fn author_domain(address: &str) -> Option<String> {
     let (_, domain) = address.rsplit_once('@')?;
-    let domain = domain.trim().trim_end_matches('.');
+    let domain = as_read(domain);
+    let domain = domain.trim_matches('.');
     let domain =
         if domain.is_ascii() { domain.to_ascii_lowercase() } else { idna::domain_to_ascii(domain).ok()? };
     let labels = domain.split('.').all(|label| (1..=63).contains(&label.len()));
     (labels && domain.len() <= 253 && !domain.starts_with('[')).then_some(domain)
+}
+
+/// A domain as people and their programs read it: white space around its dots is none (RFC 5322, 4.4), and what no domain has ends it.
+fn as_read(domain: &str) -> String {
+    let mut read = String::with_capacity(domain.len());
+    for word in domain.split_whitespace() {
+        if !(read.is_empty() || read.ends_with('.') || word.starts_with('.')) {
+            break;
+        }
+        read.push_str(word);
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') || !c.is_ascii();
+    read.truncate(read.find(|c| !is_part(c)).unwrap_or(read.len()));
+    read
 }
 
 /// DNS could not say.
@@ -363,6 +385,7 @@ mod tests {
         assert_eq!(authors(&["a@bücher.test"]), ["xn--bcher-kva.test"]);
         assert_eq!(authors(&["nobody", "a@x.test", "b@x..test", "c@", "d@[192.0.2.1]"]), ["x.test"]);
         assert_eq!(authors(&["a@x.test", "b@y.test"]), ["x.test", "y.test"]);
+        assert_eq!(authors(&["a@ x .\r\n test y", "b@x.test;", "c@.x.test>", "d@x.test\u{a0}"]), ["x.test"]);
     }
 
     proptest::proptest! {
