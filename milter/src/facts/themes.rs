@@ -145,7 +145,11 @@ pub(super) const THEMES: &[(Theme, &str)] = &[
         live sex, sex videos, sex video, adult video, adult videos, hardcore sex, barely legal, \
         free porn, porn videos, teen sex, nude photos, nude pics, hot babes, xxx videos, xxx video, \
         sex toys, amateur girls, naked pics, sex partner, horny housewives, adults only, having sex, \
-        bigger penis, bigger dick, your penis, penis size"),
+        bigger penis, bigger dick, your penis, penis size, porn, porno, p rn, hardcore porn, xxx, cock, cocks, c ck, \
+        dildo, cum, cumming, cum shots, facials, blowjobs, fuck, fucks, fucking, fucked, f ck, f cks, f cking, fuckbook, \
+        tits, big tits, anal sex, orgasm, orgasms, erotic, sex shop, hot teen, teen girl, teens, young girls, sexy girls, \
+        girls for, girls in your, webcam girls, web cam, live girls, adult site, adult sites, naked, nudes, \
+        meet girls, looking for sex, for sex, swingers, shemale, voyeur, gangbang, hot chicks"),
     (Theme::Goods, "\
         rolex, replica, replica watches, luxury watches, designer watches, designer handbags, \
         swiss watches, louis vuitton, gucci, rayban, ray ban, oem software, cheap software, \

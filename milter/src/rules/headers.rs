@@ -1,4 +1,4 @@
-//! Group `headers`: fields that are missing, doubled, broken or forged, and dates.
+//! Group `headers`: fields that are missing, doubled, broken or forged. `dates`, `message_id` and `programs` have the rest.
 
 use super::{Check, Evidence, Group, Rule, when};
 use crate::facts::Facts;
@@ -11,9 +11,6 @@ pub const RULES: &[Rule] = &[
     MISSING_FROM,
     MISSING_SUBJECT,
     MISSING_MIME_VERSION,
-    INVALID_DATE,
-    DATE_IN_FUTURE,
-    DATE_IN_PAST,
     MULTIPLE_FROM,
     MULTIPLE_UNIQUE_HEADERS,
     BROKEN_HEADERS,
@@ -73,42 +70,6 @@ pub const MISSING_MIME_VERSION: Rule = Rule {
     check: Check::Facts(|facts| {
         let mime = facts.headers.has("content-type") || facts.headers.has("content-transfer-encoding");
         when(mime && !facts.headers.has("mime-version"))
-    }),
-};
-
-/// A Date that is none.
-pub const INVALID_DATE: Rule = Rule {
-    symbol: "INVALID_DATE",
-    group: Group::Headers,
-    weight: 3.0,
-    summary: "the Date header is no date",
-    why: "RFC 5322, 3.3: the form has been the same since 1982",
-    check: Check::Facts(|facts| {
-        (facts.headers.date == Date::Invalid).then(|| Evidence::new(facts.headers.value("date")))
-    }),
-};
-
-/// A Date in the future.
-pub const DATE_IN_FUTURE: Rule = Rule {
-    symbol: "DATE_IN_FUTURE",
-    group: Group::Headers,
-    weight: 4.2,
-    summary: "the Date header is more than a day ahead",
-    why: "puts the message on top of the list; Rspamd counts from two hours on, but wrong time zones are honest mistakes of hours",
-    check: Check::Facts(|facts| {
-        age(facts).filter(|&age| age < -DAY).map(|age| Evidence::new(format_args!("{} hours", -age / 3600)))
-    }),
-};
-
-/// A Date in the past.
-pub const DATE_IN_PAST: Rule = Rule {
-    symbol: "DATE_IN_PAST",
-    group: Group::Headers,
-    weight: 0.8,
-    summary: "the Date header is more than four days old",
-    why: "mail takes seconds, a queue gives up after four or five days (RFC 5321, 4.5.4.1)",
-    check: Check::Facts(|facts| {
-        age(facts).filter(|&age| age > 4 * DAY).map(|age| Evidence::new(format_args!("{} days", age / DAY)))
     }),
 };
 
@@ -408,14 +369,6 @@ pub const COMPLETELY_EMPTY: Rule = Rule {
     }),
 };
 
-/// Seconds from Date to arrival; negative when Date is ahead.
-fn age(facts: &Facts) -> Option<i64> {
-    match (facts.headers.date, facts.arrival) {
-        (Date::At(date), Some(arrival)) => Some(arrival - date),
-        _ => None,
-    }
-}
-
 /// The registrable domain to which a receipt is to go.
 fn receipt_site(facts: &Facts) -> Option<String> {
     let value = facts.headers.value("disposition-notification-to");
@@ -433,8 +386,6 @@ pub(super) fn is_mozilla_id(left: &str) -> bool {
     let uuid = left.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && left.split('-').all(hexadecimal);
     old || uuid
 }
-
-const DAY: i64 = 86_400;
 
 /// The first second of 2019.
 const Y2019: i64 = 1_546_300_800;

@@ -2,12 +2,13 @@
 
 use super::{Check, Evidence, Group, Rule, when};
 use crate::facts::Facts;
-use crate::facts::headers::{MessageId, is_list};
-use crate::facts::hosts;
+use crate::facts::headers::{Date, MessageId, is_list};
+use crate::facts::{handover, hosts};
 
 /// The group's table.
 pub const RULES: &[Rule] = &[
     MISSING_MID,
+    MID_BY_SERVER,
     INVALID_MSGID,
     MID_BARE_IP,
     MID_RHS_IP_LITERAL,
@@ -20,6 +21,7 @@ pub const RULES: &[Rule] = &[
     MID_END_EQ_FROM_USER_PART,
     RATWARE_MS_HASH,
     RATWARE_MID_ZEROS,
+    RATWARE_MID_TIME,
 ];
 
 /// None.
@@ -30,6 +32,27 @@ pub const MISSING_MID: Rule = Rule {
     summary: "no Message-ID header",
     why: "RFC 5322, 3.6.4: every message should have one; every mail program writes one",
     check: Check::Facts(|facts| when(facts.headers.message_id.is_none())),
+};
+
+/// Given later.
+pub const MID_BY_SERVER: Rule = Rule {
+    symbol: "MID_BY_SERVER",
+    group: Group::Headers,
+    weight: 1.0,
+    summary: "the client wrote no Message-ID, so the server that took the message made one",
+    why: "RFC 5322, 3.6.4: every mail program writes one; RFC 6409, 8.3 has servers add it for their own logins only, who are left out",
+    check: Check::Facts(|facts| {
+        let id = id(facts).filter(|id| id.left.len() >= SHORTEST_QUEUE_ID)?;
+        let received = facts.headers.fields.iter().filter(|field| field.name == "received").take(MAX_HOPS);
+        let made = |value: &str| {
+            let (_, rest) = value.split_once(" id ")?;
+            let queued =
+                rest.split([' ', ';', '\t']).next().filter(|queued| queued.len() >= SHORTEST_QUEUE_ID)?;
+            let client = if id.left.contains(queued) { handover::read(value)? } else { return None };
+            (!client.login && hosts::is_public(client.address)).then(|| Evidence::new(&id.text))
+        };
+        received.map(|field| field.value.as_str()).find_map(made)
+    }),
 };
 
 /// Not of the form.
@@ -178,10 +201,10 @@ pub const RATWARE_MS_HASH: Rule = Rule {
     group: Group::Headers,
     weight: 2.1,
     summary: "a Message-ID as Outlook Express writes it, in a message that is not from there",
-    why: "bots copied the form and forgot X-Mailer and X-MimeOLE; lists that remove headers are left out",
+    why: "bots copied the form and forgot X-Mailer and X-MimeOLE, or name another program; lists that remove headers are left out",
     check: Check::Facts(|facts| {
         let id = id(facts)?;
-        let named = !facts.headers.mailer().is_empty() || facts.headers.has("x-mimeole");
+        let named = facts.headers.mailer().starts_with("Microsoft") || facts.headers.has("x-mimeole");
         (is_express(&id.left) && !named && !is_list(&facts.headers)).then(|| Evidence::new(&id.text))
     }),
 };
@@ -201,11 +224,39 @@ pub const RATWARE_MID_ZEROS: Rule = Rule {
     }),
 };
 
+/// Another time in it.
+pub const RATWARE_MID_TIME: Rule = Rule {
+    symbol: "RATWARE_MID_TIME",
+    group: Group::Headers,
+    weight: 2.5,
+    summary: "a Message-ID like that of Outlook Express, made hours before or after the Date",
+    why: "the program writes both in the same second; bots roll dice for the one (the time stands there in 100 ns since 1601, as Windows counts)",
+    check: Check::Facts(|facts| {
+        let id = id(facts).filter(|id| is_express(&id.left))?;
+        let Date::At(date) = facts.headers.date else { return None };
+        let ticks = i64::from_str_radix(id.left.get(4..12)?, 16).ok()? << 32
+            | i64::from_str_radix(id.left.get(13..21)?, 16).ok()?;
+        let apart = ticks / TICKS - SINCE_1601 - date;
+        (apart.abs() > 2 * HOUR).then(|| Evidence::new(format_args!("{} hours", apart / HOUR)))
+    }),
+};
+
+const HOUR: i64 = 3_600;
+/// Of Windows' clock in a second, and the seconds from its beginning to 1970.
+const TICKS: i64 = 10_000_000;
+const SINCE_1601: i64 = 11_644_473_600;
+
 /// `000a01c23c86$e252b2f0$6600a8c0`.
 fn is_express(left: &str) -> bool {
     let digits = left.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'$');
     digits && left.split('$').map(str::len).eq([12, 8, 8])
 }
+
+/// Postfix's shortest has five digits of microseconds and one of the inode; others' are longer. A number of a few digits is in many a Message-ID.
+const SHORTEST_QUEUE_ID: usize = 6;
+
+/// As many hops as are read; Postfix bounces mail with more (`hopcount_limit`).
+const MAX_HOPS: usize = 50;
 
 fn id(facts: &Facts) -> Option<&MessageId> {
     facts.headers.message_id.as_ref()

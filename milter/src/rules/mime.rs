@@ -15,6 +15,8 @@ pub const RULES: &[Rule] = &[
     CTYPE_MIXED_BOGUS,
     CTYPE_MISSING_DISPOSITION,
     BROKEN_CONTENT_TYPE,
+    MIME_HEADER_CTYPE_ONLY,
+    CT_EXTRA_SEMI,
     R_BAD_CTE_7BIT,
     R_MISSING_CHARSET,
     MIME_UNKNOWN_CHARSET,
@@ -158,6 +160,33 @@ pub const BROKEN_CONTENT_TYPE: Rule = Rule {
             .iter()
             .find(|part| part.unreadable || part.typed && part.content_type.ends_with('/'))
             .map(|part| Evidence::new(&part.content_type))
+    }),
+};
+
+/// Nothing of MIME but the type.
+pub const MIME_HEADER_CTYPE_ONLY: Rule = Rule {
+    symbol: "MIME_HEADER_CTYPE_ONLY",
+    group: Group::Mime,
+    weight: 1.5,
+    summary: "HTML or several parts, but neither MIME-Version nor Content-Transfer-Encoding",
+    why: "RFC 2045, 4: who makes MIME says so; scripts that write Content-Type by hand forget the rest",
+    check: Check::Facts(|facts| {
+        let root = facts.parts.first().filter(|root| root.typed && root.content_type != "text/plain")?;
+        let bare = !facts.headers.has("mime-version") && !facts.headers.has("content-transfer-encoding");
+        bare.then(|| Evidence::new(&root.content_type))
+    }),
+};
+
+/// A semicolon and nothing behind it.
+pub const CT_EXTRA_SEMI: Rule = Rule {
+    symbol: "CT_EXTRA_SEMI",
+    group: Group::Mime,
+    weight: 1.0,
+    summary: "Content-Type ends with a semicolon",
+    why: "RFC 2045, 5.1: a parameter follows; a template whose parameter was left out",
+    check: Check::Facts(|facts| {
+        let value = facts.headers.value("content-type");
+        value.ends_with(';').then(|| Evidence::new(value))
     }),
 };
 

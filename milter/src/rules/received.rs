@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::{Check, Evidence, Group, Rule};
 use crate::facts::Facts;
-use crate::facts::headers::Hop;
+use crate::facts::headers::{Hop, is_list};
 
 /// The group's table.
 pub const RULES: &[Rule] = &[
@@ -111,11 +111,14 @@ pub const DIRECT_TO_MX: Rule = Rule {
     why: "people's programs hand their mail to their provider, who writes Received; a bot that claims to be one delivers itself (Stalwart: 2)",
     check: Check::Facts(|facts| {
         let own = usize::from(facts.envelope.queue_id.is_none());
-        let direct = facts.is_inbound() && facts.headers.received.len() <= own;
-        let known = own == 0 || facts.headers.received.first().is_some_and(is_from_network);
+        let alone = facts.headers.received.len() <= own
+            && (own == 0 || facts.headers.received.first().is_some_and(is_from_network));
+        // Behind a relay of one's own, or in a file: nothing before the hop by which it came in.
+        let relayed = facts.handover.as_ref().is_some_and(|client| client.direct) && !is_list(&facts.headers);
+        let direct = facts.is_inbound() && (alone || relayed);
         let mailer = facts.headers.mailer().to_ascii_lowercase();
         let personal = PERSONAL.iter().any(|name| mailer.starts_with(name));
-        (direct && known && personal).then(|| Evidence::new(facts.headers.mailer()))
+        (direct && personal).then(|| Evidence::new(facts.headers.mailer()))
     }),
 };
 

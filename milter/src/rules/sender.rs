@@ -4,7 +4,7 @@ use super::{Check, Evidence, Group, Rule, when};
 use crate::authentication::{DkimResult, DmarcResult, SpfResult};
 use crate::facts::Facts;
 use crate::facts::brands::Brand;
-use crate::facts::headers::is_list;
+use crate::facts::headers::{is_answer, is_list};
 use crate::facts::hosts;
 use crate::facts::mailboxes::Mailbox;
 use crate::facts::scripts;
@@ -18,8 +18,11 @@ pub const RULES: &[Rule] = &[
     FROM_NAME_HAS_TITLE,
     FROM_NAME_EXCESS_SPACE,
     FROM_NAME_BRAND,
+    FROM_NAME_RCPT_DOMAIN,
     FROM_NAME_MIXED,
     FROM_NEEDS_ENCODING,
+    FROM_EXCESS_BASE64,
+    R_NO_SPACE_IN_FROM,
     FROM_SERVICE_ACCT,
     FROM_LOCAL_RANDOM,
     FROM_SUSPICIOUS_TLD,
@@ -148,6 +151,23 @@ pub const FROM_NAME_BRAND: Rule = Rule {
     }),
 };
 
+/// The recipient's domain as a name.
+pub const FROM_NAME_RCPT_DOMAIN: Rule = Rule {
+    symbol: "FROM_NAME_RCPT_DOMAIN",
+    group: Group::Sender,
+    weight: 3.0,
+    summary: "the display name has the recipient's domain in it, the address is elsewhere",
+    why: "\"example.com Administrator\" wants the password of a mailbox there; a list that writes its own address into From is there",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let to = facts.people.to.first().filter(|to| to.domain.contains('.'))?;
+        let name = author.name.to_lowercase();
+        let named = hosts::contains_word(&name, &to.domain) && !name.contains('@');
+        (named && author.site != to.site)
+            .then(|| Evidence::new(format_args!("{} is {}", author.name, author.domain)))
+    }),
+};
+
 /// Scripts mixed in a name.
 pub const FROM_NAME_MIXED: Rule = Rule {
     symbol: "FROM_NAME_MIXED",
@@ -171,6 +191,34 @@ pub const FROM_NEEDS_ENCODING: Rule = Rule {
     summary: "From has bytes beyond ASCII that are not even UTF-8",
     why: "RFC 2047, 5: they are encoded; UTF-8 is left out, RFC 6532 allows it",
     check: Check::Facts(|facts| when(facts.headers.field("from").is_some_and(|field| field.broken_utf8))),
+};
+
+/// Base64 for nothing.
+pub const FROM_EXCESS_BASE64: Rule = Rule {
+    symbol: "FROM_EXCESS_BASE64",
+    group: Group::Sender,
+    weight: 1.5,
+    summary: "the author's name is encoded in base64, but plain ASCII",
+    why: "RFC 2047, 1: encoding is for what ASCII cannot say; here it hides words from simple filters",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let value = facts.headers.value("from");
+        let encoded = value.contains("=?") && (value.contains("?B?") || value.contains("?b?"));
+        (encoded && author.name.is_ascii()).then(|| Evidence::new(&author.name))
+    }),
+};
+
+/// No blank before the address.
+pub const R_NO_SPACE_IN_FROM: Rule = Rule {
+    symbol: "R_NO_SPACE_IN_FROM",
+    group: Group::Sender,
+    weight: 0.7,
+    summary: "no blank between the author's name and address",
+    why: "RFC 5322, 3.4 allows it, but no program of people writes it so",
+    check: Check::Facts(|facts| {
+        let (name, _) = facts.headers.value("from").split_once('<')?;
+        (!name.is_empty() && !name.ends_with([' ', '\t', ',', ':'])).then(|| Evidence::new(name))
+    }),
 };
 
 /// An account that programs run under.
@@ -216,11 +264,12 @@ pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
     group: Group::Sender,
     weight: 1.8,
     summary: "the author's domain is in a zone (.top, .sa.com) that is mostly seen in unwanted mail",
-    why: "cheap or free registration, thrown away after a day; honest owners as well, hence few points, and none on lists",
+    why: "cheap or free registration, thrown away after a day; honest owners as well, hence few points, and none for answers on lists",
     check: Check::Facts(|facts| {
         let author = facts.people.author()?;
         let suspicious = hosts::is_in_suspicious_zone(&author.domain);
-        (suspicious && !is_list(&facts.headers)).then(|| Evidence::new(&author.domain))
+        let answer = is_list(&facts.headers) && is_answer(&facts.headers);
+        (suspicious && !answer).then(|| Evidence::new(&author.domain))
     }),
 };
 

@@ -1,6 +1,7 @@
 //! Group `subject`.
 
 use super::{Check, Evidence, Group, Rule, when};
+use crate::facts::headers::is_answer;
 use crate::facts::phrases::{Phrase, Theme, Words};
 use crate::facts::urls::Origin;
 
@@ -12,6 +13,7 @@ pub const RULES: &[Rule] = &[
     URL_IN_SUBJECT,
     SUBJECT_ENDS_QUESTION,
     SUBJECT_ENDS_EXCLAIM,
+    SUBJECT_HAS_EXCLAIM,
     SUBJECT_HAS_CURRENCY,
     SUBJECT_ENDS_SPACES,
     SUBJECT_GAPPY_TEXT,
@@ -107,6 +109,20 @@ pub const SUBJECT_ENDS_EXCLAIM: Rule = Rule {
     why: "advertisement shouts",
     check: Check::Facts(|facts| {
         when(!facts.subject.is_reply && facts.subject.bare.trim_end().ends_with('!'))
+    }),
+};
+
+/// Exclamation marks inside.
+pub const SUBJECT_HAS_EXCLAIM: Rule = Rule {
+    symbol: "SUBJECT_HAS_EXCLAIM",
+    group: Group::Subject,
+    weight: 0.5,
+    summary: "an exclamation mark inside the subject, or several at its end",
+    why: "advertisement shouts; no answer to anything of ours",
+    check: Check::Facts(|facts| {
+        let bare = facts.subject.bare.trim_end();
+        let inside = bare.strip_suffix('!').unwrap_or(bare).contains('!');
+        when(inside && !facts.subject.is_reply && !is_answer(&facts.headers))
     }),
 };
 
@@ -254,12 +270,11 @@ pub const SUBJECT_SAYS_NOTHING: Rule = Rule {
     summary: "the subject is a greeting, \"urgent\" or the like, and nothing else",
     why: "who has something to say to somebody he knows says what it is about; who fishes for an answer does not",
     check: Check::Facts(|facts| {
-        let refers = ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'));
         let bare = facts.subject.bare.to_lowercase();
         let words: Vec<&str> =
             bare.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let says_nothing = EMPTY_WORDS.contains(&words.join(" ").as_str());
-        (says_nothing && !refers).then(|| Evidence::new(&facts.subject.bare))
+        (says_nothing && !is_answer(&facts.headers)).then(|| Evidence::new(&facts.subject.bare))
     }),
 };
 

@@ -22,6 +22,7 @@ pub const RULES: &[Rule] = &[
     ADULT,
     GOODS,
     BULK_TALK,
+    BULK_TALK_LIST,
     MARKETING_TALK,
     PRETEXT_ATTACHMENT,
     COLD_OFFER,
@@ -33,6 +34,7 @@ pub const RULES: &[Rule] = &[
     TEXT_INVISIBLE_CHARACTERS,
     TEXT_GAPPY,
     TEXT_ALL_CAPS,
+    TEXT_EXCLAIMS,
     TEXT_BLANK_LINES,
     HFILTER_URL_ONLY,
     HFILTER_URL_ONELINE,
@@ -178,6 +180,19 @@ pub const BULK_TALK: Rule = Rule {
     }),
 };
 
+/// The same, where nobody was asked.
+pub const BULK_TALK_LIST: Rule = Rule {
+    symbol: "BULK_TALK_LIST",
+    group: Group::Text,
+    weight: 1.5,
+    summary: "begins a thread on a mailing list, and talks about itself as bulk mail does",
+    why: "what comes by a list is left by the list's own ways, not by removal instructions in the text: from two phrases on, all points at six",
+    check: Check::Facts(|facts| {
+        let list = crate::facts::headers::is_list(&facts.headers);
+        if list && !refers(facts) { theme(facts, Theme::Bulk, 2, 6) } else { None }
+    }),
+};
+
 /// Sells addresses and visitors.
 pub const MARKETING_TALK: Rule = Rule {
     symbol: "MARKETING_TALK",
@@ -319,6 +334,19 @@ pub const TEXT_ALL_CAPS: Rule = Rule {
         let (capitals, letters) = (facts.text.capitals, facts.text.letters);
         (letters >= 200 && capitals * 2 > letters)
             .then(|| Evidence::new(format_args!("{}%", capitals * 100 / letters)))
+    }),
+};
+
+/// Exclaiming.
+pub const TEXT_EXCLAIMS: Rule = Rule {
+    symbol: "TEXT_EXCLAIMS",
+    group: Group::Text,
+    weight: 0.5,
+    summary: "three exclamation marks in a row",
+    why: "advertisement shouts; people do too, to those they know: no answer to anything of ours",
+    check: Check::Facts(|facts| {
+        let shouts = |text: &str| memchr::memmem::find(text.as_bytes(), b"!!!").is_some();
+        when(!refers(facts) && (shouts(&facts.text.plain) || shouts(&facts.html.visible)))
     }),
 };
 

@@ -3,7 +3,7 @@
 use std::cell::LazyCell;
 
 use super::{Check, Evidence, Group, Rule};
-use crate::facts::headers::is_list;
+use crate::facts::headers::{is_answer, is_list};
 use crate::facts::urls::{Origin, Url};
 use crate::facts::{Facts, hosts};
 
@@ -33,6 +33,7 @@ pub const RULES: &[Rule] = &[
     URL_TLD_NOT_OF_TEXT,
     URL_WILDCARD_HOSTS,
     URL_DISGUISED,
+    URL_NAMES_LIST,
 ];
 
 /// A name before the host.
@@ -57,6 +58,28 @@ pub const URL_DISGUISED: Rule = Rule {
     check: Check::Facts(|facts| {
         let url = facts.urls.iter().find(|url| url.origin == Origin::Disguised)?;
         Some(Evidence::new(&url.host))
+    }),
+};
+
+/// Made for each recipient, of which this one is a list.
+pub const URL_NAMES_LIST: Rule = Rule {
+    symbol: "URL_NAMES_LIST",
+    group: Group::Urls,
+    weight: 2.0,
+    summary: "begins a thread on a mailing list with a link that has the list's address in it",
+    why: "a template filled in for each recipient, as if a list had a mailbox or a subscription; the list's own site is left out",
+    check: Check::Facts(|facts| {
+        if !is_list(&facts.headers) || is_answer(&facts.headers) {
+            return None;
+        }
+        let to = facts.people.to.first().filter(|to| to.is_address())?;
+        let named = |url: &Url| {
+            let path = url.path.to_ascii_lowercase();
+            path.contains(&to.address) || path.replace("%40", "@").contains(&to.address)
+        };
+        found(facts, |url| {
+            url.is_clickable() && url.site != to.site && url.path.len() > to.local.len() && named(url)
+        })
     }),
 };
 

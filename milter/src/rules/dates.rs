@@ -1,0 +1,68 @@
+//! Group `headers`, the date (RFC 5322, 3.3 and 3.6.1).
+
+use super::{Check, Evidence, Group, Rule};
+use crate::facts::Facts;
+use crate::facts::headers::Date;
+
+/// The group's table.
+pub const RULES: &[Rule] = &[INVALID_DATE, DATE_IN_FUTURE, DATE_AHEAD, DATE_IN_PAST];
+
+/// A Date that is none.
+pub const INVALID_DATE: Rule = Rule {
+    symbol: "INVALID_DATE",
+    group: Group::Headers,
+    weight: 3.0,
+    summary: "the Date header is no date",
+    why: "RFC 5322, 3.3: the form has been the same since 1982",
+    check: Check::Facts(|facts| {
+        (facts.headers.date == Date::Invalid).then(|| Evidence::new(facts.headers.value("date")))
+    }),
+};
+
+/// A Date in the future.
+pub const DATE_IN_FUTURE: Rule = Rule {
+    symbol: "DATE_IN_FUTURE",
+    group: Group::Headers,
+    weight: 4.2,
+    summary: "the Date header is more than a day ahead",
+    why: "puts the message on top of the list; Rspamd counts from two hours on, but wrong time zones are honest mistakes of hours",
+    check: Check::Facts(|facts| {
+        age(facts).filter(|&age| age < -DAY).map(|age| Evidence::new(format_args!("{} hours", -age / 3600)))
+    }),
+};
+
+/// A Date that has not come yet.
+pub const DATE_AHEAD: Rule = Rule {
+    symbol: "DATE_AHEAD",
+    group: Group::Headers,
+    weight: 1.5,
+    summary: "the Date header is half an hour to a day ahead",
+    why: "clocks are set by the network, and zones written down by programs; who invents a date or a zone is hours off",
+    check: Check::Facts(|facts| {
+        let ahead = age(facts).filter(|age| (-DAY..-HOUR / 2).contains(age))?;
+        Some(Evidence::new(format_args!("{} minutes", -ahead / 60)))
+    }),
+};
+
+/// A Date in the past.
+pub const DATE_IN_PAST: Rule = Rule {
+    symbol: "DATE_IN_PAST",
+    group: Group::Headers,
+    weight: 0.8,
+    summary: "the Date header is more than four days old",
+    why: "mail takes seconds, a queue gives up after four or five days (RFC 5321, 4.5.4.1)",
+    check: Check::Facts(|facts| {
+        age(facts).filter(|&age| age > 4 * DAY).map(|age| Evidence::new(format_args!("{} days", age / DAY)))
+    }),
+};
+
+/// Seconds from Date to arrival; negative when Date is ahead.
+fn age(facts: &Facts) -> Option<i64> {
+    match (facts.headers.date, facts.arrival) {
+        (Date::At(date), Some(arrival)) => Some(arrival - date),
+        _ => None,
+    }
+}
+
+const DAY: i64 = 86_400;
+const HOUR: i64 = 3_600;
