@@ -53,10 +53,15 @@ pub(super) fn find(fields: &[Field]) -> Option<Client> {
     Some(Client { direct: received.next().is_none(), ..newest })
 }
 
-/// The client of a hop, by the unfolded value of its field; none for a hop that was not over the network, or of a form that nobody knows.
+/// The client of a hop, by the unfolded value of its field; none for a hop that was not over the network, of a form that nobody knows, or by
+/// which somebody fetched the message (fetchmail writes `from SERVER [IP] by localhost with IMAP`): the server that it was fetched from
+/// noted who sent it there.
 pub fn read(value: &str) -> Option<Client> {
     let from = value.get(..5).filter(|word| word.eq_ignore_ascii_case("from ")).map(|_| &value[5..])?;
     let (head, tail) = from.split_once(" by ").unwrap_or((from, ""));
+    if matches!(protocol(tail), "IMAP" | "POP3") {
+        return None;
+    }
     let (first, rest) = head.split_once(' ').unwrap_or((head, ""));
     let rest = rest.trim_start();
     let (address, name, helo) = if let Some((before, rest)) = rest.split_once('[') {
@@ -68,7 +73,8 @@ pub fn read(value: &str) -> Option<Client> {
             ("", Some(helo)) if is_literal(first) => (address, Name::None, helo),
             ("", Some(helo)) => (address, named(first), helo),
             ("", None) if tail.contains("(Exim") => (address, named(first), ""),
-            ("", None) => (address, Name::None, first),
+            ("", None) if before.ends_with('(') => (address, Name::None, first),
+            ("", None) => (address, Name::Unsaid, first),
             (noted, _) => (address, named(noted), first),
         }
     } else if let Some(address) = first.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -104,12 +110,17 @@ fn word_after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     rest.split([' ', ')', '"']).next().filter(|word| !word.is_empty())
 }
 
+fn protocol(tail: &str) -> &str {
+    let with = tail.split_once(" with ").map_or("", |(_, rest)| rest);
+    with.split([' ', ';']).next().unwrap_or_default()
+}
+
 /// RFC 3848: `with ESMTPA`, `ESMTPSA`; others say it in words.
 fn is_login(tail: &str) -> bool {
-    let with = tail.split_once(" with ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
-    let protocol = with.trim_end_matches(';').to_ascii_lowercase();
-    matches!(protocol.as_str(), "esmtpa" | "esmtpsa" | "asmtp" | "asmtps" | "smtpa" | "lmtpa" | "lmtpsa")
-        || tail.contains("uthenticated")
+    matches!(
+        protocol(tail).to_ascii_lowercase().as_str(),
+        "esmtpa" | "esmtpsa" | "asmtp" | "asmtps" | "smtpa" | "lmtpa" | "lmtpsa"
+    ) || tail.contains("uthenticated")
 }
 
 /// A relay of one's own, a filter and a mailbox server add a few each.
@@ -170,8 +181,10 @@ mod tests {
         ] {
             assert_eq!(client(value), (ip(), name, helo.to_owned()), "{value}");
         }
+        assert_eq!(client("from a.example [192.0.2.7] by mx with ESMTP").1, Name::Unsaid);
         assert_eq!(client("from a (b.example [IPv6:2001:db8::1]) by mx").0, "2001:db8::1");
         for value in [
+            "from a.example [192.0.2.7] by localhost with IMAP (fetchmail-6.5)",
             "by mx.example with HTTP; 1",
             "(qmail 1 invoked by uid 0)",
             "from a.example by b with SMTP",

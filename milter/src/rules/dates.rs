@@ -25,7 +25,7 @@ pub const DATE_IN_FUTURE: Rule = Rule {
     group: Group::Headers,
     weight: 4.2,
     summary: "the Date header is more than a day ahead",
-    why: "puts the message on top of the list; Rspamd counts from two hours on, but wrong time zones are honest mistakes of hours",
+    why: "puts the message on top of the list; what is less is DATE_AHEAD, which wrong zones cause as well",
     check: Check::Facts(|facts| {
         age(facts).filter(|&age| age < -DAY).map(|age| Evidence::new(format_args!("{} hours", -age / 3600)))
     }),
@@ -36,11 +36,11 @@ pub const DATE_AHEAD: Rule = Rule {
     symbol: "DATE_AHEAD",
     group: Group::Headers,
     weight: 1.5,
-    summary: "the Date header is half an hour to a day ahead",
-    why: "clocks are set by the network, and zones written down by programs; who invents a date or a zone is hours off",
+    summary: "the Date header is two hours to a day ahead",
+    why: "who invents a date or a zone is hours off; clocks that were not set for the summer are one hour (Rspamd too counts from two on)",
     check: Check::Facts(|facts| {
-        let ahead = age(facts).filter(|age| (-DAY..-HOUR / 2).contains(age))?;
-        Some(Evidence::new(format_args!("{} minutes", -ahead / 60)))
+        let ahead = age(facts).filter(|age| (-DAY..=-2 * HOUR).contains(age))?;
+        Some(Evidence::new(format_args!("{} hours", -ahead / HOUR)))
     }),
 };
 

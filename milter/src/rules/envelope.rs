@@ -1,6 +1,7 @@
 //! Group `envelope`: HELO, the client's name, MAIL FROM. Only mail from the network has a client worth judging, and only one with a
 //! public address: what a relay of one's own says of itself proves nothing. Behind such a relay, and where only a file is left of a message,
-//! the client is the one that `Received` names (`facts::handover`); not of a list's mail, whose newest stranger is the list's server.
+//! the client is the one that `Received` names (`facts::handover`); not of a list's mail, whose newest stranger is the list's server. What is
+//! told at second hand is worth half the points.
 
 use std::net::IpAddr;
 
@@ -35,7 +36,7 @@ pub const RDNS_NONE: Rule = Rule {
     why: "RFC 1912, 2.1: every host has one; mail servers are given one, infected home computers often not",
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
-        client.nameless.then(|| Evidence::new(client.address))
+        client.nameless.then(|| Evidence::new(client.address).times(client.worth))
     }),
 };
 
@@ -63,8 +64,9 @@ pub const HFILTER_HELO_BAREIP: Rule = Rule {
     summary: "HELO is an address without brackets",
     why: "RFC 5321, 4.1.3: an address stands in brackets; no mail server gets this wrong",
     check: Check::Facts(|facts| {
-        let helo = stranger(facts)?.helo?;
-        helo.parse::<IpAddr>().is_ok().then(|| Evidence::new(helo))
+        let client = stranger(facts)?;
+        let helo = client.helo?;
+        helo.parse::<IpAddr>().is_ok().then(|| Evidence::new(helo).times(client.worth))
     }),
 };
 
@@ -76,13 +78,13 @@ pub const HFILTER_HELO_BADIP: Rule = Rule {
     summary: "HELO is an address that is not the client's, or nobody's",
     why: "RFC 5321, 4.1.3: the literal is the client's own address; behind NAT honest programs give a private one, servers do not",
     check: Check::Facts(|facts| {
-        let Stranger { address: client, helo, .. } = stranger(facts)?;
+        let Stranger { address: client, helo, worth, .. } = stranger(facts)?;
         let helo = helo?;
         let text = helo.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(helo);
         let text = text.strip_prefix("IPv6:").unwrap_or(text);
         let address: IpAddr = text.parse().ok()?;
         (address.to_canonical() != client.to_canonical())
-            .then(|| Evidence::new(format_args!("{helo} is not {client}")))
+            .then(|| Evidence::new(format_args!("{helo} is not {client}")).times(worth))
     }),
 };
 
@@ -94,12 +96,13 @@ pub const HFILTER_HELO_NOT_FQDN: Rule = Rule {
     summary: "HELO is no fully qualified name",
     why: "RFC 5321, 4.1.1.1: HELO gives the client's fully qualified name; infected computers give their Windows name",
     check: Check::Facts(|facts| {
-        let helo = stranger(facts)?.helo?;
+        let client = stranger(facts)?;
+        let helo = client.helo?;
         let literal = helo.starts_with('[') || helo.parse::<IpAddr>().is_ok();
         let name = hosts::canonical(helo);
         let local = ["localhost", "localdomain", "local", "lan", "home", "internal"]
             .contains(&hosts::top_level(&name));
-        (!literal && (!name.contains('.') || local)).then(|| Evidence::new(helo))
+        (!literal && (!name.contains('.') || local)).then(|| Evidence::new(helo).times(client.worth))
     }),
 };
 
@@ -113,7 +116,7 @@ pub const HFILTER_HELO_5: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.helo?;
-        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name))
+        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name).times(client.worth))
     }),
 };
 
@@ -127,7 +130,7 @@ pub const HFILTER_HELO_2: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.helo?;
-        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name))
+        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name).times(client.worth))
     }),
 };
 
@@ -141,7 +144,7 @@ pub const HFILTER_HOSTNAME_5: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.name?;
-        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name))
+        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name).times(client.worth))
     }),
 };
 
@@ -155,7 +158,7 @@ pub const HFILTER_HOSTNAME_2: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.name?;
-        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name))
+        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name).times(client.worth))
     }),
 };
 
@@ -171,7 +174,7 @@ pub const HELO_PROVIDER_FORGED: Rule = Rule {
         let helo = hosts::canonical(client.helo?);
         let theirs = client.name.is_some_and(|name| hosts::site(name) == helo);
         let known = client.nameless || client.name.is_some();
-        (known && !theirs && hosts::is_freemail(&helo)).then(|| Evidence::new(&helo))
+        (known && !theirs && hosts::is_freemail(&helo)).then(|| Evidence::new(&helo).times(client.worth))
     }),
 };
 
@@ -216,6 +219,8 @@ struct Stranger<'a> {
     /// Whether it is known to have none.
     nameless: bool,
     helo: Option<&'a str>,
+    /// Times the weight that evidence of it is worth.
+    worth: f64,
 }
 
 fn stranger(facts: &Facts) -> Option<Stranger<'_>> {
@@ -231,6 +236,7 @@ fn stranger(facts: &Facts) -> Option<Stranger<'_>> {
             nameless: iprev
                 .is_some_and(|iprev| iprev.result == IprevResult::PermError && iprev.name.is_none()),
             helo: envelope.helo.as_deref().filter(|helo| !helo.is_empty()),
+            worth: 1.0,
         });
     }
     let client = facts.handover.as_ref().filter(|_| !is_list(&facts.headers))?;
@@ -239,6 +245,7 @@ fn stranger(facts: &Facts) -> Option<Stranger<'_>> {
         name: if let Name::Is(name) = &client.name { Some(name) } else { None },
         nameless: client.name == Name::None,
         helo: client.helo.as_deref(),
+        worth: 0.5,
     })
 }
 

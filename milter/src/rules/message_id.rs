@@ -3,12 +3,11 @@
 use super::{Check, Evidence, Group, Rule, when};
 use crate::facts::Facts;
 use crate::facts::headers::{Date, MessageId, is_list};
-use crate::facts::{handover, hosts};
+use crate::facts::hosts;
 
 /// The group's table.
 pub const RULES: &[Rule] = &[
     MISSING_MID,
-    MID_BY_SERVER,
     INVALID_MSGID,
     MID_BARE_IP,
     MID_RHS_IP_LITERAL,
@@ -32,27 +31,6 @@ pub const MISSING_MID: Rule = Rule {
     summary: "no Message-ID header",
     why: "RFC 5322, 3.6.4: every message should have one; every mail program writes one",
     check: Check::Facts(|facts| when(facts.headers.message_id.is_none())),
-};
-
-/// Given later.
-pub const MID_BY_SERVER: Rule = Rule {
-    symbol: "MID_BY_SERVER",
-    group: Group::Headers,
-    weight: 1.0,
-    summary: "the client wrote no Message-ID, so the server that took the message made one",
-    why: "RFC 5322, 3.6.4: every mail program writes one; RFC 6409, 8.3 has servers add it for their own logins only, who are left out",
-    check: Check::Facts(|facts| {
-        let id = id(facts).filter(|id| id.left.len() >= SHORTEST_QUEUE_ID)?;
-        let received = facts.headers.fields.iter().filter(|field| field.name == "received").take(MAX_HOPS);
-        let made = |value: &str| {
-            let (_, rest) = value.split_once(" id ")?;
-            let queued =
-                rest.split([' ', ';', '\t']).next().filter(|queued| queued.len() >= SHORTEST_QUEUE_ID)?;
-            let client = if id.left.contains(queued) { handover::read(value)? } else { return None };
-            (!client.login && hosts::is_public(client.address)).then(|| Evidence::new(&id.text))
-        };
-        received.map(|field| field.value.as_str()).find_map(made)
-    }),
 };
 
 /// Not of the form.
@@ -251,12 +229,6 @@ fn is_express(left: &str) -> bool {
     let digits = left.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'$');
     digits && left.split('$').map(str::len).eq([12, 8, 8])
 }
-
-/// Postfix's shortest has five digits of microseconds and one of the inode; others' are longer. A number of a few digits is in many a Message-ID.
-const SHORTEST_QUEUE_ID: usize = 6;
-
-/// As many hops as are read; Postfix bounces mail with more (`hopcount_limit`).
-const MAX_HOPS: usize = 50;
 
 fn id(facts: &Facts) -> Option<&MessageId> {
     facts.headers.message_id.as_ref()

@@ -15,11 +15,11 @@ pub const MISSING_MIMEOLE: Rule = Rule {
     symbol: "MISSING_MIMEOLE",
     group: Group::Headers,
     weight: 1.0,
-    summary: "X-MSMail-Priority without X-MimeOLE",
-    why: "Outlook and Outlook Express write both; bots copied the one (Rspamd: 2)",
+    summary: "claims to be from Outlook, with X-MSMail-Priority but without X-MimeOLE",
+    why: "Outlook writes both or neither; bots copied the one (Rspamd: 2, whatever the program)",
     check: Check::Facts(|facts| {
         let one = facts.headers.has("x-msmail-priority") && !facts.headers.has("x-mimeole");
-        when(one && !is_list(&facts.headers))
+        when(one && is_outlook(facts.headers.mailer()) && !is_list(&facts.headers))
     }),
 };
 

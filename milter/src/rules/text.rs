@@ -5,6 +5,7 @@ use crate::facts::Facts;
 use crate::facts::kinds::{self, Kind};
 use crate::facts::parts::Part;
 use crate::facts::phrases::Theme;
+use crate::facts::scripts;
 use crate::facts::text::Gtube;
 
 /// The group's table.
@@ -32,6 +33,7 @@ pub const RULES: &[Rule] = &[
     IMPERSONAL_GREETING,
     R_MIXED_CHARSET,
     TEXT_INVISIBLE_CHARACTERS,
+    TEXT_STYLED_LETTERS,
     TEXT_GAPPY,
     TEXT_ALL_CAPS,
     TEXT_EXCLAIMS,
@@ -310,6 +312,21 @@ pub const TEXT_INVISIBLE_CHARACTERS: Rule = Rule {
     check: Check::Facts(|facts| {
         let count = facts.text.invisible;
         (count >= 10 && !facts.headers.has("list-unsubscribe")).then(|| Evidence::new(count))
+    }),
+};
+
+/// Letters of mathematics.
+pub const TEXT_STYLED_LETTERS: Rule = Rule {
+    symbol: "TEXT_STYLED_LETTERS",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "words in the bold and script letters that Unicode has for mathematics",
+    why: "looks like type, and is other letters to whoever looks for words; mathematicians use single ones: all points at twenty",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().map_or("", |author| author.name.as_str());
+        let count = |text: &str| text.chars().filter(|&c| scripts::plain(c).is_some()).count();
+        let styled = facts.text.styled + 2 * (count(&facts.subject.text) + count(author));
+        (styled >= 8).then(|| Evidence::new(styled).times((styled as f64 / 20.0).min(1.0)))
     }),
 };
 
