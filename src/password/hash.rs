@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::encoding::{self, Encoding};
 use super::scheme::{Cost, Form, Scheme};
+use super::stack::wiped;
 use super::workspace::Workspace;
 use crate::config::Secret;
 
@@ -94,8 +95,8 @@ impl StoredHash {
         let params = Params::new(NEW_MEMORY, NEW_TIME, 1, None)?;
         let mut salt = [0; 16];
         rand::fill(&mut salt);
-        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_with_salt(password.expose().as_bytes(), &salt)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash = wiped(|| argon2.hash_password_with_salt(password.expose().as_bytes(), &salt))?;
         Ok(Self::parse(hash.to_string()))
     }
 
@@ -160,7 +161,8 @@ impl StoredHash {
     pub(super) fn verify_in(&self, password: &Secret, workspace: &mut Workspace) -> Result<bool, HashError> {
         let cost = self.cost()?;
         let scheme = self.0.scheme.ok_or(HashError::UnknownScheme)?;
-        let answer = (scheme.verify)(&self.bytes(scheme)?, password.expose().as_bytes(), workspace);
+        let bytes = self.bytes(scheme)?;
+        let answer = wiped(|| (scheme.verify)(&bytes, password.expose().as_bytes(), workspace));
         // What costs much and is well formed failed for want of memory alone.
         answer.ok_or(if cost.memory > 1024 {
             HashError::NoMemory(scheme)

@@ -5,7 +5,7 @@
 //! know users: which hash belongs to whom is the directory's knowledge.
 //!
 //! In reading order: [`StoredHash`] (one hash), [`Scheme`] and `schemes/` (what hashes there are), [`ScramVerifier`], [`Hasher`] (who may
-//! verify when), `queue` (whose turn it is), `threads`, `verified` (what was right a moment ago).
+//! verify when), `queue` (whose turn it is), `threads`, `verified` (what was right a moment ago), `stack` (what hashing leaves behind).
 
 mod encoding;
 mod hash;
@@ -14,6 +14,7 @@ mod queue;
 mod scheme;
 mod schemes;
 mod scram;
+mod stack;
 mod threads;
 mod verified;
 mod workspace;

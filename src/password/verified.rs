@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 
 use super::StoredHash;
+use super::stack::wiped;
 use crate::config::Secret;
 
 /// The cache. Bounded by time and by entries.
@@ -41,13 +42,15 @@ impl Verified {
         if !self.on {
             return None;
         }
-        let mut context = hmac::Context::with_key(&self.key);
-        for part in [login, hash.text().expose(), password.expose()] {
-            // With its length before it, no part can pass for the beginning of the next.
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part.as_bytes());
-        }
-        context.sign().as_ref().try_into().ok()
+        wiped(|| {
+            let mut context = hmac::Context::with_key(&self.key);
+            for part in [login, hash.text().expose(), password.expose()] {
+                // With its length before it, no part can pass for the beginning of the next.
+                context.update(&(part.len() as u64).to_le_bytes());
+                context.update(part.as_bytes());
+            }
+            context.sign().as_ref().try_into().ok()
+        })
     }
 
     /// Whether this was right, not too long ago.

@@ -28,6 +28,7 @@ mod postgres;
 mod program;
 mod replay;
 mod scram;
+mod secrets;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/waiting.rs"]
 mod waiting;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use mail_parser::{DateTime, HeaderForm, HeaderName, Host, Protocol};
 
+use super::text::lossy;
 use crate::message::Message;
 
 /// Real mail has 20 to 80 fields; Postfix's own bound is on bytes (`header_size_limit`).
@@ -177,13 +178,13 @@ impl HeaderFacts {
 
 impl Field {
     fn read(name: &[u8], value: &[u8]) -> Self {
-        let spelling = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
+        let spelling = lossy(&name[..name.len().min(128)]).into_owned();
         let value = value.trim_ascii();
         let mut end = value.len().min(MAX_VALUE);
         while end < value.len() && end > 0 && value[end] & 0xC0 == 0x80 {
             end -= 1;
         }
-        let text = String::from_utf8_lossy(&value[..end]);
+        let text = lossy(&value[..end]);
         let unfolded = match memchr::memchr3(b'\n', b'\r', b'\t', text.as_bytes()) {
             Some(_) => unfold(&text),
             None => text.into_owned(),

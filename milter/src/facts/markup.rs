@@ -10,6 +10,7 @@ use super::colours::{Colour, Style};
 use super::elements::{is_block, is_known, is_void};
 use super::html::{Form, Html, Image, Link, MAX_LINK_TEXT, MAX_LINKS, Source};
 use super::mailboxes::cut;
+use super::text::lossy;
 use super::urls::{Finder, Origin};
 
 /// Deeper than any program nests; deeper elements take their parent's style.
@@ -162,7 +163,7 @@ impl Reader<'_> {
                 if let Some((name, text)) = self.tag.values.last_mut()
                     && Some(*name) == self.tag.attribute
                 {
-                    *text = String::from_utf8_lossy(&value[..value.len().min(MAX_ATTRIBUTE)]).into_owned();
+                    *text = lossy(&value[..value.len().min(MAX_ATTRIBUTE)]).into_owned();
                 }
             }
             CallbackEvent::CloseStartTag { self_closing } => self.start(self_closing),
@@ -366,7 +367,7 @@ impl Reader<'_> {
 
     fn string(&mut self, value: &[u8]) {
         // The tokenizer was given a str and decodes to UTF-8.
-        let text = String::from_utf8_lossy(value);
+        let text = lossy(value);
         if let Some(muted) = &self.muted {
             if muted == b"title" && self.html.title.is_empty() {
                 self.html.title = cut(text.trim(), MAX_LINK_TEXT).to_owned();

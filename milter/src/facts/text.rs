@@ -3,6 +3,7 @@
 //! For the rules of the group `text`. Text is decoded once, up to [`MAX_DECODED`] bytes for all parts together; words and phrases are
 //! counted in the first [`MAX_VISIBLE`] bytes of each kind.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -104,7 +105,7 @@ impl Text {
     fn count_lines(&mut self, text: &str) {
         let has_urls = contains(text, "://");
         let mut blank = None;
-        for line in text.lines().take(MAX_LINES) {
+        for line in lines(text).take(MAX_LINES) {
             let line = line.trim();
             if line.is_empty() {
                 blank = blank.map(|row| row + 1);
@@ -205,7 +206,7 @@ impl Text {
         self.plain_words.max(self.html_words)
     }
 
-    fn decode<'m>(&mut self, part: &MessagePart<'m>) -> Option<std::borrow::Cow<'m, str>> {
+    fn decode<'m>(&mut self, part: &MessagePart<'m>) -> Option<Cow<'m, str>> {
         let room = MAX_DECODED.saturating_sub(self.decoded);
         if room == 0 {
             return None;
@@ -229,6 +230,25 @@ impl Text {
         }
         Some(text)
     }
+}
+
+/// `str::lines` but for the CR that may end a line, found many bytes at a time.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text).filter(|text| !text.is_empty());
+    std::iter::from_fn(move || {
+        let here = rest?;
+        let (line, after) = match memchr::memchr(b'\n', here.as_bytes()) {
+            Some(end) => (&here[..end], &here[end + 1..]),
+            None => (here, ""),
+        };
+        rest = Some(after).filter(|after| !after.is_empty());
+        Some(line)
+    })
+}
+
+/// `String::from_utf8_lossy`, which looks at each byte of what is valid, as nearly all is.
+pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// `str::contains`, many bytes at a time: the standard library's search looks at each byte.
@@ -378,6 +398,13 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn lines_are_those_of_the_standard_library(text in "[a\u{e4}\r\n]{0,20}") {
+            let trimmed = |line: &str| line.trim_end_matches('\r').to_owned();
+            let expected: Vec<_> = text.lines().map(trimmed).collect();
+            proptest::prop_assert_eq!(lines(&text).map(trimmed).collect::<Vec<_>>(), expected);
+        }
+
         #[test]
         fn long_words_are_those_that_a_walk_finds(text in "([a-c0-9]{0,30}|[ .\u{e4}\n]){0,12}") {
             let walked: Vec<&str> = text

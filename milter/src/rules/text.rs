@@ -398,7 +398,7 @@ pub const HFILTER_URL_ONELINE: Rule = Rule {
     why: "what a stolen account sends to its address book (Rspamd: 2.5)",
     check: Check::Facts(|facts| {
         let words = words_besides_urls(facts)?;
-        when((1..=12).contains(&words) && facts.text.lines <= 2 && !facts.subject.is_reply)
+        when((1..=FEW_WORDS).contains(&words) && facts.text.lines <= 2 && !facts.subject.is_reply)
     }),
 };
 
@@ -435,7 +435,10 @@ fn theme(facts: &Facts, theme: Theme, least: usize, most: usize) -> Option<Evide
     Some(Evidence::new(facts.text.examples(theme)).times(factor.min(1.0)))
 }
 
-/// How many words there are besides the URLs, in a message that has one and is short.
+/// The most words that a link may have beside it to be all of a message.
+const FEW_WORDS: usize = 12;
+
+/// How many words there are besides the URLs, counted no further than to more than [`FEW_WORDS`], in a message that has one and is short.
 fn words_besides_urls(facts: &Facts) -> Option<usize> {
     let text = if facts.html.present { &facts.html.visible } else { &facts.text.plain };
     let clickable = facts.urls.iter().any(|url| url.is_clickable());
@@ -450,6 +453,7 @@ fn words_besides_urls(facts: &Facts) -> Option<usize> {
     Some(
         text.split_whitespace()
             .filter(|word| word.bytes().any(|byte| byte.is_ascii_alphanumeric()) && !is_url(word))
+            .take(FEW_WORDS + 1)
             .count(),
     )
 }
