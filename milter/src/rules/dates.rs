@@ -11,7 +11,7 @@ pub const RULES: &[Rule] = &[INVALID_DATE, DATE_IN_FUTURE, DATE_AHEAD, DATE_IN_P
 pub const INVALID_DATE: Rule = Rule {
     symbol: "INVALID_DATE",
     group: Group::Headers,
-    weight: 3.0,
+    weight: 2.7,
     summary: "the Date header is no date",
     why: "RFC 5322, 3.3: the form has been the same since 1982",
     check: Check::Facts(|facts| {
@@ -23,7 +23,7 @@ pub const INVALID_DATE: Rule = Rule {
 pub const DATE_IN_FUTURE: Rule = Rule {
     symbol: "DATE_IN_FUTURE",
     group: Group::Headers,
-    weight: 4.2,
+    weight: 3.9,
     summary: "the Date header is more than a day ahead",
     why: "puts the message on top of the list; what is less is DATE_AHEAD, which wrong zones cause as well",
     check: Check::Facts(|facts| {
@@ -35,7 +35,7 @@ pub const DATE_IN_FUTURE: Rule = Rule {
 pub const DATE_AHEAD: Rule = Rule {
     symbol: "DATE_AHEAD",
     group: Group::Headers,
-    weight: 1.5,
+    weight: 2.4,
     summary: "the Date header is two hours to a day ahead",
     why: "who invents a date or a zone is hours off; clocks that were not set for the summer are one hour (Rspamd too counts from two on)",
     check: Check::Facts(|facts| {
@@ -48,7 +48,7 @@ pub const DATE_AHEAD: Rule = Rule {
 pub const DATE_IN_PAST: Rule = Rule {
     symbol: "DATE_IN_PAST",
     group: Group::Headers,
-    weight: 0.8,
+    weight: 0.7,
     summary: "the Date header is more than four days old",
     why: "mail takes seconds, a queue gives up after four or five days (RFC 5321, 4.5.4.1)",
     check: Check::Facts(|facts| {

@@ -95,7 +95,7 @@ pub const MULTIPLE_FROM: Rule = Rule {
 pub const MULTIPLE_UNIQUE_HEADERS: Rule = Rule {
     symbol: "MULTIPLE_UNIQUE_HEADERS",
     group: Group::Headers,
-    weight: 6.2,
+    weight: 6.1,
     summary: "a header stands twice that may stand only once",
     why: "RFC 5322, 3.6: one program shows the first, the next one checks the second",
     check: Check::Facts(|facts| {
@@ -122,7 +122,7 @@ pub const BROKEN_HEADERS: Rule = Rule {
 pub const FAKE_REPLY: Rule = Rule {
     symbol: "FAKE_REPLY",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.8,
     summary: "the subject says it is a reply, but it refers to no message",
     why: "RFC 5322, 3.6.4: replies have In-Reply-To or References; a false Re: makes people believe they have written before",
     check: Check::Facts(|facts| {
@@ -228,7 +228,7 @@ pub const X_PHP_EVAL: Rule = Rule {
 pub const FORGED_MUA_OUTLOOK: Rule = Rule {
     symbol: "FORGED_MUA_OUTLOOK",
     group: Group::Headers,
-    weight: 3.2,
+    weight: 3.1,
     summary: "claims to be from Outlook, with a Message-ID that Outlook never writes",
     why: "Outlook and Outlook Express write hexadecimal numbers with dollar signs, or the server's own; bots copy only the name",
     check: Check::Facts(|facts| {
@@ -280,7 +280,7 @@ pub const FORGED_MUA_THUNDERBIRD_MSGID: Rule = Rule {
 pub const MAILER_OF_BULK: Rule = Rule {
     symbol: "MAILER_OF_BULK",
     group: Group::Headers,
-    weight: 3.4,
+    weight: 3.2,
     summary: "written by a program that is made for sending unwanted mail",
     why: "these programs name themselves in X-Mailer and are sold for harvesting addresses and mailing them",
     check: Check::Facts(|facts| {
@@ -310,7 +310,7 @@ pub const MUA_OBSOLETE: Rule = Rule {
 pub const PRIORITY_NO_NAME: Rule = Rule {
     symbol: "PRIORITY_NO_NAME",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.9,
     summary: "has a priority, but does not name the program that gave it one",
     why: "programs of people that write X-Priority write X-Mailer or User-Agent too; templates of bulk mailers leave it out",
     check: Check::Facts(|facts| {
@@ -328,7 +328,7 @@ pub const PRIORITY_NO_NAME: Rule = Rule {
 pub const X_PRIORITY_HIGHEST: Rule = Rule {
     symbol: "X_PRIORITY_HIGHEST",
     group: Group::Headers,
-    weight: 1.1,
+    weight: 1.0,
     summary: "says of itself that it has the highest priority",
     why: "people hardly ever say so, templates of bulk mailers do; no answer to anything of ours",
     check: Check::Facts(|facts| {
@@ -341,7 +341,7 @@ pub const X_PRIORITY_HIGHEST: Rule = Rule {
 pub const OBSOLETE_SIGNATURE: Rule = Rule {
     symbol: "OBSOLETE_SIGNATURE",
     group: Group::Headers,
-    weight: 1.3,
+    weight: 1.2,
     summary: "signed with SHA-1, or with DomainKeys",
     why: "RFC 8301, 3 (2018) forbids SHA-1, DomainKeys (RFC 4870) has been historic since 2007: bulk mailers never updated",
     check: Check::Facts(|facts| {

@@ -37,7 +37,7 @@ pub const MISSING_MID: Rule = Rule {
 pub const INVALID_MSGID: Rule = Rule {
     symbol: "INVALID_MSGID",
     group: Group::Headers,
-    weight: 2.0,
+    weight: 1.9,
     summary: "the Message-ID has not the form <left@right>",
     why: "RFC 5322, 3.6.4: whoever generates it by hand gets it wrong",
     check: Check::Facts(|facts| {
@@ -79,7 +79,7 @@ pub const MID_RHS_IP_LITERAL: Rule = Rule {
 pub const MID_RHS_NOT_FQDN: Rule = Rule {
     symbol: "MID_RHS_NOT_FQDN",
     group: Group::Headers,
-    weight: 0.3,
+    weight: 0.2,
     summary: "the right side of the Message-ID is no fully qualified name",
     why: "RFC 5322, 3.6.4 recommends a domain name, which makes it unique; desktop computers have none",
     check: Check::Facts(|facts| {
@@ -133,7 +133,7 @@ pub const MID_CONTAINS_FROM: Rule = Rule {
 pub const MID_CONTAINS_TO: Rule = Rule {
     symbol: "MID_CONTAINS_TO",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.9,
     summary: "the Message-ID contains the recipient's address",
     why: "a template filled in for each recipient; mail to oneself is left out",
     check: Check::Facts(|facts| {
@@ -148,7 +148,7 @@ pub const MID_CONTAINS_TO: Rule = Rule {
 pub const MID_RHS_MATCH_TO: Rule = Rule {
     symbol: "MID_RHS_MATCH_TO",
     group: Group::Headers,
-    weight: 1.1,
+    weight: 0.9,
     summary: "the Message-ID was made at the recipient's domain, but the author is from elsewhere",
     why: "the message had none when it came in, and the recipient's server gave it one; or a bot copied the domain",
     check: Check::Facts(|facts| {
@@ -163,7 +163,7 @@ pub const MID_RHS_MATCH_TO: Rule = Rule {
 pub const MID_END_EQ_FROM_USER_PART: Rule = Rule {
     symbol: "MID_END_EQ_FROM_USER_PART",
     group: Group::Headers,
-    weight: 2.9,
+    weight: 2.5,
     summary: "the right side of the Message-ID is the left side of the author's address",
     why: "a bot's template with two fields exchanged; people who name their computer after themselves write to lists, which are left out (Rspamd: 4)",
     check: Check::Facts(|facts| {
@@ -191,7 +191,7 @@ pub const RATWARE_MS_HASH: Rule = Rule {
 pub const RATWARE_MID_ZEROS: Rule = Rule {
     symbol: "RATWARE_MID_ZEROS",
     group: Group::Headers,
-    weight: 3.4,
+    weight: 3.1,
     summary: "a Message-ID like that of Outlook Express, whose numbers begin with zeros",
     why: "there are a time, a counter and an address in it; random numbers of 16 bits are a bot's",
     check: Check::Facts(|facts| {
@@ -206,7 +206,7 @@ pub const RATWARE_MID_ZEROS: Rule = Rule {
 pub const RATWARE_MID_TIME: Rule = Rule {
     symbol: "RATWARE_MID_TIME",
     group: Group::Headers,
-    weight: 2.5,
+    weight: 3.1,
     summary: "a Message-ID like that of Outlook Express, made hours before or after the Date",
     why: "the program writes both in the same second; bots roll dice for the one (the time stands there in 100 ns since 1601, as Windows counts)",
     check: Check::Facts(|facts| {

@@ -14,7 +14,7 @@ pub const RULES: &[Rule] =
 pub const MISSING_MIMEOLE: Rule = Rule {
     symbol: "MISSING_MIMEOLE",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 1.1,
     summary: "claims to be from Outlook, with X-MSMail-Priority but without X-MimeOLE",
     why: "Outlook writes both or neither; bots copied the one (Rspamd: 2, whatever the program)",
     check: Check::Facts(|facts| {
@@ -27,7 +27,7 @@ pub const MISSING_MIMEOLE: Rule = Rule {
 pub const FORGED_OUTLOOK_HTML: Rule = Rule {
     symbol: "FORGED_OUTLOOK_HTML",
     group: Group::Headers,
-    weight: 2.5,
+    weight: 2.7,
     summary: "claims to be from Outlook, but is HTML without a plain text",
     why: "Outlook always writes a plain version beside its HTML (Rspamd: 5)",
     check: Check::Facts(|facts| {
@@ -42,7 +42,7 @@ pub const FORGED_OUTLOOK_HTML: Rule = Rule {
 pub const FORGED_OUTLOOK_TO: Rule = Rule {
     symbol: "FORGED_OUTLOOK_TO",
     group: Group::Headers,
-    weight: 1.5,
+    weight: 2.1,
     summary: "claims to be from Outlook, with a recipient that is not in angle brackets",
     why: "Outlook puts every address into angle brackets, with a name or without",
     check: Check::Facts(|facts| {
@@ -56,7 +56,7 @@ pub const FORGED_OUTLOOK_TO: Rule = Rule {
 pub const STOX_REPLY_TYPE: Rule = Rule {
     symbol: "STOX_REPLY_TYPE",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 1.2,
     summary: "Content-Type has the parameter reply-type, but nothing is answered",
     why: "Outlook Express marks answers with it, which have References; bots copied it from one",
     check: Check::Facts(|facts| {
@@ -69,7 +69,7 @@ pub const STOX_REPLY_TYPE: Rule = Rule {
 pub const X_PRIORITY_LOWEST: Rule = Rule {
     symbol: "X_PRIORITY_LOWEST",
     group: Group::Headers,
-    weight: 0.5,
+    weight: 0.6,
     summary: "says of itself that it has the lowest priority",
     why: "people hardly ever say so, templates of bulk mailers do; no answer to anything of ours",
     check: Check::Facts(|facts| {

@@ -154,7 +154,7 @@ pub const FREEMAIL_REPLYTO_NEQ_FROM_DOM: Rule = Rule {
 pub const FREEMAIL_NO_TRACE: Rule = Rule {
     symbol: "FREEMAIL_NO_TRACE",
     group: Group::Sender,
-    weight: 2.9,
+    weight: 2.5,
     summary: "the author is at a big freemail provider, but nothing in the header comes from there",
     why: "its servers sign, and name themselves in Received; asked only where DKIM and SPF do not confirm it, and there is a trace of others",
     check: Check::Facts(|facts| {
@@ -167,8 +167,8 @@ pub const FREEMAIL_NO_TRACE: Rule = Rule {
 pub const FREEMAIL_NO_TRACE_LIST: Rule = Rule {
     symbol: "FREEMAIL_NO_TRACE_LIST",
     group: Group::Sender,
-    weight: 1.5,
-    summary: "begins a thread on a list for an author at a big freemail provider, of which there is no trace",
+    weight: 3.0,
+    summary: "begins a thread on a list, from a big freemail provider of which there is no trace",
     why: "lists keep the hops before them: this was put in by a web page of the list, where nobody proves who he is, or came from a forger",
     check: Check::Facts(|facts| {
         let author = untraced(facts)?;
@@ -181,7 +181,7 @@ pub const FREEMAIL_NO_TRACE_LIST: Rule = Rule {
 pub const REPLYTO_EQ_FROM: Rule = Rule {
     symbol: "REPLYTO_EQ_FROM",
     group: Group::Sender,
-    weight: 0.5,
+    weight: 0.6,
     summary: "Reply-To repeats the author, name and address",
     why: "RFC 5322, 3.6.2: without it answers go there anyway; bulk mailers fill in every field. Lists and proper newsletters are left out",
     check: Check::Facts(|facts| {
@@ -196,7 +196,7 @@ pub const REPLYTO_EQ_FROM: Rule = Rule {
 pub const FROM_DIGITS: Rule = Rule {
     symbol: "FROM_DIGITS",
     group: Group::Sender,
-    weight: 1.5,
+    weight: 1.2,
     summary: "the author's freemail address ends in many digits",
     why: "accounts registered by machines are numbered; people get along with a year",
     check: Check::Facts(|facts| {

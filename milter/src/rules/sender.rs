@@ -36,7 +36,7 @@ pub const RULES: &[Rule] = &[
 pub const FROM_INVALID: Rule = Rule {
     symbol: "FROM_INVALID",
     group: Group::Sender,
-    weight: 2.6,
+    weight: 2.5,
     summary: "From has no address",
     why: "RFC 5322, 3.6.2: at least one mailbox",
     check: Check::Facts(|facts| {
@@ -140,7 +140,7 @@ pub const FROM_NAME_EXCESS_SPACE: Rule = Rule {
 pub const FROM_NAME_BRAND: Rule = Rule {
     symbol: "FROM_NAME_BRAND",
     group: Group::Sender,
-    weight: 2.7,
+    weight: 2.5,
     summary: "the display name is a brand that phishing likes, the address is not the brand's",
     why: "the brand's real mail comes from its own domains; mail that DMARC confirms is still not the brand's",
     check: Check::Facts(|facts| {
@@ -155,7 +155,7 @@ pub const FROM_NAME_BRAND: Rule = Rule {
 pub const FROM_NAME_RCPT_DOMAIN: Rule = Rule {
     symbol: "FROM_NAME_RCPT_DOMAIN",
     group: Group::Sender,
-    weight: 3.0,
+    weight: 3.3,
     summary: "the display name has the recipient's domain in it, the address is elsewhere",
     why: "\"example.com Administrator\" wants the password of a mailbox there; a list that writes its own address into From is there",
     check: Check::Facts(|facts| {
@@ -240,7 +240,7 @@ pub const FROM_SERVICE_ACCT: Rule = Rule {
 pub const FROM_LOCAL_RANDOM: Rule = Rule {
     symbol: "FROM_LOCAL_RANDOM",
     group: Group::Sender,
-    weight: 2.2,
+    weight: 1.8,
     summary: "the left side of the author's address is a row of letters and digits in turns",
     why: "made by a machine; so are bounce addresses, which do not stand in From, and those of shops, which have hyphens",
     check: Check::Facts(|facts| {
@@ -262,7 +262,7 @@ pub const FROM_LOCAL_RANDOM: Rule = Rule {
 pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
     symbol: "FROM_SUSPICIOUS_TLD",
     group: Group::Sender,
-    weight: 1.8,
+    weight: 3.0,
     summary: "the author's domain is in a zone (.top, .sa.com) that is mostly seen in unwanted mail",
     why: "cheap or free registration, thrown away after a day; honest owners as well, hence few points, and none for answers on lists",
     check: Check::Facts(|facts| {
@@ -277,7 +277,7 @@ pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
 pub const FROM_INITIAL_DOMAIN: Rule = Rule {
     symbol: "FROM_INITIAL_DOMAIN",
     group: Group::Sender,
-    weight: 2.0,
+    weight: 2.3,
     summary: "the author's domain is the one that a provider gives to every new tenant",
     why: "whoever means to stay writes from a domain of his own; tenants of an hour do not (Microsoft 365: tenant.onmicrosoft.com)",
     check: Check::Facts(|facts| {
@@ -291,7 +291,7 @@ pub const FROM_INITIAL_DOMAIN: Rule = Rule {
 pub const FROM_EQ_TO: Rule = Rule {
     symbol: "FROM_EQ_TO",
     group: Group::Sender,
-    weight: 1.7,
+    weight: 1.4,
     summary: "author and only recipient are the same",
     why: "a forged From that every recipient trusts; people's own notes to themselves do not come from outside",
     check: Check::Facts(|facts| {
