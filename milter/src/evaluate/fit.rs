@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -44,7 +44,7 @@ pub struct Fit {
     /// How much ham may be marked as spam, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.1)]
     ham_error: f64,
-    /// Also write one line for each message: label, path, and its score by weights that were fitted without its fold; tabs between them
+    /// Also write one line for each message: label, path, and its score by weights that were fitted without its fold; with --online, what of it the rules gave, and the probability that the model saw, or nothing while nobody would have heard it; tabs between them
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
     /// Play the corpus in its order to a model that knows words of the other folds and nothing else, and fit the points of what it thinks (BAYES_...); the rules' weights stay
@@ -107,7 +107,7 @@ pub(super) async fn fit(config: &Milter, arguments: Fit) -> anyhow::Result<ExitC
                 format!("{}\t{path}\t{score:.2}\n", label.as_str())
             })
             .collect();
-        std::fs::write(path, rows).with_context(|| path.display().to_string())?;
+        write(path, &rows)?;
     }
     super::print(&text)?;
     Ok(super::outcome(unread))
@@ -119,12 +119,28 @@ async fn together(config: &Milter, index: Index, arguments: Fit, ham_error: f64)
     let (start, config) = (start(config), config.clone());
     let work = move || {
         let mut unread = 0;
-        let stream = online::play(&config, &index, &judge, &arguments, &mut unread)?;
-        anyhow::Ok((joint::report(&stream, &start, &model::present(), arguments.folds, ham_error), unread))
+        let (stream, paths) = online::play(&config, &index, &judge, &arguments, &mut unread)?;
+        let (text, scores) = joint::report(&stream, &start, &model::present(), arguments.folds, ham_error);
+        if let Some(path) = &arguments.held_out {
+            let row = |((played, path), found): ((&joint::Played, &String), joint::HeldOut)| {
+                let label = if played.sample.spam { Label::Spam } else { Label::Ham };
+                let thought = played
+                    .learned
+                    .as_ref()
+                    .map_or(String::new(), |learned| format!("{:.6}", learned.probability));
+                format!("{}\t{path}\t{:.2}\t{:.2}\t{thought}\n", label.as_str(), found.score, found.rules)
+            };
+            write(path, &stream.iter().zip(&paths).zip(scores).map(row).collect::<String>())?;
+        }
+        anyhow::Ok((text, unread))
     };
     let (text, unread) = Pool::new(1).run(work).await??;
     super::print(&text)?;
     Ok(super::outcome(unread))
+}
+
+fn write(path: &Path, rows: &str) -> anyhow::Result<()> {
+    std::fs::write(path, rows).with_context(|| path.display().to_string())
 }
 
 /// The weights that the fit begins with, and stays near: the rules' own, or what the configuration says.

@@ -34,8 +34,24 @@ pub struct Played {
     pub learned: Option<Learned>,
 }
 
-/// Fits, and renders what came of it. `start` are the rules' weights before they saw the corpus, `present` what they are.
-pub fn report(stream: &[Played], start: &[f64], present: &[f64], folds: u64, ham_error: f64) -> String {
+/// What one message came to by points that were fitted without its fold.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeldOut {
+    /// All of it.
+    pub score: f64,
+    /// What of it the rules gave.
+    pub rules: f64,
+}
+
+/// Fits, and renders what came of it, and what each message came to. `start` are the rules' weights before they saw the corpus, `present`
+/// what they are.
+pub fn report(
+    stream: &[Played],
+    start: &[f64],
+    present: &[f64],
+    folds: u64,
+    ham_error: f64,
+) -> (String, Vec<HeldOut>) {
     let mut out = title(stream.iter().map(|played| &played.sample));
     let before = weights_of(present);
     let _ = writeln!(out, "# {:<24}{}", "as they are", line(&outcome(stream.iter(), present, &before)));
@@ -43,7 +59,7 @@ pub fn report(stream: &[Played], start: &[f64], present: &[f64], folds: u64, ham
     let curve = fit(&all, present, ham_error);
     let _ = writeln!(out, "# {:<24}{}", "fitted to all", line(&outcome(stream.iter(), present, &curve)));
     let samples: Vec<Sample> = stream.iter().map(|played| played.sample.clone()).collect();
-    let mut held_out = Outcome::default();
+    let (mut held_out, mut scores) = (Outcome::default(), vec![HeldOut::default(); stream.len()]);
     for (name, fold) in divide(&samples, folds) {
         let learn: Vec<&Played> = stream
             .iter()
@@ -55,6 +71,12 @@ pub fn report(stream: &[Played], start: &[f64], present: &[f64], folds: u64, ham
         let rules = model::fit(&rules, start, ham_error);
         let curve = fit(&learn, &rules, ham_error);
         let found = outcome(fold.iter().map(|place| &stream[*place]), &rules, &curve);
+        let places = Places::new();
+        for place in &fold {
+            let rules = places.score(&stream[*place].sample, &rules).1;
+            let score = rules + points(stream[*place].learned.as_ref(), &curve);
+            scores[*place] = HeldOut { score, rules };
+        }
         let _ = writeln!(out, "#   without {:<14}{}", shortened(&name), line(&found));
         held_out = held_out.plus(found);
     }
@@ -62,7 +84,7 @@ pub fn report(stream: &[Played], start: &[f64], present: &[f64], folds: u64, ham
     for (rule, (points, was)) in learned::RULES.iter().zip(curve.iter().zip(&before)) {
         let _ = writeln!(out, "{} = {points:?}  # was {was:?}", rule.symbol);
     }
-    out
+    (out, scores)
 }
 
 /// The points of the group `learned` in all rules' weights, in the order of its table.

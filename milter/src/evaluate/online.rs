@@ -104,7 +104,7 @@ pub(super) fn lexicon(config: &Milter, words: Option<&Path>) -> anyhow::Result<L
     Lexicon::parse(&text).map_err(|wrong| anyhow::anyhow!("{}:{wrong}", path.display()))
 }
 
-/// Plays a stream for `fit`: what the rules say of each message, and what the model thought before it learned it. Unless `words` names what it
+/// Plays a stream for `fit`: what the rules say of each message, and what the model thought before it learned it; and its path. Unless `words` names what it
 /// begins with, it begins with words that were chosen and weighed without the fold of the message: once for each fold.
 ///
 /// # Errors
@@ -115,7 +115,7 @@ pub(super) fn play(
     judge: &Judge,
     fit: &Fit,
     unread: &mut usize,
-) -> anyhow::Result<Vec<Played>> {
+) -> anyhow::Result<(Vec<Played>, Vec<String>)> {
     let (mut corpora, mut extractor) = (Corpora::default(), Extractor::default());
     let (mut entries, mut samples) = (Vec::new(), Vec::new());
     for entry in &index.entries {
@@ -150,7 +150,11 @@ pub(super) fn play(
             }
         }
     }
-    Ok(samples.into_iter().zip(thought).map(|(sample, learned)| Played { sample, learned }).collect())
+    let paths = entries.iter().map(|entry| index.text_of(entry).to_owned()).collect();
+    Ok((
+        samples.into_iter().zip(thought).map(|(sample, learned)| Played { sample, learned }).collect(),
+        paths,
+    ))
 }
 
 /// What the rules hear of a judgement; no evidence, which takes longer than judging.

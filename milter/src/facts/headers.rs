@@ -259,6 +259,11 @@ pub fn is_list(headers: &HeaderFacts) -> bool {
         .any(|name| headers.has(name))
 }
 
+/// Whether it answers something, by what it says itself.
+pub fn is_answer(headers: &HeaderFacts) -> bool {
+    ["in-reply-to", "references"].iter().any(|name| headers.value(name).contains('@'))
+}
+
 /// Whether two of the fields that list programs write are there: `List-Id` (RFC 2919) alone is in many newsletters.
 pub fn is_by_list_program(has: impl Fn(&str) -> bool) -> bool {
     LIST_PROGRAM.iter().filter(|name| has(name)).count() >= 2

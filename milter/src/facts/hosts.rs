@@ -209,7 +209,7 @@ const SUSPICIOUS_TOP_LEVEL: &[&str] = &[
     "accountant", "autos", "bar", "beauty", "bid", "boats", "bond", "buzz", "cam", "casa", "cf", "cfd",
     "click", "country", "cricket", "cyou", "date", "download", "faith", "fit", "fun", "ga", "gdn", "gq",
     "hair", "homes", "icu", "kim", "link", "loan", "lol", "makeup", "men", "ml", "mom", "monster", "nom",
-    "party", "pics", "pw", "quest", "racing", "rest", "review", "sbs", "science", "shop", "skin", "space",
+    "online", "party", "pics", "pw", "quest", "racing", "rest", "review", "sbs", "science", "shop", "site", "skin", "space",
     "stream", "surf", "tk", "top", "trade", "uno", "vip", "wang", "webcam", "website", "win", "work", "xin",
     "xyz", "zip",
 ];

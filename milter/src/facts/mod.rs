@@ -24,6 +24,7 @@ pub mod archives;
 pub mod brands;
 pub mod colours;
 mod elements;
+pub mod handover;
 pub mod headers;
 pub mod hosts;
 pub mod html;
@@ -45,6 +46,7 @@ use mail_parser::MessageParser;
 use crate::authentication::Authentication;
 use crate::lists::Listed;
 use crate::message::{Envelope, Message};
+use handover::Client;
 use headers::HeaderFacts;
 use html::Html;
 use mailboxes::Correspondents;
@@ -87,6 +89,8 @@ pub struct Facts {
     pub urls: Vec<Url>,
     /// The mail addresses in its text and links, in lower case.
     pub addresses: Vec<String>,
+    /// Who handed it over to the first server that is not the sender's, as `Received` has it; only where the SMTP dialogue does not say it.
+    pub handover: Option<Client>,
     /// When the message came in, in seconds since 1970: now for mail in transit, the newest `Received` for a file.
     pub arrival: Option<i64>,
     /// The size of the whole message in bytes.
@@ -133,6 +137,9 @@ impl Facts {
         let people = Correspondents::read(parsed);
         let subject = Subject::read(message, parsed, &people);
         let arrival = arrival(envelope, &headers);
+        // Of a message in transit the dialogue says it, unless the client is a relay of one's own.
+        let told = envelope.client_address.map_or(envelope.queue_id.is_some(), hosts::is_public);
+        let handover = if told { None } else { handover::find(&headers.fields) };
 
         let mut finder = Finder::default();
         finder.subject(&subject.text);
@@ -153,6 +160,7 @@ impl Facts {
             text,
             urls,
             addresses,
+            handover,
             arrival,
             listed: Listed::default(),
             infection: None,

@@ -89,6 +89,7 @@ impl Words {
                 ',' | '.' if words.digits && words.text.len() > words.start => {}
                 _ if !c.is_ascii() && super::scripts::is_invisible(c) => {}
                 _ if !c.is_ascii() && c.is_alphanumeric() => {
+                    let c = super::scripts::plain(c).unwrap_or(c);
                     for lower in c.to_lowercase() {
                         words.text.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
                     }

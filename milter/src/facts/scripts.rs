@@ -94,6 +94,20 @@ pub fn reverses(c: char) -> bool {
     matches!(c, '\u{202D}' | '\u{202E}')
 }
 
+/// The plain letter or digit of one in a style of mathematics (Unicode's block Mathematical Alphanumeric Symbols: bold, script, sans-serif and
+/// so on, each with its capitals and small letters in order).
+pub fn plain(c: char) -> Option<char> {
+    let place = |first: u32, of: &[u8]| {
+        let number = u32::from(c).checked_sub(first)? as usize % of.len();
+        of.get(number).copied().map(char::from)
+    };
+    match c {
+        '\u{1D400}'..='\u{1D6A3}' => place(0x1D400, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"),
+        '\u{1D7CE}'..='\u{1D7FF}' => place(0x1D7CE, b"0123456789"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -129,5 +143,14 @@ mod tests {
         ] {
             assert_eq!(passes_for_latin(word), passes, "{word}");
         }
+    }
+
+    #[test]
+    fn styles_of_mathematics_are_letters_all_the_same() {
+        let plainly = |text: &str| text.chars().map(|c| plain(c).unwrap_or(c)).collect::<String>();
+        assert_eq!(
+            plainly("\u{1D400}\u{1D425}\u{1D41E}\u{1D42B}\u{1D42D} \u{1D5EC}\u{1D7EE}\u{1D7F0}!"),
+            "Alert Y24!"
+        );
     }
 }

@@ -53,6 +53,8 @@ pub struct Text {
     pub mixed_words: usize,
     /// Characters without width.
     pub invisible: usize,
+    /// Letters and digits in the styles of mathematics.
+    pub styled: usize,
     /// Letters of the Latin alphabet, and how many of them are capitals.
     pub letters: usize,
     /// See `letters`.
@@ -151,7 +153,10 @@ impl Text {
         for text in [&self.plain, &html.visible] {
             self.mixed_words += scripts::mixed_words(text);
             if !text.is_ascii() {
-                self.invisible += text.chars().filter(|&c| scripts::is_invisible(c)).count();
+                for c in text.chars() {
+                    self.invisible += usize::from(scripts::is_invisible(c));
+                    self.styled += usize::from(scripts::plain(c).is_some());
+                }
             }
             self.letters += count(text, |byte| byte.is_ascii_alphabetic());
             self.capitals += count(text, |byte| byte.is_ascii_uppercase());

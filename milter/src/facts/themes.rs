@@ -112,7 +112,7 @@ pub(super) const THEMES: &[(Theme, &str)] = &[
         financial help, financial assistance, funding, project funding, business funding, \
         business financing, investment funding, loan application, need a loan, loans, loan, \
         working capital, amount needed, loan duration, collateral, accident insurance, car insurance, \
-        auto insurance, health insurance, insurance coverage, warranty, extended warranty, credit report, \
+        auto insurance, health insurance, insurance coverage, warranty, extended warranty, warranty expires, warranties, obligation free, quotes are, credit report, \
         credit rating, approval, instant approval, guaranteed approval, credit cards, credit card"),
     (Theme::Money, "\
         make money, earn money, extra income, extra cash, make $, earn $, earn extra, earn over, \
@@ -145,11 +145,16 @@ pub(super) const THEMES: &[(Theme, &str)] = &[
         live sex, sex videos, sex video, adult video, adult videos, hardcore sex, barely legal, \
         free porn, porn videos, teen sex, nude photos, nude pics, hot babes, xxx videos, xxx video, \
         sex toys, amateur girls, naked pics, sex partner, horny housewives, adults only, having sex, \
-        bigger penis, bigger dick, your penis, penis size"),
+        bigger penis, bigger dick, your penis, penis size, porn, porno, p rn, hardcore porn, xxx, cock, cocks, c ck, \
+        dildo, cum, cumming, cum shots, facials, blowjobs, fuck, fucks, fucking, fucked, f ck, f cks, f cking, fuckbook, \
+        tits, big tits, anal sex, orgasm, orgasms, erotic, sex shop, hot teen, teen girl, teens, young girls, sexy girls, \
+        girls for, girls in your, webcam girls, web cam, live girls, adult site, adult sites, naked, nudes, porn movies, porn movie, sex movies, \
+        meet girls, looking for sex, for sex, swingers, shemale, voyeur, gangbang, hot chicks"),
     (Theme::Goods, "\
         rolex, replica, replica watches, luxury watches, designer watches, designer handbags, \
         swiss watches, louis vuitton, gucci, rayban, ray ban, oem software, cheap software, \
-        university diploma, university degree, diplomas, diploma, bachelors, mba, no examination, \
+        university diploma, university degree, attending classes, your degree, degree program, doctorate, transcripts, \
+        masters degree, diplomas, diploma, bachelors, mba, no examination, \
         no classes, life experience, present knowledge, cable descrambler, descrambler, free tv, \
         copy dvd, copy any dvd, ink cartridges, inkjet, printer cartridges, cigarettes, hidden camera, \
         private investigator, free sample, free access, free membership, free shipping, free information, \
@@ -197,6 +202,8 @@ pub(super) const THEMES: &[(Theme, &str)] = &[
         seo package, quality backlinks, white hat, blackhat, black hat, google ranking, google rankings, \
         alexa, your website, mass email, email campaign, email campaigns, mailing software, bulk mailing, \
         opt in email, million emails, targeted list, business list, business owners, internet marketing, \
+        link exchange, exchange links, exchanging links, reciprocal link, reciprocal links, search engine traffic, \
+        link partner, link to my, link from your, \
         online marketing, marketing services, marketing company, outsourcing, offshore, our team of, \
         app development, mobile apps, design services, logo design, video marketing, cost effective"),
     (Theme::Pretext, "\

@@ -159,7 +159,7 @@ pub const EXE_IN_ARCHIVE: Rule = Rule {
 pub const SINGLE_FILE_ARCHIVE_WITH_EXE: Rule = Rule {
     symbol: "SINGLE_FILE_ARCHIVE_WITH_EXE",
     group: Group::Mime,
-    weight: 5.0,
+    weight: 5.3,
     summary: "an archive with nothing but a program in it",
     why: "no software is distributed that way, malware is",
     check: Check::Facts(|facts| {

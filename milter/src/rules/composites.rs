@@ -2,8 +2,8 @@
 
 use super::{Check, Composite, Group, Rule};
 use super::{
-    attachments, authentication as a, envelope as e, headers as h, html, lists, message_id as mid, mime,
-    phishing as p, recipients as r, replies, sender as s, subject, text, urls,
+    attachments, authentication as a, dates, envelope as e, headers as h, html, lists, message_id as mid,
+    mime, phishing as p, recipients as r, replies, sender as s, subject, text, urls,
 };
 
 /// The group's table.
@@ -288,8 +288,8 @@ pub const BOT_MAIL: Rule = Rule {
             ],
             &[
                 h::MISSING_DATE.symbol,
-                h::INVALID_DATE.symbol,
-                h::DATE_IN_FUTURE.symbol,
+                dates::INVALID_DATE.symbol,
+                dates::DATE_IN_FUTURE.symbol,
                 h::MISSING_MIME_VERSION.symbol,
                 r::MISSING_TO.symbol,
                 subject::SUBJ_ALL_CAPS.symbol,

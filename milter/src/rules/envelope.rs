@@ -1,10 +1,14 @@
 //! Group `envelope`: HELO, the client's name, MAIL FROM. Only mail from the network has a client worth judging, and only one with a
-//! public address: what a relay of one's own says of itself proves nothing.
+//! public address: what a relay of one's own says of itself proves nothing. Behind such a relay, and where only a file is left of a message,
+//! the client is the one that `Received` names (`facts::handover`); not of a list's mail, whose newest stranger is the list's server. What is
+//! told at second hand is worth half the points.
 
 use std::net::IpAddr;
 
 use super::{Check, Evidence, Group, Rule, when};
 use crate::authentication::IprevResult;
+use crate::facts::handover::Name;
+use crate::facts::headers::is_list;
 use crate::facts::{Facts, hosts};
 
 /// The group's table.
@@ -18,6 +22,7 @@ pub const RULES: &[Rule] = &[
     HFILTER_HELO_2,
     HFILTER_HOSTNAME_5,
     HFILTER_HOSTNAME_2,
+    HELO_PROVIDER_FORGED,
     HFILTER_RCPT_BOUNCEMOREONE,
     FORGED_SENDER,
 ];
@@ -31,8 +36,7 @@ pub const RDNS_NONE: Rule = Rule {
     why: "RFC 1912, 2.1: every host has one; mail servers are given one, infected home computers often not",
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
-        let iprev = facts.authentication.iprev.as_ref()?;
-        (iprev.result == IprevResult::PermError && iprev.name.is_none()).then(|| Evidence::new(client))
+        client.nameless.then(|| Evidence::new(client.address).times(client.worth))
     }),
 };
 
@@ -44,7 +48,7 @@ pub const HFILTER_HOSTNAME_UNKNOWN: Rule = Rule {
     summary: "the client's name does not lead back to its address",
     why: "RFC 8601, 3: anybody can claim a name for his address; Rspamd's 2.5 for both cases is divided among this and RDNS_NONE",
     check: Check::Facts(|facts| {
-        stranger(facts)?;
+        facts.envelope.client_address.filter(|&address| facts.is_inbound() && hosts::is_public(address))?;
         let iprev = facts.authentication.iprev.as_ref()?;
         let failed = iprev.result == IprevResult::Fail
             || iprev.result == IprevResult::PermError && iprev.name.is_some();
@@ -60,8 +64,9 @@ pub const HFILTER_HELO_BAREIP: Rule = Rule {
     summary: "HELO is an address without brackets",
     why: "RFC 5321, 4.1.3: an address stands in brackets; no mail server gets this wrong",
     check: Check::Facts(|facts| {
-        let helo = helo(facts)?;
-        helo.parse::<IpAddr>().is_ok().then(|| Evidence::new(helo))
+        let client = stranger(facts)?;
+        let helo = client.helo?;
+        helo.parse::<IpAddr>().is_ok().then(|| Evidence::new(helo).times(client.worth))
     }),
 };
 
@@ -73,13 +78,13 @@ pub const HFILTER_HELO_BADIP: Rule = Rule {
     summary: "HELO is an address that is not the client's, or nobody's",
     why: "RFC 5321, 4.1.3: the literal is the client's own address; behind NAT honest programs give a private one, servers do not",
     check: Check::Facts(|facts| {
-        let client = stranger(facts)?;
-        let helo = helo(facts)?;
+        let Stranger { address: client, helo, worth, .. } = stranger(facts)?;
+        let helo = helo?;
         let text = helo.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(helo);
         let text = text.strip_prefix("IPv6:").unwrap_or(text);
         let address: IpAddr = text.parse().ok()?;
         (address.to_canonical() != client.to_canonical())
-            .then(|| Evidence::new(format_args!("{helo} is not {client}")))
+            .then(|| Evidence::new(format_args!("{helo} is not {client}")).times(worth))
     }),
 };
 
@@ -91,12 +96,13 @@ pub const HFILTER_HELO_NOT_FQDN: Rule = Rule {
     summary: "HELO is no fully qualified name",
     why: "RFC 5321, 4.1.1.1: HELO gives the client's fully qualified name; infected computers give their Windows name",
     check: Check::Facts(|facts| {
-        let helo = helo(facts)?;
+        let client = stranger(facts)?;
+        let helo = client.helo?;
         let literal = helo.starts_with('[') || helo.parse::<IpAddr>().is_ok();
         let name = hosts::canonical(helo);
         let local = ["localhost", "localdomain", "local", "lan", "home", "internal"]
             .contains(&hosts::top_level(&name));
-        (!literal && (!name.contains('.') || local)).then(|| Evidence::new(helo))
+        (!literal && (!name.contains('.') || local)).then(|| Evidence::new(helo).times(client.worth))
     }),
 };
 
@@ -108,8 +114,9 @@ pub const HFILTER_HELO_5: Rule = Rule {
     summary: "HELO is the name of a dial-up or home connection, with its address in it",
     why: "providers name such connections by address and kind; mail from them goes through the provider's server, or is a bot's",
     check: Check::Facts(|facts| {
-        let name = helo(facts)?;
-        (access(name, facts) == Access::Certain).then(|| Evidence::new(name))
+        let client = stranger(facts)?;
+        let name = client.helo?;
+        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name).times(client.worth))
     }),
 };
 
@@ -121,8 +128,9 @@ pub const HFILTER_HELO_2: Rule = Rule {
     summary: "HELO has the client's address in it",
     why: "a name that nobody chose: rented servers as well, so few points",
     check: Check::Facts(|facts| {
-        let name = helo(facts)?;
-        (access(name, facts) == Access::Likely).then(|| Evidence::new(name))
+        let client = stranger(facts)?;
+        let name = client.helo?;
+        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name).times(client.worth))
     }),
 };
 
@@ -134,9 +142,9 @@ pub const HFILTER_HOSTNAME_5: Rule = Rule {
     summary: "the client's name is that of a dial-up or home connection, with its address in it",
     why: "providers name such connections by address and kind; mail from them goes through the provider's server, or is a bot's",
     check: Check::Facts(|facts| {
-        stranger(facts)?;
-        let name = facts.envelope.client_name.as_deref()?;
-        (access(name, facts) == Access::Certain).then(|| Evidence::new(name))
+        let client = stranger(facts)?;
+        let name = client.name?;
+        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name).times(client.worth))
     }),
 };
 
@@ -148,9 +156,25 @@ pub const HFILTER_HOSTNAME_2: Rule = Rule {
     summary: "the client's name has its address in it",
     why: "a name that nobody chose: rented servers as well, so few points",
     check: Check::Facts(|facts| {
-        stranger(facts)?;
-        let name = facts.envelope.client_name.as_deref()?;
-        (access(name, facts) == Access::Likely).then(|| Evidence::new(name))
+        let client = stranger(facts)?;
+        let name = client.name?;
+        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name).times(client.worth))
+    }),
+};
+
+/// Calls itself what it is not.
+pub const HELO_PROVIDER_FORGED: Rule = Rule {
+    symbol: "HELO_PROVIDER_FORGED",
+    group: Group::Envelope,
+    weight: 2.0,
+    summary: "HELO is the domain of a big mail provider, whose server the client is not",
+    why: "their servers have names of their own below the domain, and addresses that lead back to them; bots write what looks trustworthy",
+    check: Check::Facts(|facts| {
+        let client = stranger(facts)?;
+        let helo = hosts::canonical(client.helo?);
+        let theirs = client.name.is_some_and(|name| hosts::site(name) == helo);
+        let known = client.nameless || client.name.is_some();
+        (known && !theirs && hosts::is_freemail(&helo)).then(|| Evidence::new(&helo).times(client.worth))
     }),
 };
 
@@ -181,21 +205,48 @@ pub const FORGED_SENDER: Rule = Rule {
         let author = facts.people.author()?;
         let site = hosts::site(sender.domain().as_str());
         let told = facts.people.sender.iter().any(|person| person.site == site);
-        let list = crate::facts::headers::is_list(&facts.headers);
+        let list = is_list(&facts.headers);
         (site != author.site && !told && !list && !author.site.is_empty())
             .then(|| Evidence::new(format_args!("{} <> {}", sender.domain(), author.domain)))
     }),
 };
 
-/// The address of a client from outside.
-fn stranger(facts: &Facts) -> Option<IpAddr> {
-    facts.envelope.client_address.filter(|&address| facts.is_inbound() && hosts::is_public(address))
+/// A client from outside.
+struct Stranger<'a> {
+    address: IpAddr,
+    /// Its verified name.
+    name: Option<&'a str>,
+    /// Whether it is known to have none.
+    nameless: bool,
+    helo: Option<&'a str>,
+    /// Times the weight that evidence of it is worth.
+    worth: f64,
 }
 
-/// HELO of such a client.
-fn helo(facts: &Facts) -> Option<&str> {
-    stranger(facts)?;
-    facts.envelope.helo.as_deref().filter(|helo| !helo.is_empty())
+fn stranger(facts: &Facts) -> Option<Stranger<'_>> {
+    if !facts.is_inbound() {
+        return None;
+    }
+    let envelope = &facts.envelope;
+    if let Some(address) = envelope.client_address.filter(|&address| hosts::is_public(address)) {
+        let iprev = facts.authentication.iprev.as_ref();
+        return Some(Stranger {
+            address,
+            name: envelope.client_name.as_deref(),
+            nameless: iprev
+                .is_some_and(|iprev| iprev.result == IprevResult::PermError && iprev.name.is_none()),
+            helo: envelope.helo.as_deref().filter(|helo| !helo.is_empty()),
+            worth: 1.0,
+        });
+    }
+    let client = facts.handover.as_ref().filter(|_| !is_list(&facts.headers))?;
+    Some(Stranger {
+        address: client.address,
+        name: if let Name::Is(name) = &client.name { Some(name) } else { None },
+        nameless: client.name == Name::None,
+        helo: client.helo.as_deref(),
+        worth: 0.5,
+    })
 }
 
 /// How likely a name is that of a connection rather than of a server.
@@ -206,10 +257,8 @@ enum Access {
     Certain,
 }
 
-fn access(name: &str, facts: &Facts) -> Access {
-    let Some(IpAddr::V4(client)) = facts.envelope.client_address else {
-        return Access::Unlikely;
-    };
+fn access(name: &str, client: IpAddr) -> Access {
+    let IpAddr::V4(client) = client else { return Access::Unlikely };
     let name = name.to_ascii_lowercase();
     // The registrable domain is chosen by somebody; what stands before it is not.
     let own = name.strip_suffix(hosts::site(&name)).unwrap_or(&name);

@@ -1,4 +1,4 @@
-//! Group `headers`: fields that are missing, doubled, broken or forged, and dates.
+//! Group `headers`: fields that are missing, doubled, broken or forged. `dates`, `message_id` and `programs` have the rest.
 
 use super::{Check, Evidence, Group, Rule, when};
 use crate::facts::Facts;
@@ -11,9 +11,6 @@ pub const RULES: &[Rule] = &[
     MISSING_FROM,
     MISSING_SUBJECT,
     MISSING_MIME_VERSION,
-    INVALID_DATE,
-    DATE_IN_FUTURE,
-    DATE_IN_PAST,
     MULTIPLE_FROM,
     MULTIPLE_UNIQUE_HEADERS,
     BROKEN_HEADERS,
@@ -76,42 +73,6 @@ pub const MISSING_MIME_VERSION: Rule = Rule {
     }),
 };
 
-/// A Date that is none.
-pub const INVALID_DATE: Rule = Rule {
-    symbol: "INVALID_DATE",
-    group: Group::Headers,
-    weight: 3.0,
-    summary: "the Date header is no date",
-    why: "RFC 5322, 3.3: the form has been the same since 1982",
-    check: Check::Facts(|facts| {
-        (facts.headers.date == Date::Invalid).then(|| Evidence::new(facts.headers.value("date")))
-    }),
-};
-
-/// A Date in the future.
-pub const DATE_IN_FUTURE: Rule = Rule {
-    symbol: "DATE_IN_FUTURE",
-    group: Group::Headers,
-    weight: 4.2,
-    summary: "the Date header is more than a day ahead",
-    why: "puts the message on top of the list; Rspamd counts from two hours on, but wrong time zones are honest mistakes of hours",
-    check: Check::Facts(|facts| {
-        age(facts).filter(|&age| age < -DAY).map(|age| Evidence::new(format_args!("{} hours", -age / 3600)))
-    }),
-};
-
-/// A Date in the past.
-pub const DATE_IN_PAST: Rule = Rule {
-    symbol: "DATE_IN_PAST",
-    group: Group::Headers,
-    weight: 0.8,
-    summary: "the Date header is more than four days old",
-    why: "mail takes seconds, a queue gives up after four or five days (RFC 5321, 4.5.4.1)",
-    check: Check::Facts(|facts| {
-        age(facts).filter(|&age| age > 4 * DAY).map(|age| Evidence::new(format_args!("{} days", age / DAY)))
-    }),
-};
-
 /// Several authors.
 pub const MULTIPLE_FROM: Rule = Rule {
     symbol: "MULTIPLE_FROM",
@@ -134,7 +95,7 @@ pub const MULTIPLE_FROM: Rule = Rule {
 pub const MULTIPLE_UNIQUE_HEADERS: Rule = Rule {
     symbol: "MULTIPLE_UNIQUE_HEADERS",
     group: Group::Headers,
-    weight: 6.2,
+    weight: 6.1,
     summary: "a header stands twice that may stand only once",
     why: "RFC 5322, 3.6: one program shows the first, the next one checks the second",
     check: Check::Facts(|facts| {
@@ -161,7 +122,7 @@ pub const BROKEN_HEADERS: Rule = Rule {
 pub const FAKE_REPLY: Rule = Rule {
     symbol: "FAKE_REPLY",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.8,
     summary: "the subject says it is a reply, but it refers to no message",
     why: "RFC 5322, 3.6.4: replies have In-Reply-To or References; a false Re: makes people believe they have written before",
     check: Check::Facts(|facts| {
@@ -267,7 +228,7 @@ pub const X_PHP_EVAL: Rule = Rule {
 pub const FORGED_MUA_OUTLOOK: Rule = Rule {
     symbol: "FORGED_MUA_OUTLOOK",
     group: Group::Headers,
-    weight: 3.2,
+    weight: 3.1,
     summary: "claims to be from Outlook, with a Message-ID that Outlook never writes",
     why: "Outlook and Outlook Express write hexadecimal numbers with dollar signs, or the server's own; bots copy only the name",
     check: Check::Facts(|facts| {
@@ -319,7 +280,7 @@ pub const FORGED_MUA_THUNDERBIRD_MSGID: Rule = Rule {
 pub const MAILER_OF_BULK: Rule = Rule {
     symbol: "MAILER_OF_BULK",
     group: Group::Headers,
-    weight: 3.4,
+    weight: 3.2,
     summary: "written by a program that is made for sending unwanted mail",
     why: "these programs name themselves in X-Mailer and are sold for harvesting addresses and mailing them",
     check: Check::Facts(|facts| {
@@ -349,7 +310,7 @@ pub const MUA_OBSOLETE: Rule = Rule {
 pub const PRIORITY_NO_NAME: Rule = Rule {
     symbol: "PRIORITY_NO_NAME",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.9,
     summary: "has a priority, but does not name the program that gave it one",
     why: "programs of people that write X-Priority write X-Mailer or User-Agent too; templates of bulk mailers leave it out",
     check: Check::Facts(|facts| {
@@ -367,7 +328,7 @@ pub const PRIORITY_NO_NAME: Rule = Rule {
 pub const X_PRIORITY_HIGHEST: Rule = Rule {
     symbol: "X_PRIORITY_HIGHEST",
     group: Group::Headers,
-    weight: 1.1,
+    weight: 1.0,
     summary: "says of itself that it has the highest priority",
     why: "people hardly ever say so, templates of bulk mailers do; no answer to anything of ours",
     check: Check::Facts(|facts| {
@@ -380,7 +341,7 @@ pub const X_PRIORITY_HIGHEST: Rule = Rule {
 pub const OBSOLETE_SIGNATURE: Rule = Rule {
     symbol: "OBSOLETE_SIGNATURE",
     group: Group::Headers,
-    weight: 1.3,
+    weight: 1.2,
     summary: "signed with SHA-1, or with DomainKeys",
     why: "RFC 8301, 3 (2018) forbids SHA-1, DomainKeys (RFC 4870) has been historic since 2007: bulk mailers never updated",
     check: Check::Facts(|facts| {
@@ -408,14 +369,6 @@ pub const COMPLETELY_EMPTY: Rule = Rule {
     }),
 };
 
-/// Seconds from Date to arrival; negative when Date is ahead.
-fn age(facts: &Facts) -> Option<i64> {
-    match (facts.headers.date, facts.arrival) {
-        (Date::At(date), Some(arrival)) => Some(arrival - date),
-        _ => None,
-    }
-}
-
 /// The registrable domain to which a receipt is to go.
 fn receipt_site(facts: &Facts) -> Option<String> {
     let value = facts.headers.value("disposition-notification-to");
@@ -433,8 +386,6 @@ pub(super) fn is_mozilla_id(left: &str) -> bool {
     let uuid = left.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && left.split('-').all(hexadecimal);
     old || uuid
 }
-
-const DAY: i64 = 86_400;
 
 /// The first second of 2019.
 const Y2019: i64 = 1_546_300_800;

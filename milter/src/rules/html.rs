@@ -30,7 +30,7 @@ pub const RULES: &[Rule] = &[
 pub const R_WHITE_ON_WHITE: Rule = Rule {
     symbol: "R_WHITE_ON_WHITE",
     group: Group::Html,
-    weight: 4.5,
+    weight: 4.4,
     summary: "text in (almost) the colour of its background",
     why: "words for the filter that no reader sees; all points from half of the text on",
     check: Check::Facts(|facts| {
@@ -72,7 +72,7 @@ pub const MANY_INVISIBLE_PARTS: Rule = Rule {
 pub const HTML_SHORT_LINK_IMG_1: Rule = Rule {
     symbol: "HTML_SHORT_LINK_IMG_1",
     group: Group::Html,
-    weight: 2.7,
+    weight: 2.6,
     summary: "hardly any HTML around a linked image",
     why: "the message is in the picture, where no filter reads; less than 1 KiB of HTML",
     check: Check::Facts(|facts| when(linked_image(facts, 0..1_024))),
@@ -82,7 +82,7 @@ pub const HTML_SHORT_LINK_IMG_1: Rule = Rule {
 pub const HTML_SHORT_LINK_IMG_2: Rule = Rule {
     symbol: "HTML_SHORT_LINK_IMG_2",
     group: Group::Html,
-    weight: 1.1,
+    weight: 1.0,
     summary: "little HTML around a linked image",
     why: "the message is in the picture, where no filter reads; less than 1.5 KiB of HTML",
     check: Check::Facts(|facts| when(linked_image(facts, 1_024..1_536))),
@@ -92,7 +92,7 @@ pub const HTML_SHORT_LINK_IMG_2: Rule = Rule {
 pub const HTML_SHORT_LINK_IMG_3: Rule = Rule {
     symbol: "HTML_SHORT_LINK_IMG_3",
     group: Group::Html,
-    weight: 0.6,
+    weight: 0.5,
     summary: "short HTML around a linked image",
     why: "the message is in the picture, where no filter reads; less than 2 KiB of HTML",
     check: Check::Facts(|facts| when(linked_image(facts, 1_536..2_048))),
@@ -102,7 +102,7 @@ pub const HTML_SHORT_LINK_IMG_3: Rule = Rule {
 pub const HTML_IMAGE_ONLY: Rule = Rule {
     symbol: "HTML_IMAGE_ONLY",
     group: Group::Html,
-    weight: 2.2,
+    weight: 2.1,
     summary: "images from a server and fewer than twenty words",
     why: "the message is in the picture, where no filter reads",
     check: Check::Facts(|facts| {
@@ -215,7 +215,7 @@ pub const HTML_PASSWORD_FIELD: Rule = Rule {
 pub const HTML_SCRIPT: Rule = Rule {
     symbol: "HTML_SCRIPT",
     group: Group::Html,
-    weight: 0.8,
+    weight: 0.7,
     summary: "a script in the message",
     why: "mail programs do not run it; a copied or hostile page",
     check: Check::Facts(|facts| (facts.html.scripts > 0).then(|| Evidence::new(facts.html.scripts))),

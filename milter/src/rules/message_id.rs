@@ -2,7 +2,7 @@
 
 use super::{Check, Evidence, Group, Rule, when};
 use crate::facts::Facts;
-use crate::facts::headers::{MessageId, is_list};
+use crate::facts::headers::{Date, MessageId, is_list};
 use crate::facts::hosts;
 
 /// The group's table.
@@ -20,6 +20,7 @@ pub const RULES: &[Rule] = &[
     MID_END_EQ_FROM_USER_PART,
     RATWARE_MS_HASH,
     RATWARE_MID_ZEROS,
+    RATWARE_MID_TIME,
 ];
 
 /// None.
@@ -36,7 +37,7 @@ pub const MISSING_MID: Rule = Rule {
 pub const INVALID_MSGID: Rule = Rule {
     symbol: "INVALID_MSGID",
     group: Group::Headers,
-    weight: 2.0,
+    weight: 1.9,
     summary: "the Message-ID has not the form <left@right>",
     why: "RFC 5322, 3.6.4: whoever generates it by hand gets it wrong",
     check: Check::Facts(|facts| {
@@ -78,7 +79,7 @@ pub const MID_RHS_IP_LITERAL: Rule = Rule {
 pub const MID_RHS_NOT_FQDN: Rule = Rule {
     symbol: "MID_RHS_NOT_FQDN",
     group: Group::Headers,
-    weight: 0.3,
+    weight: 0.2,
     summary: "the right side of the Message-ID is no fully qualified name",
     why: "RFC 5322, 3.6.4 recommends a domain name, which makes it unique; desktop computers have none",
     check: Check::Facts(|facts| {
@@ -132,7 +133,7 @@ pub const MID_CONTAINS_FROM: Rule = Rule {
 pub const MID_CONTAINS_TO: Rule = Rule {
     symbol: "MID_CONTAINS_TO",
     group: Group::Headers,
-    weight: 1.0,
+    weight: 0.9,
     summary: "the Message-ID contains the recipient's address",
     why: "a template filled in for each recipient; mail to oneself is left out",
     check: Check::Facts(|facts| {
@@ -147,7 +148,7 @@ pub const MID_CONTAINS_TO: Rule = Rule {
 pub const MID_RHS_MATCH_TO: Rule = Rule {
     symbol: "MID_RHS_MATCH_TO",
     group: Group::Headers,
-    weight: 1.1,
+    weight: 0.9,
     summary: "the Message-ID was made at the recipient's domain, but the author is from elsewhere",
     why: "the message had none when it came in, and the recipient's server gave it one; or a bot copied the domain",
     check: Check::Facts(|facts| {
@@ -162,7 +163,7 @@ pub const MID_RHS_MATCH_TO: Rule = Rule {
 pub const MID_END_EQ_FROM_USER_PART: Rule = Rule {
     symbol: "MID_END_EQ_FROM_USER_PART",
     group: Group::Headers,
-    weight: 2.9,
+    weight: 2.5,
     summary: "the right side of the Message-ID is the left side of the author's address",
     why: "a bot's template with two fields exchanged; people who name their computer after themselves write to lists, which are left out (Rspamd: 4)",
     check: Check::Facts(|facts| {
@@ -178,10 +179,10 @@ pub const RATWARE_MS_HASH: Rule = Rule {
     group: Group::Headers,
     weight: 2.1,
     summary: "a Message-ID as Outlook Express writes it, in a message that is not from there",
-    why: "bots copied the form and forgot X-Mailer and X-MimeOLE; lists that remove headers are left out",
+    why: "bots copied the form and forgot X-Mailer and X-MimeOLE, or name another program; lists that remove headers are left out",
     check: Check::Facts(|facts| {
         let id = id(facts)?;
-        let named = !facts.headers.mailer().is_empty() || facts.headers.has("x-mimeole");
+        let named = facts.headers.mailer().starts_with("Microsoft") || facts.headers.has("x-mimeole");
         (is_express(&id.left) && !named && !is_list(&facts.headers)).then(|| Evidence::new(&id.text))
     }),
 };
@@ -190,7 +191,7 @@ pub const RATWARE_MS_HASH: Rule = Rule {
 pub const RATWARE_MID_ZEROS: Rule = Rule {
     symbol: "RATWARE_MID_ZEROS",
     group: Group::Headers,
-    weight: 3.4,
+    weight: 3.1,
     summary: "a Message-ID like that of Outlook Express, whose numbers begin with zeros",
     why: "there are a time, a counter and an address in it; random numbers of 16 bits are a bot's",
     check: Check::Facts(|facts| {
@@ -200,6 +201,28 @@ pub const RATWARE_MID_ZEROS: Rule = Rule {
             .then(|| Evidence::new(&id.text))
     }),
 };
+
+/// Another time in it.
+pub const RATWARE_MID_TIME: Rule = Rule {
+    symbol: "RATWARE_MID_TIME",
+    group: Group::Headers,
+    weight: 3.1,
+    summary: "a Message-ID like that of Outlook Express, made hours before or after the Date",
+    why: "the program writes both in the same second; bots roll dice for the one (the time stands there in 100 ns since 1601, as Windows counts)",
+    check: Check::Facts(|facts| {
+        let id = id(facts).filter(|id| is_express(&id.left))?;
+        let Date::At(date) = facts.headers.date else { return None };
+        let ticks = i64::from_str_radix(id.left.get(4..12)?, 16).ok()? << 32
+            | i64::from_str_radix(id.left.get(13..21)?, 16).ok()?;
+        let apart = ticks / TICKS - SINCE_1601 - date;
+        (apart.abs() > 2 * HOUR).then(|| Evidence::new(format_args!("{} hours", apart / HOUR)))
+    }),
+};
+
+const HOUR: i64 = 3_600;
+/// Of Windows' clock in a second, and the seconds from its beginning to 1970.
+const TICKS: i64 = 10_000_000;
+const SINCE_1601: i64 = 11_644_473_600;
 
 /// `000a01c23c86$e252b2f0$6600a8c0`.
 fn is_express(left: &str) -> bool {

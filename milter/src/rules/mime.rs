@@ -15,6 +15,8 @@ pub const RULES: &[Rule] = &[
     CTYPE_MIXED_BOGUS,
     CTYPE_MISSING_DISPOSITION,
     BROKEN_CONTENT_TYPE,
+    MIME_HEADER_CTYPE_ONLY,
+    CT_EXTRA_SEMI,
     R_BAD_CTE_7BIT,
     R_MISSING_CHARSET,
     MIME_UNKNOWN_CHARSET,
@@ -49,7 +51,7 @@ pub const MIME_GOOD: Rule = Rule {
 pub const MIME_HTML_ONLY: Rule = Rule {
     symbol: "MIME_HTML_ONLY",
     group: Group::Mime,
-    weight: 0.4,
+    weight: 0.3,
     summary: "the message is HTML only",
     why: "RFC 2046, 5.1.4: programs of people send a plain version too",
     check: Check::Facts(|facts| {
@@ -63,7 +65,7 @@ pub const MIME_HTML_ONLY: Rule = Rule {
 pub const MIME_MA_MISSING_TEXT: Rule = Rule {
     symbol: "MIME_MA_MISSING_TEXT",
     group: Group::Mime,
-    weight: 2.9,
+    weight: 2.4,
     summary: "multipart/alternative without a plain text",
     why: "RFC 2046, 5.1.4: the plainest version comes first; there is no alternative here",
     check: Check::Facts(|facts| {
@@ -75,7 +77,7 @@ pub const MIME_MA_MISSING_TEXT: Rule = Rule {
 pub const MIME_MA_MISSING_HTML: Rule = Rule {
     symbol: "MIME_MA_MISSING_HTML",
     group: Group::Mime,
-    weight: 1.1,
+    weight: 1.0,
     summary: "multipart/alternative with nothing but plain text",
     why: "RFC 2046, 5.1.4: there is no alternative here",
     check: Check::Facts(|facts| {
@@ -87,7 +89,7 @@ pub const MIME_MA_MISSING_HTML: Rule = Rule {
 pub const MIME_BASE64_TEXT: Rule = Rule {
     symbol: "MIME_BASE64_TEXT",
     group: Group::Mime,
-    weight: 0.1,
+    weight: 0.3,
     summary: "a text in base64",
     why: "RFC 2045, 6.8 is for binaries; usual for languages beyond Latin",
     check: Check::Facts(|facts| when(texts(facts).any(|part| part.encoding == Transfer::Base64))),
@@ -97,7 +99,7 @@ pub const MIME_BASE64_TEXT: Rule = Rule {
 pub const MIME_BASE64_TEXT_BOGUS: Rule = Rule {
     symbol: "MIME_BASE64_TEXT_BOGUS",
     group: Group::Mime,
-    weight: 0.7,
+    weight: 0.6,
     summary: "a text in base64 that is plain ASCII",
     why: "RFC 2045, 6.8: there was nothing to encode; it hides words from simple filters",
     check: Check::Facts(|facts| {
@@ -112,7 +114,7 @@ pub const MIME_BASE64_TEXT_BOGUS: Rule = Rule {
 pub const CTYPE_MIXED_BOGUS: Rule = Rule {
     symbol: "CTYPE_MIXED_BOGUS",
     group: Group::Mime,
-    weight: 1.3,
+    weight: 1.0,
     summary: "multipart/mixed with nothing but one text in it",
     why: "RFC 2046, 5.1.3: for several parts; mailing lists that remove attachments do it, and are left out",
     check: Check::Facts(|facts| {
@@ -161,11 +163,38 @@ pub const BROKEN_CONTENT_TYPE: Rule = Rule {
     }),
 };
 
+/// Nothing of MIME but the type.
+pub const MIME_HEADER_CTYPE_ONLY: Rule = Rule {
+    symbol: "MIME_HEADER_CTYPE_ONLY",
+    group: Group::Mime,
+    weight: 2.0,
+    summary: "HTML or several parts, but neither MIME-Version nor Content-Transfer-Encoding",
+    why: "RFC 2045, 4: who makes MIME says so; scripts that write Content-Type by hand forget the rest",
+    check: Check::Facts(|facts| {
+        let root = facts.parts.first().filter(|root| root.typed && root.content_type != "text/plain")?;
+        let bare = !facts.headers.has("mime-version") && !facts.headers.has("content-transfer-encoding");
+        bare.then(|| Evidence::new(&root.content_type))
+    }),
+};
+
+/// A semicolon and nothing behind it.
+pub const CT_EXTRA_SEMI: Rule = Rule {
+    symbol: "CT_EXTRA_SEMI",
+    group: Group::Mime,
+    weight: 1.2,
+    summary: "Content-Type ends with a semicolon",
+    why: "RFC 2045, 5.1: a parameter follows; a template whose parameter was left out",
+    check: Check::Facts(|facts| {
+        let value = facts.headers.value("content-type");
+        value.ends_with(';').then(|| Evidence::new(value))
+    }),
+};
+
 /// 8-bit text that claims to be 7-bit.
 pub const R_BAD_CTE_7BIT: Rule = Rule {
     symbol: "R_BAD_CTE_7BIT",
     group: Group::Mime,
-    weight: 0.6,
+    weight: 0.4,
     summary: "a text has bytes beyond ASCII, but is declared 7bit or nothing",
     why: "RFC 2045, 6.2; old but honest programs do it as well (Rspamd: 3.5, if declared)",
     check: Check::Facts(|facts| when(texts(facts).any(|part| part.eight_bit))),
@@ -195,7 +224,7 @@ pub const MIME_UNKNOWN_CHARSET: Rule = Rule {
 pub const MIME_DAMAGED: Rule = Rule {
     symbol: "MIME_DAMAGED",
     group: Group::Mime,
-    weight: 0.6,
+    weight: 0.5,
     summary: "a multipart without its end",
     why: "RFC 2046, 5.1.1: closed by a last boundary; cut on the way, or made by hand",
     check: Check::Facts(|facts| {
@@ -220,7 +249,7 @@ pub const R_PARTS_DIFFER: Rule = Rule {
 pub const R_PLAIN_IS_URLS: Rule = Rule {
     symbol: "R_PLAIN_IS_URLS",
     group: Group::Mime,
-    weight: 3.2,
+    weight: 2.8,
     summary: "the plain text is nothing but links, the HTML has all the words",
     why: "RFC 2046, 5.1.4: versions of the same; bulk mailers fill in the links and forget the text",
     check: Check::Facts(|facts| {

@@ -12,6 +12,7 @@ pub mod attachments;
 pub mod authentication;
 pub mod composites;
 pub mod correspondents;
+pub mod dates;
 pub mod dns_lists;
 pub mod envelope;
 pub mod headers;
@@ -21,6 +22,7 @@ pub mod lists;
 pub mod message_id;
 pub mod mime;
 pub mod phishing;
+pub mod programs;
 pub mod received;
 pub mod recipients;
 pub mod replies;
@@ -229,11 +231,13 @@ impl Group {
 pub const MAX_EVIDENCE: usize = 128;
 
 /// The groups' tables.
-const TABLES: [&[Rule]; 20] = [
+const TABLES: [&[Rule]; 22] = [
     authentication::RULES,
     envelope::RULES,
     headers::RULES,
+    dates::RULES,
     message_id::RULES,
+    programs::RULES,
     received::RULES,
     sender::RULES,
     replies::RULES,

@@ -22,7 +22,7 @@ pub const RULES: &[Rule] = &[
 pub const PHISHING: Rule = Rule {
     symbol: "PHISHING",
     group: Group::Phishing,
-    weight: 3.6,
+    weight: 3.4,
     summary: "a link shows one address and leads to another",
     why: "the reader believes what he sees; newsletters whose links all pass a counter are worth a fifth",
     check: Check::Facts(|facts| {
@@ -117,7 +117,7 @@ pub const BRAND_IN_URL_PATH: Rule = Rule {
 pub const PHISHED_CREDENTIALS: Rule = Rule {
     symbol: "PHISHED_CREDENTIALS",
     group: Group::Phishing,
-    weight: 5.5,
+    weight: 5.2,
     summary: "asks to confirm an account, and links to a place that is not the author's",
     why: "from three phrases of account phishing on, all points at seven, and a link elsewhere than to the author's own domain",
     check: Check::Facts(|facts| {
@@ -136,7 +136,7 @@ pub const PHISHED_CREDENTIALS: Rule = Rule {
 pub const FORM_TO_STRANGER: Rule = Rule {
     symbol: "FORM_TO_STRANGER",
     group: Group::Phishing,
-    weight: 3.8,
+    weight: 4.0,
     summary: "a form with three or more fields to write into, sent to another site than the author's",
     why: "what is typed there goes to somebody else than the sender; a search has one field",
     check: Check::Facts(|facts| {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::{Check, Evidence, Group, Rule};
 use crate::facts::Facts;
-use crate::facts::headers::Hop;
+use crate::facts::headers::{Hop, is_list};
 
 /// The group's table.
 pub const RULES: &[Rule] = &[
@@ -35,7 +35,7 @@ pub const RCVD_ILLEGAL_IP: Rule = Rule {
 pub const RCVD_HELO_USER: Rule = Rule {
     symbol: "RCVD_HELO_USER",
     group: Group::Received,
-    weight: 3.2,
+    weight: 3.3,
     summary: "a hop came from a client that calls itself User",
     why: "a program for sending unwanted mail says so in HELO where its user sets nothing (Rspamd: 3)",
     check: Check::Facts(|facts| {
@@ -74,7 +74,7 @@ pub const RCVD_DOUBLE_IP_SPAM: Rule = Rule {
 pub const INVALID_POSTFIX_RECEIVED: Rule = Rule {
     symbol: "INVALID_POSTFIX_RECEIVED",
     group: Group::Received,
-    weight: 3.5,
+    weight: 4.1,
     summary: "a hop claims to be Postfix, with a queue id that Postfix never gives",
     why: "short ones are upper-case hexadecimal, long ones digits and consonants (Postfix: enable_long_queue_ids; Rspamd: 3)",
     check: Check::Facts(|facts| {
@@ -106,16 +106,19 @@ pub const RCVD_TIME_BACKWARDS: Rule = Rule {
 pub const DIRECT_TO_MX: Rule = Rule {
     symbol: "DIRECT_TO_MX",
     group: Group::Received,
-    weight: 1.0,
+    weight: 1.6,
     summary: "written by a mail program for people, and not sent through any server",
     why: "people's programs hand their mail to their provider, who writes Received; a bot that claims to be one delivers itself (Stalwart: 2)",
     check: Check::Facts(|facts| {
         let own = usize::from(facts.envelope.queue_id.is_none());
-        let direct = facts.is_inbound() && facts.headers.received.len() <= own;
-        let known = own == 0 || facts.headers.received.first().is_some_and(is_from_network);
+        let alone = facts.headers.received.len() <= own
+            && (own == 0 || facts.headers.received.first().is_some_and(is_from_network));
+        // Behind a relay of one's own, or in a file: nothing before the hop by which it came in.
+        let relayed = facts.handover.as_ref().is_some_and(|client| client.direct) && !is_list(&facts.headers);
+        let direct = facts.is_inbound() && (alone || relayed);
         let mailer = facts.headers.mailer().to_ascii_lowercase();
         let personal = PERSONAL.iter().any(|name| mailer.starts_with(name));
-        (direct && known && personal).then(|| Evidence::new(facts.headers.mailer()))
+        (direct && personal).then(|| Evidence::new(facts.headers.mailer()))
     }),
 };
 

@@ -32,7 +32,7 @@ pub const MISSING_TO: Rule = Rule {
 pub const R_UNDISC_RCPT: Rule = Rule {
     symbol: "R_UNDISC_RCPT",
     group: Group::Recipients,
-    weight: 3.5,
+    weight: 3.4,
     summary: "the recipients are not disclosed",
     why: "RFC 5322, 3.4: an empty group; mail to many who shall not know of each other (Rspamd: 3)",
     check: Check::Facts(|facts| {
@@ -102,7 +102,7 @@ pub const TO_EQ_DOMAIN_DN: Rule = Rule {
 pub const SORTED_RECIPS: Rule = Rule {
     symbol: "SORTED_RECIPS",
     group: Group::Recipients,
-    weight: 3.7,
+    weight: 3.6,
     summary: "seven or more recipients in (almost) alphabetical order",
     why: "taken from a sorted list of addresses, 17 of 20 neighbours in order; people write to others in the order in which they come to mind",
     check: Check::Facts(|facts| {
@@ -120,7 +120,7 @@ pub const SORTED_RECIPS: Rule = Rule {
 pub const SUSPICIOUS_RECIPS: Rule = Rule {
     symbol: "SUSPICIOUS_RECIPS",
     group: Group::Recipients,
-    weight: 1.8,
+    weight: 1.7,
     summary: "the recipients' addresses resemble each other",
     why: "neighbours in a sorted list of addresses of one provider",
     check: Check::Facts(|facts| {

@@ -3,7 +3,7 @@
 use super::sender::is_confirmed;
 use super::{Check, Evidence, Group, Rule};
 use crate::facts::Facts;
-use crate::facts::headers::is_list;
+use crate::facts::headers::{is_answer, is_list};
 use crate::facts::hosts;
 use crate::facts::mailboxes::Mailbox;
 
@@ -18,6 +18,8 @@ pub const RULES: &[Rule] = &[
     FREEMAIL_REPLYTO_NEQ_FROM,
     FREEMAIL_REPLYTO_NEQ_FROM_DOM,
     FREEMAIL_NO_TRACE,
+    FREEMAIL_NO_TRACE_LIST,
+    REPLYTO_EQ_FROM,
     FROM_DIGITS,
 ];
 
@@ -152,24 +154,41 @@ pub const FREEMAIL_REPLYTO_NEQ_FROM_DOM: Rule = Rule {
 pub const FREEMAIL_NO_TRACE: Rule = Rule {
     symbol: "FREEMAIL_NO_TRACE",
     group: Group::Sender,
-    weight: 2.9,
+    weight: 2.5,
     summary: "the author is at a big freemail provider, but nothing in the header comes from there",
     why: "its servers sign, and name themselves in Received; asked only where DKIM and SPF do not confirm it, and there is a trace of others",
     check: Check::Facts(|facts| {
-        let author = facts.people.author()?;
-        let (_, marks) = PROVIDERS.iter().find(|(domains, _)| domains.contains(&author.domain.as_str()))?;
-        let host = |name: &str| marks.iter().any(|mark| hosts::is_under(name, mark));
-        let hops = &facts.headers.received;
-        let trace =
-            hops.iter().flat_map(|hop| [&hop.from, &hop.by]).flatten().any(|name| host(name))
-                || facts.headers.fields.iter().any(|field| {
-                    field.name == "dkim-signature" && field.value.contains(author.domain.as_str())
-                })
-                || facts.envelope.client_name.as_deref().is_some_and(host)
-                || facts.headers.fields.iter().any(|field| TRACES.contains(&field.name.as_str()));
-        let known = !hops.is_empty() || facts.envelope.client_name.is_some();
-        (known && !trace && !is_list(&facts.headers) && !is_confirmed(facts))
+        let author = untraced(facts)?;
+        (!is_list(&facts.headers) && !is_confirmed(facts)).then(|| Evidence::new(&author.address))
+    }),
+};
+
+/// The same, on a list.
+pub const FREEMAIL_NO_TRACE_LIST: Rule = Rule {
+    symbol: "FREEMAIL_NO_TRACE_LIST",
+    group: Group::Sender,
+    weight: 3.0,
+    summary: "begins a thread on a list, from a big freemail provider of which there is no trace",
+    why: "lists keep the hops before them: this was put in by a web page of the list, where nobody proves who he is, or came from a forger",
+    check: Check::Facts(|facts| {
+        let author = untraced(facts)?;
+        (is_list(&facts.headers) && !is_answer(&facts.headers) && !is_rewritten(facts, author))
             .then(|| Evidence::new(&author.address))
+    }),
+};
+
+/// Reply-To for nothing.
+pub const REPLYTO_EQ_FROM: Rule = Rule {
+    symbol: "REPLYTO_EQ_FROM",
+    group: Group::Sender,
+    weight: 0.6,
+    summary: "Reply-To repeats the author, name and address",
+    why: "RFC 5322, 3.6.2: without it answers go there anyway; bulk mailers fill in every field. Lists and proper newsletters are left out",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let same = facts.people.answer_to().is_some_and(|answer| answer == author);
+        let proper = is_list(&facts.headers) || facts.headers.has("list-unsubscribe");
+        (same && !proper && !is_answer(&facts.headers)).then(|| Evidence::new(&author.address))
     }),
 };
 
@@ -177,7 +196,7 @@ pub const FREEMAIL_NO_TRACE: Rule = Rule {
 pub const FROM_DIGITS: Rule = Rule {
     symbol: "FROM_DIGITS",
     group: Group::Sender,
-    weight: 1.5,
+    weight: 1.2,
     summary: "the author's freemail address ends in many digits",
     why: "accounts registered by machines are numbered; people get along with a year",
     check: Check::Facts(|facts| {
@@ -186,6 +205,24 @@ pub const FROM_DIGITS: Rule = Rule {
         (digits >= 5 && digits < author.local.len()).then(|| Evidence::new(&author.address))
     }),
 };
+
+/// The author at a big freemail provider, if the header has hops and none of them is the provider's, nor anything else of it.
+fn untraced(facts: &Facts) -> Option<&Mailbox> {
+    let author = facts.people.author()?;
+    let (_, marks) = PROVIDERS.iter().find(|(domains, _)| domains.contains(&author.domain.as_str()))?;
+    let host = |name: &str| marks.iter().any(|mark| hosts::is_under(name, mark));
+    let hops = &facts.headers.received;
+    let trace = hops.iter().flat_map(|hop| [&hop.from, &hop.by]).flatten().any(|name| host(name))
+        || facts
+            .headers
+            .fields
+            .iter()
+            .any(|field| field.name == "dkim-signature" && field.value.contains(author.domain.as_str()))
+        || facts.envelope.client_name.as_deref().is_some_and(host)
+        || facts.headers.fields.iter().any(|field| TRACES.contains(&field.name.as_str()));
+    let known = !hops.is_empty() || facts.envelope.client_name.is_some();
+    (known && !trace).then_some(author)
+}
 
 /// Whether a list wrote its own address into From for DMARC's sake, so that Reply-To is the author's.
 fn is_rewritten(facts: &Facts, author: &Mailbox) -> bool {

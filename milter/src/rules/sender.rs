@@ -4,7 +4,7 @@ use super::{Check, Evidence, Group, Rule, when};
 use crate::authentication::{DkimResult, DmarcResult, SpfResult};
 use crate::facts::Facts;
 use crate::facts::brands::Brand;
-use crate::facts::headers::is_list;
+use crate::facts::headers::{is_answer, is_list};
 use crate::facts::hosts;
 use crate::facts::mailboxes::Mailbox;
 use crate::facts::scripts;
@@ -18,8 +18,11 @@ pub const RULES: &[Rule] = &[
     FROM_NAME_HAS_TITLE,
     FROM_NAME_EXCESS_SPACE,
     FROM_NAME_BRAND,
+    FROM_NAME_RCPT_DOMAIN,
     FROM_NAME_MIXED,
     FROM_NEEDS_ENCODING,
+    FROM_EXCESS_BASE64,
+    R_NO_SPACE_IN_FROM,
     FROM_SERVICE_ACCT,
     FROM_LOCAL_RANDOM,
     FROM_SUSPICIOUS_TLD,
@@ -33,7 +36,7 @@ pub const RULES: &[Rule] = &[
 pub const FROM_INVALID: Rule = Rule {
     symbol: "FROM_INVALID",
     group: Group::Sender,
-    weight: 2.6,
+    weight: 2.5,
     summary: "From has no address",
     why: "RFC 5322, 3.6.2: at least one mailbox",
     check: Check::Facts(|facts| {
@@ -137,7 +140,7 @@ pub const FROM_NAME_EXCESS_SPACE: Rule = Rule {
 pub const FROM_NAME_BRAND: Rule = Rule {
     symbol: "FROM_NAME_BRAND",
     group: Group::Sender,
-    weight: 2.7,
+    weight: 2.5,
     summary: "the display name is a brand that phishing likes, the address is not the brand's",
     why: "the brand's real mail comes from its own domains; mail that DMARC confirms is still not the brand's",
     check: Check::Facts(|facts| {
@@ -145,6 +148,23 @@ pub const FROM_NAME_BRAND: Rule = Rule {
             facts.people.author().filter(|author| author.is_address() && !is_list(&facts.headers))?;
         let brand = Brand::impersonated(&author.name.to_lowercase(), &author.site)?;
         Some(Evidence::new(format_args!("{} is {}", brand.word, author.domain)))
+    }),
+};
+
+/// The recipient's domain as a name.
+pub const FROM_NAME_RCPT_DOMAIN: Rule = Rule {
+    symbol: "FROM_NAME_RCPT_DOMAIN",
+    group: Group::Sender,
+    weight: 3.3,
+    summary: "the display name has the recipient's domain in it, the address is elsewhere",
+    why: "\"example.com Administrator\" wants the password of a mailbox there; a list that writes its own address into From is there",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().filter(|author| author.is_address())?;
+        let to = facts.people.to.first().filter(|to| to.domain.contains('.'))?;
+        let name = author.name.to_lowercase();
+        let named = hosts::contains_word(&name, &to.domain) && !name.contains('@');
+        (named && author.site != to.site)
+            .then(|| Evidence::new(format_args!("{} is {}", author.name, author.domain)))
     }),
 };
 
@@ -173,6 +193,34 @@ pub const FROM_NEEDS_ENCODING: Rule = Rule {
     check: Check::Facts(|facts| when(facts.headers.field("from").is_some_and(|field| field.broken_utf8))),
 };
 
+/// Base64 for nothing.
+pub const FROM_EXCESS_BASE64: Rule = Rule {
+    symbol: "FROM_EXCESS_BASE64",
+    group: Group::Sender,
+    weight: 1.5,
+    summary: "the author's name is encoded in base64, but plain ASCII",
+    why: "RFC 2047, 1: encoding is for what ASCII cannot say; here it hides words from simple filters",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author()?;
+        let value = facts.headers.value("from");
+        let encoded = value.contains("=?") && (value.contains("?B?") || value.contains("?b?"));
+        (encoded && author.name.is_ascii()).then(|| Evidence::new(&author.name))
+    }),
+};
+
+/// No blank before the address.
+pub const R_NO_SPACE_IN_FROM: Rule = Rule {
+    symbol: "R_NO_SPACE_IN_FROM",
+    group: Group::Sender,
+    weight: 0.7,
+    summary: "no blank between the author's name and address",
+    why: "RFC 5322, 3.4 allows it, but no program of people writes it so",
+    check: Check::Facts(|facts| {
+        let (name, _) = facts.headers.value("from").split_once('<')?;
+        (!name.is_empty() && !name.ends_with([' ', '\t', ',', ':'])).then(|| Evidence::new(name))
+    }),
+};
+
 /// An account that programs run under.
 pub const FROM_SERVICE_ACCT: Rule = Rule {
     symbol: "FROM_SERVICE_ACCT",
@@ -192,7 +240,7 @@ pub const FROM_SERVICE_ACCT: Rule = Rule {
 pub const FROM_LOCAL_RANDOM: Rule = Rule {
     symbol: "FROM_LOCAL_RANDOM",
     group: Group::Sender,
-    weight: 2.2,
+    weight: 1.8,
     summary: "the left side of the author's address is a row of letters and digits in turns",
     why: "made by a machine; so are bounce addresses, which do not stand in From, and those of shops, which have hyphens",
     check: Check::Facts(|facts| {
@@ -214,13 +262,14 @@ pub const FROM_LOCAL_RANDOM: Rule = Rule {
 pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
     symbol: "FROM_SUSPICIOUS_TLD",
     group: Group::Sender,
-    weight: 1.8,
+    weight: 3.0,
     summary: "the author's domain is in a zone (.top, .sa.com) that is mostly seen in unwanted mail",
-    why: "cheap or free registration, thrown away after a day; honest owners as well, hence few points, and none on lists",
+    why: "cheap or free registration, thrown away after a day; honest owners as well, hence few points, and none for answers on lists",
     check: Check::Facts(|facts| {
         let author = facts.people.author()?;
         let suspicious = hosts::is_in_suspicious_zone(&author.domain);
-        (suspicious && !is_list(&facts.headers)).then(|| Evidence::new(&author.domain))
+        let answer = is_list(&facts.headers) && is_answer(&facts.headers);
+        (suspicious && !answer).then(|| Evidence::new(&author.domain))
     }),
 };
 
@@ -228,7 +277,7 @@ pub const FROM_SUSPICIOUS_TLD: Rule = Rule {
 pub const FROM_INITIAL_DOMAIN: Rule = Rule {
     symbol: "FROM_INITIAL_DOMAIN",
     group: Group::Sender,
-    weight: 2.0,
+    weight: 2.3,
     summary: "the author's domain is the one that a provider gives to every new tenant",
     why: "whoever means to stay writes from a domain of his own; tenants of an hour do not (Microsoft 365: tenant.onmicrosoft.com)",
     check: Check::Facts(|facts| {
@@ -242,7 +291,7 @@ pub const FROM_INITIAL_DOMAIN: Rule = Rule {
 pub const FROM_EQ_TO: Rule = Rule {
     symbol: "FROM_EQ_TO",
     group: Group::Sender,
-    weight: 1.7,
+    weight: 1.4,
     summary: "author and only recipient are the same",
     why: "a forged From that every recipient trusts; people's own notes to themselves do not come from outside",
     check: Check::Facts(|facts| {

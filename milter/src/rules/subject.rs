@@ -1,6 +1,7 @@
 //! Group `subject`.
 
 use super::{Check, Evidence, Group, Rule, when};
+use crate::facts::headers::is_answer;
 use crate::facts::phrases::{Phrase, Theme, Words};
 use crate::facts::urls::Origin;
 
@@ -12,6 +13,7 @@ pub const RULES: &[Rule] = &[
     URL_IN_SUBJECT,
     SUBJECT_ENDS_QUESTION,
     SUBJECT_ENDS_EXCLAIM,
+    SUBJECT_HAS_EXCLAIM,
     SUBJECT_HAS_CURRENCY,
     SUBJECT_ENDS_SPACES,
     SUBJECT_GAPPY_TEXT,
@@ -43,7 +45,7 @@ pub const EMPTY_SUBJECT: Rule = Rule {
 pub const SUBJ_ALL_CAPS: Rule = Rule {
     symbol: "SUBJ_ALL_CAPS",
     group: Group::Subject,
-    weight: 4.0,
+    weight: 3.7,
     summary: "the subject is all in capitals",
     why: "shouting; the longer, the surer: all points from 40 characters on, as in Rspamd",
     check: Check::Facts(|facts| {
@@ -102,7 +104,7 @@ pub const SUBJECT_ENDS_QUESTION: Rule = Rule {
 pub const SUBJECT_ENDS_EXCLAIM: Rule = Rule {
     symbol: "SUBJECT_ENDS_EXCLAIM",
     group: Group::Subject,
-    weight: 1.4,
+    weight: 1.1,
     summary: "the subject ends with an exclamation mark",
     why: "advertisement shouts",
     check: Check::Facts(|facts| {
@@ -110,11 +112,25 @@ pub const SUBJECT_ENDS_EXCLAIM: Rule = Rule {
     }),
 };
 
+/// Exclamation marks inside.
+pub const SUBJECT_HAS_EXCLAIM: Rule = Rule {
+    symbol: "SUBJECT_HAS_EXCLAIM",
+    group: Group::Subject,
+    weight: 0.6,
+    summary: "an exclamation mark inside the subject, or several at its end",
+    why: "advertisement shouts; no answer to anything of ours",
+    check: Check::Facts(|facts| {
+        let bare = facts.subject.bare.trim_end();
+        let inside = bare.strip_suffix('!').unwrap_or(bare).contains('!');
+        when(inside && !facts.subject.is_reply && !is_answer(&facts.headers))
+    }),
+};
+
 /// A currency sign.
 pub const SUBJECT_HAS_CURRENCY: Rule = Rule {
     symbol: "SUBJECT_HAS_CURRENCY",
     group: Group::Subject,
-    weight: 1.5,
+    weight: 1.1,
     summary: "an amount of money in the subject",
     why: "there is something to be sold or won; shops' invoices have it too",
     check: Check::Facts(|facts| {
@@ -185,7 +201,7 @@ pub const SUBJECT_NEEDS_ENCODING: Rule = Rule {
 pub const SUBJ_EXCESS_BASE64: Rule = Rule {
     symbol: "SUBJ_EXCESS_BASE64",
     group: Group::Subject,
-    weight: 2.4,
+    weight: 1.8,
     summary: "the subject is encoded in base64, but plain ASCII",
     why: "RFC 2047, 1: encoding is for what ASCII cannot say; here it hides words from simple filters",
     check: Check::Facts(|facts| when(facts.subject.encoding.base64 && !facts.subject.encoding.needed)),
@@ -209,7 +225,7 @@ pub const SUBJ_EXCESS_QP: Rule = Rule {
 pub const RCPT_ADDR_IN_SUBJECT: Rule = Rule {
     symbol: "RCPT_ADDR_IN_SUBJECT",
     group: Group::Subject,
-    weight: 3.7,
+    weight: 3.4,
     summary: "the recipient's address in the subject",
     why: "a template filled in by a machine that knows nothing but the address",
     check: Check::Facts(|facts| when(facts.subject.names_address)),
@@ -219,7 +235,7 @@ pub const RCPT_ADDR_IN_SUBJECT: Rule = Rule {
 pub const RCPT_LOCAL_IN_SUBJECT: Rule = Rule {
     symbol: "RCPT_LOCAL_IN_SUBJECT",
     group: Group::Subject,
-    weight: 2.1,
+    weight: 1.9,
     summary: "the left side of the recipient's address in the subject",
     why: "a template filled in by a machine that knows nothing but the address; info@ and other roles are left out",
     check: Check::Facts(|facts| {
@@ -235,7 +251,7 @@ pub const RCPT_LOCAL_IN_SUBJECT: Rule = Rule {
 pub const SUBJECT_TRACKING_NUMBER: Rule = Rule {
     symbol: "SUBJECT_TRACKING_NUMBER",
     group: Group::Subject,
-    weight: 1.7,
+    weight: 1.6,
     summary: "the subject ends with a random word or number",
     why: "makes every copy different, against filters that count equal subjects",
     check: Check::Facts(|facts| {
@@ -250,16 +266,15 @@ pub const SUBJECT_TRACKING_NUMBER: Rule = Rule {
 pub const SUBJECT_SAYS_NOTHING: Rule = Rule {
     symbol: "SUBJECT_SAYS_NOTHING",
     group: Group::Subject,
-    weight: 2.5,
+    weight: 2.4,
     summary: "the subject is a greeting, \"urgent\" or the like, and nothing else",
     why: "who has something to say to somebody he knows says what it is about; who fishes for an answer does not",
     check: Check::Facts(|facts| {
-        let refers = ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'));
         let bare = facts.subject.bare.to_lowercase();
         let words: Vec<&str> =
             bare.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let says_nothing = EMPTY_WORDS.contains(&words.join(" ").as_str());
-        (says_nothing && !refers).then(|| Evidence::new(&facts.subject.bare))
+        (says_nothing && !is_answer(&facts.headers)).then(|| Evidence::new(&facts.subject.bare))
     }),
 };
 
@@ -347,7 +362,7 @@ const EMPTY_WORDS: &[&str] = &[
 pub const SUBJECT_ADV: Rule = Rule {
     symbol: "SUBJECT_ADV",
     group: Group::Subject,
-    weight: 4.6,
+    weight: 4.3,
     summary: "the subject begins with ADV",
     why: "laws of some states want advertisement to call itself so; nobody else does",
     check: Check::Facts(|facts| {
@@ -361,7 +376,7 @@ pub const SUBJECT_ADV: Rule = Rule {
 pub const SUBJECT_SELLS: Rule = Rule {
     symbol: "SUBJECT_SELLS",
     group: Group::Subject,
-    weight: 2.1,
+    weight: 1.7,
     summary: "the subject has a phrase of pills, loans, easy money, millions, sex or prizes",
     why: "what stands in the subject is what the message is about; replies are left out",
     check: Check::Facts(|facts| {
@@ -408,7 +423,7 @@ pub const SUBJECT_PERCENT_OFF: Rule = Rule {
 pub const DRUG_NAME_IN_HEADER: Rule = Rule {
     symbol: "DRUG_NAME_IN_HEADER",
     group: Group::Subject,
-    weight: 4.0,
+    weight: 3.4,
     summary: "the name of a much advertised drug in the subject or the author's name",
     why: "patients and doctors write about them in the text, not in the subject; also as a part of a word",
     check: Check::Facts(|facts| {

@@ -5,6 +5,7 @@ use crate::facts::Facts;
 use crate::facts::kinds::{self, Kind};
 use crate::facts::parts::Part;
 use crate::facts::phrases::Theme;
+use crate::facts::scripts;
 use crate::facts::text::Gtube;
 
 /// The group's table.
@@ -22,6 +23,7 @@ pub const RULES: &[Rule] = &[
     ADULT,
     GOODS,
     BULK_TALK,
+    BULK_TALK_LIST,
     MARKETING_TALK,
     PRETEXT_ATTACHMENT,
     COLD_OFFER,
@@ -31,8 +33,10 @@ pub const RULES: &[Rule] = &[
     IMPERSONAL_GREETING,
     R_MIXED_CHARSET,
     TEXT_INVISIBLE_CHARACTERS,
+    TEXT_STYLED_LETTERS,
     TEXT_GAPPY,
     TEXT_ALL_CAPS,
+    TEXT_EXCLAIMS,
     TEXT_BLANK_LINES,
     HFILTER_URL_ONLY,
     HFILTER_URL_ONELINE,
@@ -86,7 +90,7 @@ pub const LOTTERY: Rule = Rule {
 pub const LEAKED_PASSWORD_SCAM: Rule = Rule {
     symbol: "LEAKED_PASSWORD_SCAM",
     group: Group::Text,
-    weight: 7.8,
+    weight: 7.5,
     summary: "extortion: a bitcoin address and a threat",
     why: "a valid address (its checksum is verified) and two phrases of the threat",
     check: Check::Facts(|facts| {
@@ -109,7 +113,7 @@ pub const BITCOIN_ADDR: Rule = Rule {
 pub const PHARMACY: Rule = Rule {
     symbol: "PHARMACY",
     group: Group::Text,
-    weight: 5.8,
+    weight: 5.4,
     summary: "sells pills",
     why: "from two phrases on, all points at five",
     check: Check::Facts(|facts| theme(facts, Theme::Pharmacy, 2, 5)),
@@ -119,7 +123,7 @@ pub const PHARMACY: Rule = Rule {
 pub const LOANS: Rule = Rule {
     symbol: "LOANS",
     group: Group::Text,
-    weight: 4.7,
+    weight: 4.4,
     summary: "sells loans or insurance",
     why: "from three phrases on, all points at seven; banks write so to their customers too",
     check: Check::Facts(|facts| theme(facts, Theme::Loans, 3, 7)),
@@ -129,7 +133,7 @@ pub const LOANS: Rule = Rule {
 pub const EASY_MONEY: Rule = Rule {
     symbol: "EASY_MONEY",
     group: Group::Text,
-    weight: 5.3,
+    weight: 4.3,
     summary: "promises money without work",
     why: "from three phrases on, all points at seven",
     check: Check::Facts(|facts| theme(facts, Theme::Money, 3, 7)),
@@ -139,7 +143,7 @@ pub const EASY_MONEY: Rule = Rule {
 pub const STOCK_TIP: Rule = Rule {
     symbol: "STOCK_TIP",
     group: Group::Text,
-    weight: 5.2,
+    weight: 4.9,
     summary: "praises a share that is about to rise",
     why: "from three phrases on, all points at six",
     check: Check::Facts(|facts| theme(facts, Theme::Stocks, 3, 6)),
@@ -149,7 +153,7 @@ pub const STOCK_TIP: Rule = Rule {
 pub const ADULT: Rule = Rule {
     symbol: "ADULT",
     group: Group::Text,
-    weight: 4.4,
+    weight: 4.7,
     summary: "sells sex",
     why: "from two phrases on, all points at four",
     check: Check::Facts(|facts| theme(facts, Theme::Adult, 2, 4)),
@@ -159,7 +163,7 @@ pub const ADULT: Rule = Rule {
 pub const GOODS: Rule = Rule {
     symbol: "GOODS",
     group: Group::Text,
-    weight: 2.7,
+    weight: 2.5,
     summary: "sells something to strangers",
     why: "from four phrases on, all points at nine; shops write so to their customers too",
     check: Check::Facts(|facts| theme(facts, Theme::Goods, 4, 9)),
@@ -169,7 +173,7 @@ pub const GOODS: Rule = Rule {
 pub const BULK_TALK: Rule = Rule {
     symbol: "BULK_TALK",
     group: Group::Text,
-    weight: 3.3,
+    weight: 2.7,
     summary: "talks about itself as bulk mail does, without being one properly",
     why: "removal instructions in the text but no List-Unsubscribe (RFC 2369): from two phrases on, all points at seven",
     check: Check::Facts(|facts| {
@@ -178,11 +182,24 @@ pub const BULK_TALK: Rule = Rule {
     }),
 };
 
+/// The same, where nobody was asked.
+pub const BULK_TALK_LIST: Rule = Rule {
+    symbol: "BULK_TALK_LIST",
+    group: Group::Text,
+    weight: 3.0,
+    summary: "begins a thread on a mailing list, and talks about itself as bulk mail does",
+    why: "what comes by a list is left by the list's own ways, not by removal instructions in the text: from two phrases on, all points at six",
+    check: Check::Facts(|facts| {
+        let list = crate::facts::headers::is_list(&facts.headers);
+        if list && !refers(facts) { theme(facts, Theme::Bulk, 2, 6) } else { None }
+    }),
+};
+
 /// Sells addresses and visitors.
 pub const MARKETING_TALK: Rule = Rule {
     symbol: "MARKETING_TALK",
     group: Group::Text,
-    weight: 4.6,
+    weight: 4.3,
     summary: "sells addresses, visitors or a place in search results",
     why: "from three phrases on, all points at five",
     check: Check::Facts(|facts| theme(facts, Theme::Marketing, 3, 5)),
@@ -192,7 +209,7 @@ pub const MARKETING_TALK: Rule = Rule {
 pub const PRETEXT_ATTACHMENT: Rule = Rule {
     symbol: "PRETEXT_ATTACHMENT",
     group: Group::Text,
-    weight: 1.9,
+    weight: 1.8,
     summary: "an invoice, parcel or order as a pretext for a page, an archive or a macro document",
     why: "who sends an invoice sends a document that cannot run anything",
     check: Check::Facts(|facts| {
@@ -219,7 +236,7 @@ pub const PRETEXT_ATTACHMENT: Rule = Rule {
 pub const COLD_OFFER: Rule = Rule {
     symbol: "COLD_OFFER",
     group: Group::Text,
-    weight: 3.0,
+    weight: 2.6,
     summary: "a company introduces itself to a stranger",
     why: "\"we offer\", \"our products\", \"your business\": from three phrases on, all points at seven; no answer to anything of ours",
     check: Check::Facts(|facts| {
@@ -231,7 +248,7 @@ pub const COLD_OFFER: Rule = Rule {
 pub const FORM_COPY: Rule = Rule {
     symbol: "FORM_COPY",
     group: Group::Text,
-    weight: 2.5,
+    weight: 2.9,
     summary: "what somebody wrote into a web site's form, sent to whom he named",
     why: "a form that sends copies to any address is a way to send mail in its owner's name; people who fill in forms are few, robots many",
     check: Check::Facts(|facts| if refers(facts) { None } else { theme(facts, Theme::Form, 2, 3) }),
@@ -241,7 +258,7 @@ pub const FORM_COPY: Rule = Rule {
 pub const ASKS_FOR_DETAILS: Rule = Rule {
     symbol: "ASKS_FOR_DETAILS",
     group: Group::Text,
-    weight: 2.6,
+    weight: 2.5,
     summary: "asks for name, address, telephone and the like",
     why: "who has business with you knows you; from three phrases on, all points at six; no answer to anything of ours",
     check: Check::Facts(|facts| if refers(facts) { None } else { theme(facts, Theme::Details, 3, 6) }),
@@ -251,7 +268,7 @@ pub const ASKS_FOR_DETAILS: Rule = Rule {
 pub const CLICK_TALK: Rule = Rule {
     symbol: "CLICK_TALK",
     group: Group::Text,
-    weight: 2.5,
+    weight: 2.2,
     summary: "says several times that one must click, without being a proper newsletter",
     why: "mail that only wants one thing; from two phrases on, all points at four; newsletters have List-Unsubscribe (RFC 2369)",
     check: Check::Facts(|facts| {
@@ -263,7 +280,7 @@ pub const CLICK_TALK: Rule = Rule {
 pub const IMPERSONAL_GREETING: Rule = Rule {
     symbol: "IMPERSONAL_GREETING",
     group: Group::Text,
-    weight: 1.6,
+    weight: 1.4,
     summary: "greets a friend, a customer, a sir or madam, and nobody by name",
     why: "who writes to one person knows the name; no answer to anything of ours",
     check: Check::Facts(|facts| {
@@ -298,11 +315,26 @@ pub const TEXT_INVISIBLE_CHARACTERS: Rule = Rule {
     }),
 };
 
+/// Letters of mathematics.
+pub const TEXT_STYLED_LETTERS: Rule = Rule {
+    symbol: "TEXT_STYLED_LETTERS",
+    group: Group::Text,
+    weight: 2.0,
+    summary: "words in the bold and script letters that Unicode has for mathematics",
+    why: "looks like type, and is other letters to whoever looks for words; mathematicians use single ones: all points at twenty",
+    check: Check::Facts(|facts| {
+        let author = facts.people.author().map_or("", |author| author.name.as_str());
+        let count = |text: &str| text.chars().filter(|&c| scripts::plain(c).is_some()).count();
+        let styled = facts.text.styled + 2 * (count(&facts.subject.text) + count(author));
+        (styled >= 8).then(|| Evidence::new(styled).times((styled as f64 / 20.0).min(1.0)))
+    }),
+};
+
 /// Letters with gaps.
 pub const TEXT_GAPPY: Rule = Rule {
     symbol: "TEXT_GAPPY",
     group: Group::Text,
-    weight: 2.2,
+    weight: 2.1,
     summary: "words spelled in single letters",
     why: "V I A G R A: against filters that look for words",
     check: Check::Facts(|facts| (facts.text.gapped >= 1).then(|| Evidence::new(facts.text.gapped))),
@@ -312,7 +344,7 @@ pub const TEXT_GAPPY: Rule = Rule {
 pub const TEXT_ALL_CAPS: Rule = Rule {
     symbol: "TEXT_ALL_CAPS",
     group: Group::Text,
-    weight: 1.6,
+    weight: 1.5,
     summary: "most of the text is in capitals",
     why: "shouting; at least 200 letters, from half of them on",
     check: Check::Facts(|facts| {
@@ -322,11 +354,24 @@ pub const TEXT_ALL_CAPS: Rule = Rule {
     }),
 };
 
+/// Exclaiming.
+pub const TEXT_EXCLAIMS: Rule = Rule {
+    symbol: "TEXT_EXCLAIMS",
+    group: Group::Text,
+    weight: 0.8,
+    summary: "three exclamation marks in a row",
+    why: "advertisement shouts; people do too, to those they know: no answer to anything of ours",
+    check: Check::Facts(|facts| {
+        let shouts = |text: &str| memchr::memmem::find(text.as_bytes(), b"!!!").is_some();
+        when(!refers(facts) && (shouts(&facts.text.plain) || shouts(&facts.html.visible)))
+    }),
+};
+
 /// A gap in the text.
 pub const TEXT_BLANK_LINES: Rule = Rule {
     symbol: "TEXT_BLANK_LINES",
     group: Group::Text,
-    weight: 2.3,
+    weight: 2.1,
     summary: "fifteen or more empty lines in the middle of the text",
     why: "pushes words for the filter, or the way to unsubscribe, out of sight",
     check: Check::Facts(|facts| {
@@ -338,7 +383,7 @@ pub const TEXT_BLANK_LINES: Rule = Rule {
 pub const HFILTER_URL_ONLY: Rule = Rule {
     symbol: "HFILTER_URL_ONLY",
     group: Group::Text,
-    weight: 2.4,
+    weight: 2.3,
     summary: "the text is nothing but a URL",
     why: "what a stolen account sends to its address book",
     check: Check::Facts(|facts| when(words_besides_urls(facts).is_some_and(|words| words == 0))),
@@ -348,7 +393,7 @@ pub const HFILTER_URL_ONLY: Rule = Rule {
 pub const HFILTER_URL_ONELINE: Rule = Rule {
     symbol: "HFILTER_URL_ONELINE",
     group: Group::Text,
-    weight: 2.5,
+    weight: 2.3,
     summary: "the text is one line with a URL",
     why: "what a stolen account sends to its address book (Rspamd: 2.5)",
     check: Check::Facts(|facts| {
@@ -361,7 +406,7 @@ pub const HFILTER_URL_ONELINE: Rule = Rule {
 pub const EMPTY_BODY: Rule = Rule {
     symbol: "EMPTY_BODY",
     group: Group::Text,
-    weight: 0.6,
+    weight: 0.5,
     summary: "no text at all, and no attachment",
     why: "a probe, or a mistake",
     check: Check::Facts(|facts| {

@@ -3,7 +3,7 @@
 use std::cell::LazyCell;
 
 use super::{Check, Evidence, Group, Rule};
-use crate::facts::headers::is_list;
+use crate::facts::headers::{is_answer, is_list};
 use crate::facts::urls::{Origin, Url};
 use crate::facts::{Facts, hosts};
 
@@ -33,13 +33,14 @@ pub const RULES: &[Rule] = &[
     URL_TLD_NOT_OF_TEXT,
     URL_WILDCARD_HOSTS,
     URL_DISGUISED,
+    URL_NAMES_LIST,
 ];
 
 /// A name before the host.
 pub const URL_USER_PASSWORD: Rule = Rule {
     symbol: "URL_USER_PASSWORD",
     group: Group::Urls,
-    weight: 2.3,
+    weight: 2.2,
     summary: "a URL with a user name before the host",
     why: "RFC 3986, 7.6: what stands before @ looks like the host and is not",
     check: Check::Facts(|facts| {
@@ -57,6 +58,28 @@ pub const URL_DISGUISED: Rule = Rule {
     check: Check::Facts(|facts| {
         let url = facts.urls.iter().find(|url| url.origin == Origin::Disguised)?;
         Some(Evidence::new(&url.host))
+    }),
+};
+
+/// Made for each recipient, of which this one is a list.
+pub const URL_NAMES_LIST: Rule = Rule {
+    symbol: "URL_NAMES_LIST",
+    group: Group::Urls,
+    weight: 3.1,
+    summary: "begins a thread on a mailing list with a link that has the list's address in it",
+    why: "a template filled in for each recipient, as if a list had a mailbox or a subscription; the list's own site is left out",
+    check: Check::Facts(|facts| {
+        if !is_list(&facts.headers) || is_answer(&facts.headers) {
+            return None;
+        }
+        let to = facts.people.to.first().filter(|to| to.is_address())?;
+        let named = |url: &Url| {
+            let path = url.path.to_ascii_lowercase();
+            path.contains(&to.address) || path.replace("%40", "@").contains(&to.address)
+        };
+        found(facts, |url| {
+            url.is_clickable() && url.site != to.site && url.path.len() > to.local.len() && named(url)
+        })
     }),
 };
 
@@ -84,7 +107,7 @@ pub const URL_USER_VERY_LONG: Rule = Rule {
 pub const URL_NUMERIC_IP: Rule = Rule {
     symbol: "URL_NUMERIC_IP",
     group: Group::Urls,
-    weight: 2.4,
+    weight: 2.0,
     summary: "a URL whose host is an address",
     why: "honest pages have names; a broken-into computer has an address; private addresses are left out",
     check: Check::Facts(|facts| {
@@ -280,7 +303,7 @@ pub const URL_FREE_HOSTING: Rule = Rule {
 pub const URL_HOST_SELLS: Rule = Rule {
     symbol: "URL_HOST_SELLS",
     group: Group::Urls,
-    weight: 2.6,
+    weight: 2.3,
     summary: "a link to a host that is named after pills, loans, copies, gambling or sex",
     why: "strangers' shops are named after their goods; the author's own host is left out",
     check: Check::Facts(|facts| {
@@ -325,7 +348,7 @@ pub const URL_TLD_NOT_OF_TEXT: Rule = Rule {
 pub const URL_WILDCARD_HOSTS: Rule = Rule {
     symbol: "URL_WILDCARD_HOSTS",
     group: Group::Urls,
-    weight: 2.2,
+    weight: 2.0,
     summary: "links to four or more hosts of one site, none of them the author's",
     why: "a wildcard record lets every link be another one, against filters that count equal links",
     check: Check::Facts(|facts| {
