@@ -7,12 +7,13 @@
 //! Bounds: [`MAX_RULES`] rows; a pattern is compiled within [`PATTERN_SIZE`] and runs in linear time (crate `regex`), over what the facts
 //! keep of a field.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use regex::{Regex, RegexBuilder};
 
+use super::Audience;
 use super::Scope;
 use crate::config::Network;
 use crate::mail::Address;
@@ -152,35 +153,6 @@ pub struct Named {
     pub domain: String,
     /// Whether SPF, DKIM or DMARC prove the domain.
     pub proven: bool,
-}
-
-/// For whom a message is: rows about others match nothing, and take no room from those about these.
-#[derive(Clone, Debug, Default)]
-pub struct Audience {
-    scopes: HashSet<Scope>,
-    /// Addresses, and domains as `@example.com`.
-    recipients: HashSet<String>,
-}
-
-impl Audience {
-    /// Adds mail that came for `recipient` and goes to `mailbox`.
-    pub fn add(&mut self, recipient: &Address, mailbox: &Address) {
-        self.scopes.insert(Scope::Domain(mailbox.domain().as_str().to_owned()));
-        self.scopes.insert(Scope::Mailbox(mailbox.to_string()));
-        self.recipients.insert(format!("@{}", recipient.domain()));
-        self.recipients.extend([recipient.to_string(), mailbox.to_string()]);
-    }
-
-    /// Whether a row may count for one of them.
-    fn concerns(&self, rule: &ListRule) -> bool {
-        (rule.scope == Scope::All || self.scopes.contains(&rule.scope))
-            && (rule.kind != Kind::Recipient || self.recipients.contains(&rule.value))
-    }
-
-    /// How many rows are looked at.
-    fn most_matches(&self) -> usize {
-        MAX_MATCHES + self.scopes.len()
-    }
 }
 
 /// A row that matches a message, not yet asked for whom.
@@ -357,7 +329,7 @@ impl<'a> Found<'a, '_> {
         }
         let ended = rule.until.is_some_and(|until| until <= Instant::now());
         let claimed = rule.wish == Wish::Allow && rule.authenticated && !proven;
-        if ended || claimed || self.matches.len() >= self.audience.most_matches() {
+        if ended || claimed || self.matches.len() >= MAX_MATCHES + self.audience.scopes() {
             return;
         }
         let found = Match {

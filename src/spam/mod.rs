@@ -4,11 +4,13 @@
 //! For the store, which reads the rows, for the tool, which writes them, and for the milter, which judges by them. Rows are parsed here
 //! and nowhere else; nothing is asked here, and nothing about a message is known but what [`Seen`] says.
 
+mod audience;
 mod lists;
 mod settings;
 pub mod symbols;
 
-pub use lists::{Audience, HeaderPattern, Kind, ListRule, Lists, Match, Named, Seen, Wish};
+pub use audience::Audience;
+pub use lists::{HeaderPattern, Kind, ListRule, Lists, Match, Named, Seen, Wish};
 pub use settings::{
     Chosen, Limit, NAMES, Name, ReplyText, Settings, SubjectTemplate, WEIGHT, known as known_setting,
     parse as parse_setting,

@@ -25,6 +25,7 @@ mod sessions;
 mod spam;
 mod store;
 mod tool;
+mod tool_reports;
 mod tool_rules;
 mod training;
 

@@ -15,9 +15,9 @@ use gatepost::training::{self, KEY_HEADER};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-use super::Service;
 use super::decision::Decision;
 use super::settings::Settings;
+use super::{Service, refused};
 use crate::antivirus::Scan;
 use crate::arc::seal::NewSet;
 use crate::authentication::{Authentication, Question, Unsettled, results};
@@ -154,7 +154,10 @@ impl Service {
         let subject = subject(&message);
         let learned = portrait.and_then(|portrait| self.learned(&message, &portrait, &mut knowledge));
         let judged = facts.and_then(|facts| judged(settings, &facts.with_learned(learned), &knowledge));
-        // What our own mistake in a rule leaves unjudged is judged by DMARC alone.
+        // What our own mistake in a rule leaves unjudged is judged by DMARC alone, and by the antivirus.
+        if let (None, Some(Scan::Infected(virus))) = (&judged, &scan) {
+            return refused(virus);
+        }
         let is_judged = judged.is_some();
         let mut judged = judged.unwrap_or_else(|| Judgement::unjudged(settings.view.thresholds));
         judged.change(|verdict| enforcement::combine(verdict, &enforcement));
