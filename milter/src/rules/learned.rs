@@ -47,7 +47,7 @@ pub const BAYES_HAM_99: Rule = Rule {
 pub const BAYES_HAM_95: Rule = Rule {
     symbol: "BAYES_HAM_95",
     group: Group::Learned,
-    weight: -4.1,
+    weight: -6.0,
     summary: "what people have shown says wanted: 95 to 99 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 2)),
@@ -57,7 +57,7 @@ pub const BAYES_HAM_95: Rule = Rule {
 pub const BAYES_HAM_80: Rule = Rule {
     symbol: "BAYES_HAM_80",
     group: Group::Learned,
-    weight: -2.8,
+    weight: -5.8,
     summary: "what people have shown says wanted: 80 to 95 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 3)),
@@ -67,7 +67,7 @@ pub const BAYES_HAM_80: Rule = Rule {
 pub const BAYES_HAM_50: Rule = Rule {
     symbol: "BAYES_HAM_50",
     group: Group::Learned,
-    weight: -2.8,
+    weight: -0.7,
     summary: "what people have shown says wanted: up to 80 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 4)),
@@ -77,7 +77,7 @@ pub const BAYES_HAM_50: Rule = Rule {
 pub const BAYES_SPAM_50: Rule = Rule {
     symbol: "BAYES_SPAM_50",
     group: Group::Learned,
-    weight: 0.5,
+    weight: 1.9,
     summary: "what people have shown says spam: up to 80 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 5)),
@@ -87,7 +87,7 @@ pub const BAYES_SPAM_50: Rule = Rule {
 pub const BAYES_SPAM_80: Rule = Rule {
     symbol: "BAYES_SPAM_80",
     group: Group::Learned,
-    weight: 4.8,
+    weight: 6.0,
     summary: "what people have shown says spam: 80 to 95 %",
     why: WHY,
     check: Check::Learned(|learned| step(learned, 6)),
