@@ -109,7 +109,7 @@ async fn log_in(directory: &Path, login: &str, password: &str) -> String {
 fn memory(pid: u32) -> io::Result<Vec<Vec<u8>>> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let memory = File::open(format!("/proc/{pid}/mem"))?;
-    let mut areas = Vec::new();
+    let (mut areas, mut refused) = (Vec::new(), None);
     for line in maps.lines() {
         let (range, rest) = line.split_once(' ').unwrap();
         let (start, end) = range.split_once('-').unwrap();
@@ -118,8 +118,14 @@ fn memory(pid: u32) -> io::Result<Vec<Vec<u8>>> {
             continue;
         }
         let mut area = vec![0; usize::try_from(end - start).unwrap()];
-        memory.read_exact_at(&mut area, start)?;
-        areas.push(area);
+        // One that is given back meanwhile holds nothing any more.
+        match memory.read_exact_at(&mut area, start) {
+            Ok(()) => areas.push(area),
+            Err(error) => refused = Some(error),
+        }
     }
-    Ok(areas)
+    match refused {
+        Some(error) if areas.is_empty() => Err(error),
+        _ => Ok(areas),
+    }
 }
