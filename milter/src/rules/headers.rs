@@ -2,7 +2,7 @@
 
 use super::{Check, Evidence, Group, Rule, when};
 use crate::facts::Facts;
-use crate::facts::headers::{Date, is_list};
+use crate::facts::headers::{Date, is_answer, is_list};
 use crate::facts::hosts;
 
 /// The group's table.
@@ -332,7 +332,7 @@ pub const X_PRIORITY_HIGHEST: Rule = Rule {
     summary: "says of itself that it has the highest priority",
     why: "people hardly ever say so, templates of bulk mailers do; no answer to anything of ours",
     check: Check::Facts(|facts| {
-        let refers = ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'));
+        let refers = is_answer(&facts.headers);
         when(facts.headers.value("x-priority").trim_start().starts_with('1') && !refers)
     }),
 };

@@ -3,7 +3,7 @@
 
 use super::{Check, Evidence, Group, Rule, message_id, sender, when};
 use crate::facts::Facts;
-use crate::facts::headers::is_by_list_program;
+use crate::facts::headers::{is_answer, is_by_list_program};
 use crate::facts::parts::Part;
 
 /// The group's table.
@@ -83,7 +83,7 @@ pub const REPLY_TO_SOMETHING: Rule = Rule {
     summary: "a reply, by subject and references",
     why: "RFC 5322, 3.6.4: refers to a message and says Re:; not proven, so only half a point",
     check: Check::Facts(|facts| {
-        let refers = ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'));
+        let refers = is_answer(&facts.headers);
         when(refers && facts.subject.is_reply)
     }),
 };
@@ -96,7 +96,7 @@ pub const QUOTES_SOMETHING: Rule = Rule {
     summary: "quotes another message line by line, and refers to one",
     why: "people who answer do; not proven, so only half a point",
     check: Check::Facts(|facts| {
-        let refers = ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'));
+        let refers = is_answer(&facts.headers);
         let quoted = facts.text.quoted_lines;
         (refers && quoted >= 2 && quoted < facts.text.lines).then(|| Evidence::new(quoted))
     }),

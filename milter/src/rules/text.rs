@@ -2,6 +2,7 @@
 
 use super::{Check, Decision, Evidence, Group, Rule, when};
 use crate::facts::Facts;
+use crate::facts::headers::{is_answer, is_list};
 use crate::facts::kinds::{self, Kind};
 use crate::facts::parts::Part;
 use crate::facts::phrases::Theme;
@@ -177,7 +178,7 @@ pub const BULK_TALK: Rule = Rule {
     summary: "talks about itself as bulk mail does, without being one properly",
     why: "removal instructions in the text but no List-Unsubscribe (RFC 2369): from two phrases on, all points at seven",
     check: Check::Facts(|facts| {
-        let proper = facts.headers.has("list-unsubscribe") || crate::facts::headers::is_list(&facts.headers);
+        let proper = facts.headers.has("list-unsubscribe") || is_list(&facts.headers);
         if proper { None } else { theme(facts, Theme::Bulk, 2, 7) }
     }),
 };
@@ -190,8 +191,8 @@ pub const BULK_TALK_LIST: Rule = Rule {
     summary: "begins a thread on a mailing list, and talks about itself as bulk mail does",
     why: "what comes by a list is left by the list's own ways, not by removal instructions in the text: from two phrases on, all points at six",
     check: Check::Facts(|facts| {
-        let list = crate::facts::headers::is_list(&facts.headers);
-        if list && !refers(facts) { theme(facts, Theme::Bulk, 2, 6) } else { None }
+        let list = is_list(&facts.headers);
+        if list && !is_answer(&facts.headers) { theme(facts, Theme::Bulk, 2, 6) } else { None }
     }),
 };
 
@@ -240,7 +241,11 @@ pub const COLD_OFFER: Rule = Rule {
     summary: "a company introduces itself to a stranger",
     why: "\"we offer\", \"our products\", \"your business\": from three phrases on, all points at seven; no answer to anything of ours",
     check: Check::Facts(|facts| {
-        if refers(facts) || is_newsletter(facts) { None } else { theme(facts, Theme::Solicitation, 3, 7) }
+        if is_answer(&facts.headers) || is_newsletter(facts) {
+            None
+        } else {
+            theme(facts, Theme::Solicitation, 3, 7)
+        }
     }),
 };
 
@@ -251,7 +256,9 @@ pub const FORM_COPY: Rule = Rule {
     weight: 2.9,
     summary: "what somebody wrote into a web site's form, sent to whom he named",
     why: "a form that sends copies to any address is a way to send mail in its owner's name; people who fill in forms are few, robots many",
-    check: Check::Facts(|facts| if refers(facts) { None } else { theme(facts, Theme::Form, 2, 3) }),
+    check: Check::Facts(
+        |facts| if is_answer(&facts.headers) { None } else { theme(facts, Theme::Form, 2, 3) },
+    ),
 };
 
 /// Who are you?
@@ -261,7 +268,9 @@ pub const ASKS_FOR_DETAILS: Rule = Rule {
     weight: 2.5,
     summary: "asks for name, address, telephone and the like",
     why: "who has business with you knows you; from three phrases on, all points at six; no answer to anything of ours",
-    check: Check::Facts(|facts| if refers(facts) { None } else { theme(facts, Theme::Details, 3, 6) }),
+    check: Check::Facts(
+        |facts| if is_answer(&facts.headers) { None } else { theme(facts, Theme::Details, 3, 6) },
+    ),
 };
 
 /// Click!
@@ -272,7 +281,11 @@ pub const CLICK_TALK: Rule = Rule {
     summary: "says several times that one must click, without being a proper newsletter",
     why: "mail that only wants one thing; from two phrases on, all points at four; newsletters have List-Unsubscribe (RFC 2369)",
     check: Check::Facts(|facts| {
-        if refers(facts) || is_newsletter(facts) { None } else { theme(facts, Theme::Click, 2, 4) }
+        if is_answer(&facts.headers) || is_newsletter(facts) {
+            None
+        } else {
+            theme(facts, Theme::Click, 2, 4)
+        }
     }),
 };
 
@@ -284,7 +297,7 @@ pub const IMPERSONAL_GREETING: Rule = Rule {
     summary: "greets a friend, a customer, a sir or madam, and nobody by name",
     why: "who writes to one person knows the name; no answer to anything of ours",
     check: Check::Facts(|facts| {
-        let greets = facts.text.phrases_of(Theme::Greeting) >= 1 && !refers(facts);
+        let greets = facts.text.phrases_of(Theme::Greeting) >= 1 && !is_answer(&facts.headers);
         greets.then(|| Evidence::new(facts.text.examples(Theme::Greeting)))
     }),
 };
@@ -363,7 +376,7 @@ pub const TEXT_EXCLAIMS: Rule = Rule {
     why: "advertisement shouts; people do too, to those they know: no answer to anything of ours",
     check: Check::Facts(|facts| {
         let shouts = |text: &str| memchr::memmem::find(text.as_bytes(), b"!!!").is_some();
-        when(!refers(facts) && (shouts(&facts.text.plain) || shouts(&facts.html.visible)))
+        when(!is_answer(&facts.headers) && (shouts(&facts.text.plain) || shouts(&facts.html.visible)))
     }),
 };
 
@@ -415,14 +428,9 @@ pub const EMPTY_BODY: Rule = Rule {
     }),
 };
 
-/// Whether it answers something, by what it says itself.
-fn refers(facts: &Facts) -> bool {
-    ["in-reply-to", "references"].iter().any(|name| facts.headers.value(name).contains('@'))
-}
-
 /// Whether it can be left as bulk mail should (RFC 2369), or comes from a mailing list.
 fn is_newsletter(facts: &Facts) -> bool {
-    facts.headers.has("list-unsubscribe") || crate::facts::headers::is_list(&facts.headers)
+    facts.headers.has("list-unsubscribe") || is_list(&facts.headers)
 }
 
 /// A share of the points that grows from `least` phrases (half) to `most` (all).
