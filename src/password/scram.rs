@@ -85,7 +85,7 @@ impl ScramVerifier {
     /// Makes one of a password, with a new salt; takes [`NEW_ITERATIONS`]. `None` for a password that SASLprep (RFC 4013) forbids, which no
     /// client could send either.
     pub fn new(kind: ScramHash, password: &str) -> Option<Self> {
-        let prepared = Zeroizing::new(stringprep::saslprep(password).ok()?.into_owned());
+        let prepared = prepared(password)?;
         let mut salt = [0; 16];
         rand::fill(&mut salt);
         Some(Self::derive(kind, &prepared, salt.to_vec(), NEW_ITERATIONS))
@@ -114,7 +114,7 @@ impl ScramVerifier {
     /// What PostgreSQL keeps of a role's password (pg_authid.rolpassword), to be given to `ALTER ROLE … PASSWORD` instead of it: the statement may be
     /// logged. As PostgreSQL does, a password that SASLprep forbids is taken as it is.
     pub fn for_postgresql(password: &str) -> Zeroizing<String> {
-        let prepared = Zeroizing::new(stringprep::saslprep(password).map_or(password.to_owned(), Into::into));
+        let prepared = prepared(password).unwrap_or_else(|| Zeroizing::new(password.to_owned()));
         let mut salt = [0; 16];
         rand::fill(&mut salt);
         let verifier = Self::derive(ScramHash::Sha256, &prepared, salt.to_vec(), POSTGRESQL_ITERATIONS);
@@ -153,8 +153,9 @@ impl ScramVerifier {
             super::schemes::same(&other.stored_key, &self.stored_key)
         };
         // Dovecot's tool does not prepare.
-        let prepared = stringprep::saslprep(password).ok();
-        prepared.as_deref().is_some_and(is) || (prepared.as_deref() != Some(password) && is(password))
+        let prepared = prepared(password);
+        let prepared = prepared.as_ref().map(|prepared| prepared.as_str());
+        prepared.is_some_and(is) || (prepared != Some(password) && is(password))
     }
 
     /// Whether a client's proof shows that it knows the password (RFC 5802, 3): H(proof XOR ClientSignature) is StoredKey.
@@ -181,6 +182,11 @@ impl ScramVerifier {
         let server_key = Zeroizing::new(kind.mac(&salted, b"Server Key"));
         Self { kind, iterations, salt, stored_key, server_key }
     }
+}
+
+/// A password by SASLprep (RFC 4013); none for what that forbids.
+fn prepared(password: &str) -> Option<Zeroizing<String>> {
+    Some(Zeroizing::new(stringprep::saslprep(password).ok()?.into_owned()))
 }
 
 impl std::fmt::Debug for ScramVerifier {

@@ -192,6 +192,15 @@ async fn many_at_once_choose_once() {
     assert_eq!(dead.accepted(), 1, "every caller looked for a server of its own");
 }
 
+/// A directory that has all addresses in memory, and listens for changes.
+async fn listening(database: &Database) -> (Directory, tokio::task::JoinHandle<()>) {
+    let directory = Directory::new(database.clone(), &config::Database::default());
+    directory.keep_roll();
+    let watch = tokio::spawn(directory.clone().watch());
+    until("all addresses are in memory", async || directory.kept().is_some()).await;
+    (directory, watch)
+}
+
 /// The host of the primary dies without a word: its connections stay open and say nothing, the one that listens too. Questions find the next server
 /// long before anything else would notice, and from then on only what the next server announces counts.
 #[tokio::test]
@@ -201,10 +210,7 @@ async fn the_listening_moves_along_when_a_server_falls_silent() {
     let (first, second) =
         (Server::start(&cluster, Line::Leads).await, Server::start(&cluster, Line::Leads).await);
     let database = database(&cluster, &[&first, &second], SessionAttrs::ReadWrite);
-    let directory = Directory::new(database.clone(), &config::Database::default());
-    directory.keep_roll();
-    let watch = tokio::spawn(directory.clone().watch());
-    until("all addresses are in memory", async || directory.kept().is_some()).await;
+    let (directory, watch) = listening(&database).await;
     let dora = Address::parse("dora@example.com").unwrap();
     assert_eq!(directory.mailbox(&dora).await, Lookup::None);
     first.become_(Line::Silent);
@@ -224,10 +230,7 @@ async fn the_listening_begins_anew_when_its_own_connection_is_dead() {
     cluster.install(true).await;
     let server = Server::start(&cluster, Line::Leads).await;
     let database = database(&cluster, &[&server], SessionAttrs::Any);
-    let directory = Directory::new(database.clone(), &config::Database::default());
-    directory.keep_roll();
-    let watch = tokio::spawn(directory.clone().watch());
-    until("all addresses are in memory", async || directory.kept().is_some()).await;
+    let (directory, watch) = listening(&database).await;
     let dora = Address::parse("dora@example.com").unwrap();
     assert_eq!(directory.mailbox(&dora).await, Lookup::None);
     server.become_(Line::Moved);

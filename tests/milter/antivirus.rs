@@ -128,10 +128,8 @@ fn an_infected_message_is_refused_and_a_clean_one_passes() {
     assert_eq!(answer(&mut daemon.connect(), &[], &long), [REFUSED]);
 }
 
-#[test]
-fn mail_of_our_own_logins_is_scanned_too() {
-    let clamd = Clamd::start("");
-    let daemon = daemon(&clamd.socket(), "on-unavailable = \"unsigned\"\n", "");
+/// A session of alice, logged in, as far as her message.
+fn logged_in(daemon: &Daemon) -> Peer {
     let mut peer = daemon.connect();
     peer.negotiate();
     peer.greet();
@@ -139,6 +137,14 @@ fn mail_of_our_own_logins_is_scanned_too() {
     peer.ask(b"M<alice@example.com>\0", b"c");
     peer.ask(b"R<bob@client.test>\0", b"c");
     peer.ask(b"T", b"c");
+    peer
+}
+
+#[test]
+fn mail_of_our_own_logins_is_scanned_too() {
+    let clamd = Clamd::start("");
+    let daemon = daemon(&clamd.socket(), "on-unavailable = \"unsigned\"\n", "");
+    let mut peer = logged_in(&daemon);
     let (headers, body) = attached();
     peer.message(&[&[("From", " alice@example.com")], headers.as_slice()].concat(), &body);
     let frames = peer.end_of_message();
@@ -182,13 +188,7 @@ fn what_can_be_scanned_is_not_put_off_for_ever() {
     assert_eq!(frames.last().map(String::as_str), Some("c"), "{}", daemon.log());
     let infected = format!("{big}{}\r\n", EICAR.concat());
     assert_eq!(answer(&mut daemon.connect(), &[signature], infected.as_bytes()), [REFUSED]);
-    let mut peer = daemon.connect();
-    peer.negotiate();
-    peer.greet();
-    assert!(peer.send(b"DM{auth_authen}\0alice@example.com\0{auth_type}\0PLAIN\0"));
-    peer.ask(b"M<alice@example.com>\0", b"c");
-    peer.ask(b"R<bob@client.test>\0", b"c");
-    peer.ask(b"T", b"c");
+    let mut peer = logged_in(&daemon);
     peer.message(&[("X-Field", " x"); 5_000], b"hello\r\n");
     let frames = peer.end_of_message();
     assert_eq!(frames.last().map(Vec::as_slice), Some(&b"c"[..]), "{}", daemon.log());

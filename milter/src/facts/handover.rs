@@ -4,7 +4,8 @@
 //! MX, fetchmail, a content filter) the client is that relay. Then the newest hop from a public address is where the message came in.
 //! Older ones are the sender's business and may be invented.
 //!
-//! RFC 5321, 4.4 leaves to the server how it notes the client's name; each program has a form of its own:
+//! RFC 5321, 4.4 leaves to the server how it notes the client's name; each program has a form of its own, and [`Hop`](super::headers::Hop), which the
+//! library reads, does not tell the name in DNS from HELO:
 //!
 //! | program | with a name | without |
 //! |---|---|---|

@@ -3,6 +3,7 @@
 //! the client is the one that `Received` names (`facts::handover`); not of a list's mail, whose newest stranger is the list's server. What is
 //! told at second hand is worth half the points.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use super::{Check, Evidence, Group, Rule, when};
@@ -36,7 +37,7 @@ pub const RDNS_NONE: Rule = Rule {
     why: "RFC 1912, 2.1: every host has one; mail servers are given one, infected home computers often not",
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
-        client.nameless.then(|| Evidence::new(client.address).times(client.worth))
+        client.nameless.then(|| client.shows(client.address))
     }),
 };
 
@@ -66,7 +67,7 @@ pub const HFILTER_HELO_BAREIP: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let helo = client.helo?;
-        helo.parse::<IpAddr>().is_ok().then(|| Evidence::new(helo).times(client.worth))
+        helo.parse::<IpAddr>().is_ok().then(|| client.shows(helo))
     }),
 };
 
@@ -78,13 +79,13 @@ pub const HFILTER_HELO_BADIP: Rule = Rule {
     summary: "HELO is an address that is not the client's, or nobody's",
     why: "RFC 5321, 4.1.3: the literal is the client's own address; behind NAT honest programs give a private one, servers do not",
     check: Check::Facts(|facts| {
-        let Stranger { address: client, helo, worth, .. } = stranger(facts)?;
-        let helo = helo?;
+        let client = stranger(facts)?;
+        let helo = client.helo?;
         let text = helo.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(helo);
         let text = text.strip_prefix("IPv6:").unwrap_or(text);
         let address: IpAddr = text.parse().ok()?;
-        (address.to_canonical() != client.to_canonical())
-            .then(|| Evidence::new(format_args!("{helo} is not {client}")).times(worth))
+        (address.to_canonical() != client.address.to_canonical())
+            .then(|| client.shows(format_args!("{helo} is not {}", client.address)))
     }),
 };
 
@@ -102,7 +103,7 @@ pub const HFILTER_HELO_NOT_FQDN: Rule = Rule {
         let name = hosts::canonical(helo);
         let local = ["localhost", "localdomain", "local", "lan", "home", "internal"]
             .contains(&hosts::top_level(&name));
-        (!literal && (!name.contains('.') || local)).then(|| Evidence::new(helo).times(client.worth))
+        (!literal && (!name.contains('.') || local)).then(|| client.shows(helo))
     }),
 };
 
@@ -116,7 +117,7 @@ pub const HFILTER_HELO_5: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.helo?;
-        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name).times(client.worth))
+        (access(name, client.address) == Access::Certain).then(|| client.shows(name))
     }),
 };
 
@@ -130,7 +131,7 @@ pub const HFILTER_HELO_2: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.helo?;
-        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name).times(client.worth))
+        (access(name, client.address) == Access::Likely).then(|| client.shows(name))
     }),
 };
 
@@ -144,7 +145,7 @@ pub const HFILTER_HOSTNAME_5: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.name?;
-        (access(name, client.address) == Access::Certain).then(|| Evidence::new(name).times(client.worth))
+        (access(name, client.address) == Access::Certain).then(|| client.shows(name))
     }),
 };
 
@@ -158,7 +159,7 @@ pub const HFILTER_HOSTNAME_2: Rule = Rule {
     check: Check::Facts(|facts| {
         let client = stranger(facts)?;
         let name = client.name?;
-        (access(name, client.address) == Access::Likely).then(|| Evidence::new(name).times(client.worth))
+        (access(name, client.address) == Access::Likely).then(|| client.shows(name))
     }),
 };
 
@@ -174,7 +175,7 @@ pub const HELO_PROVIDER_FORGED: Rule = Rule {
         let helo = hosts::canonical(client.helo?);
         let theirs = client.name.is_some_and(|name| hosts::site(name) == helo);
         let known = client.nameless || client.name.is_some();
-        (known && !theirs && hosts::is_freemail(&helo)).then(|| Evidence::new(&helo).times(client.worth))
+        (known && !theirs && hosts::is_freemail(&helo)).then(|| client.shows(&helo))
     }),
 };
 
@@ -221,6 +222,12 @@ struct Stranger<'a> {
     helo: Option<&'a str>,
     /// Times the weight that evidence of it is worth.
     worth: f64,
+}
+
+impl Stranger<'_> {
+    fn shows(&self, what: impl Display) -> Evidence {
+        Evidence::new(what).times(self.worth)
+    }
 }
 
 fn stranger(facts: &Facts) -> Option<Stranger<'_>> {
